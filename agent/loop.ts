@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The level-triggered loop: events mark what is out of date, a step computes it and brings the maps to it. */
+import { isIPv4 } from '../core/address.ts';
+import { allFrontends, desiredProblems, emptyDesired, ownedFrontends, updateDesired, type Desired } from '../core/control/claims.ts';
+import { applyEvent, clusterProblems, emptyCluster, type ClusterState } from '../core/control/cluster.ts';
+import { effectiveNode } from '../core/control/desired.ts';
+import { unsupportedProblems, whyNotProgrammed, type WantedPort } from '../core/control/wanted.ts';
+import type { ClusterEvent, ObjectKind } from '../core/objects.ts';
+import type { Failure } from '../core/result.ts';
+import type { NodeConfig, Problem } from '../core/service.ts';
+import type { MapStore } from '../core/store.ts';
+import { createReconciler, type Everything } from './reconcile.ts';
+
+/** Nothing is programmed until these have been listed once (services I1): half a cluster would refuse the other half. */
+const NEEDED: readonly ObjectKind[] = ['Service', 'EndpointSlice'];
+
+export type LoopOptions = {
+  readonly store: MapStore;
+  readonly node: NodeConfig;
+  /** Told of each failure of a step, once per step. */
+  readonly onProblem: (failure: Failure) => void;
+};
+
+export type StepReport = {
+  /** Kinds whose first list has not come yet; nothing is done while there are any. */
+  readonly unlisted: readonly ObjectKind[];
+  /** Services computed again. */
+  readonly services: number;
+  /** Steps carried out, and how many were planned. */
+  readonly done: number;
+  readonly planned: number;
+  readonly failures: readonly Failure[];
+  /** What the next step will try again. */
+  readonly waiting: readonly string[];
+  /** Whether the maps are now as wanted. */
+  readonly isSettled: boolean;
+};
+
+export interface Loop {
+  /** Takes an event in; cheap, touches no map. */
+  event(event: ClusterEvent): void;
+  /** Computes what is out of date and brings the maps to it; also tries again what failed before. */
+  step(): StepReport;
+  /** Computes everything, asks the maps what they hold, and repairs what differs. */
+  resync(): StepReport;
+  /** What can't be used of the objects, what isn't compiled and what isn't programmed yet. */
+  problems(): readonly Problem[];
+  /** Kinds whose watch is broken, with the reason: their part of the cluster may be out of date. */
+  gaps(): ReadonlyMap<ObjectKind, string>;
+}
+
+export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
+  let cluster: ClusterState = emptyCluster();
+  let desired: Desired = emptyDesired();
+  let effective = effectiveNode(cluster, node);
+  let dirty = new Set<string>();
+  const reconciler = createReconciler(store, () => everythingWanted(desired));
+
+  function event(incoming: ClusterEvent): void {
+    const { state, changed } = applyEvent(cluster, incoming);
+    cluster = state;
+    for (const service of changed.services) dirty.add(service);
+    if (!changed.nodes.has(node.nodeName)) return;
+    effective = effectiveNode(cluster, node);
+    for (const service of cluster.services.keys()) dirty.add(service);
+  }
+
+  function step(): StepReport {
+    const unlisted = NEEDED.filter((kind) => !cluster.listed.has(kind));
+    if (unlisted.length > 0) {
+      return { unlisted, services: 0, done: 0, planned: 0, failures: [], waiting: [...dirty], isSettled: false };
+    }
+    const services = dirty;
+    dirty = new Set();
+    const change = updateDesired(desired, cluster, effective, services);
+    for (const name of change.ports) {
+      const port = wantedPort(desired, name);
+      if (port.frontends.length === 0) reconciler.delete(name);
+      else reconciler.update(port);
+    }
+    for (const [text, address] of change.addresses) if (isIPv4(address)) reconciler.own(address, desired.addresses.has(text));
+    const report = reconciler.commit();
+    for (const failure of report.failures) onProblem(failure);
+    const { done, planned, failures, waiting } = report;
+    return { unlisted, services: services.size, done, planned, failures, waiting, isSettled: failures.length === 0 };
+  }
+
+  function resync(): StepReport {
+    desired = emptyDesired();
+    dirty = new Set(cluster.services.keys());
+    reconciler.prune();
+    return step();
+  }
+
+  const problems = (): Problem[] => [
+    ...clusterProblems(cluster),
+    ...desiredProblems(desired),
+    ...unsupportedProblems(allFrontends(desired)),
+  ];
+  return { event, step, resync, problems, gaps: () => cluster.gaps };
+}
+
+function wantedPort(desired: Desired, name: string): WantedPort {
+  return { name, frontends: ownedFrontends(desired, name).filter((frontend) => whyNotProgrammed(frontend) === undefined) };
+}
+
+function everythingWanted(desired: Desired): Everything {
+  const ports = [...desired.ports.keys()].map((name) => wantedPort(desired, name)).filter(({ frontends }) => frontends.length > 0);
+  const addresses = [...desired.addresses.values()].filter(({ address }) => isIPv4(address));
+  return { ports, addresses: addresses.map(({ address }) => ({ address, isOwned: true })) };
+}

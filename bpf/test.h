@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * test.h: what only test mode does: marks of the branches taken, the log of writes, posed answers from outside.
+ * Everything here is static, inlined and behind config.test_mode, so the verifier removes it in production.
+ */
+#pragma once
+
+static __always_inline struct test_control *test_state(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&test_control, &zero);
+}
+
+static __always_inline void mark(enum mark id)
+{
+	if (!config.test_mode)
+		return;
+	struct test_control *control = test_state();
+
+	if (!control || id >= MARK_MAX)
+		return;
+	control->marks[id]++;
+	__u32 at = control->trace_length;
+
+	if (at >= TRACE_MAX)
+		return;
+	control->trace[at] = id;
+	control->trace_length = at + 1;
+}
+
+#define MARK(name) mark(MARK_##name)
+
+static __always_inline void log_write(enum write_operation operation, __u32 bucket, __u32 slot, __u32 value)
+{
+	if (!config.test_mode)
+		return;
+	struct test_control *control = test_state();
+
+	if (!control)
+		return;
+	__u32 at = control->writes_length;
+
+	if (at >= WRITES_MAX)
+		return;
+	control->writes[at] = (struct write){ operation, bucket, slot, value };
+	control->writes_length = at + 1;
+}
+
+/* Replaces what was read from outside by what the test poses, and begins a new log. */
+static __always_inline void pose(struct outside *outside)
+{
+	if (!config.test_mode)
+		return;
+	struct test_control *control = test_state();
+
+	if (!control)
+		return;
+	*outside = control->outside;
+	control->trace_length = 0;
+	control->writes_length = 0;
+}
+
+static __always_inline void report(enum verdict verdict, enum reason reason, service_port_id service_port,
+				   backend_id backend)
+{
+	if (!config.test_mode)
+		return;
+	struct test_control *control = test_state();
+
+	if (!control)
+		return;
+	control->verdict = verdict;
+	control->reason = reason;
+	control->service_port = service_port;
+	control->backend = backend;
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The command line as data: every command with its arguments, options and a line of example that runs. */
+
+/** An option as commander writes it, e.g. `-o, --output <format>`. */
+export type OptionSpec = {
+  readonly flags: string;
+  readonly help: string;
+  readonly choices?: readonly string[];
+  readonly default?: string;
+  /** `number`: a whole number of at least 0; anything else is a usage error. */
+  readonly parse?: 'number';
+  /** May be given several times; the command gets an array. */
+  readonly repeatable?: true;
+};
+
+/** A positional argument: `<name>` required, `[name]` optional, `...` for the rest. */
+export type ArgumentSpec = { readonly name: string; readonly help: string; readonly choices?: readonly string[] };
+
+/** One command; `cli/<name>.ts` exports `run(args, options)` and is imported only when the command runs. */
+export type CommandSpec = {
+  readonly name: string;
+  readonly summary: string;
+  readonly arguments: readonly ArgumentSpec[];
+  readonly options: readonly OptionSpec[];
+  readonly examples: readonly string[];
+};
+
+/** What a command gets: its options by their camelCase names; absent ones are undefined. */
+export type CommandOptions = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+
+/** The one export of a command's file: arguments and options in, the exit code out. */
+export type CommandRun = (args: readonly string[], options: CommandOptions) => Promise<number>;
+
+const yes: OptionSpec = { flags: '-y, --yes', help: 'install what is missing without asking' };
+const seed: OptionSpec = { flags: '--seed <number>', help: 'repeat a run: the seed it printed', parse: 'number' };
+const config: OptionSpec = { flags: '--config <file>', help: 'TandemConfiguration (YAML or JSON)' };
+
+function output(...choices: readonly string[]): OptionSpec {
+  const first = choices[0] ?? 'text';
+  return { flags: '-o, --output <format>', help: 'how to print', choices, default: first };
+}
+
+const suites = ['unit', 'kernel', 'lab', 'proof'];
+
+/** All commands that exist, in the order of `--help`. */
+export const commands: readonly CommandSpec[] = [
+  {
+    name: 'setup',
+    summary: 'bring Node 24, the modules and the system packages',
+    arguments: [],
+    options: [yes],
+    examples: ['./tandem setup --yes'],
+  },
+  {
+    name: 'demo',
+    summary: 'two nodes and six pods on this machine, a rolling update, and both twins over what was captured (root)',
+    arguments: [],
+    options: [yes, seed],
+    examples: ['./tandem demo --yes'],
+  },
+  {
+    name: 'compile',
+    summary: 'manifests or an event stream to the frontends and backends that a node would serve',
+    arguments: [{ name: '<files...>', help: 'manifests, Lists or *.events.ndjson' }],
+    options: [config, output('json', 'table')],
+    examples: ['./tandem compile fixtures/rolling-update/node1.events.ndjson -o table'],
+  },
+  {
+    name: 'replay',
+    summary: 'a capture and event streams through both twins: what happened, and was it permitted',
+    arguments: [{ name: '<files...>', help: 'captures (pcap) and event streams (*.events.ndjson), in any order' }],
+    options: [
+      config,
+      { flags: '--node <file>', help: 'node facts (node.json) of the node that was captured' },
+      { flags: '--allow-unattributed', help: 'exit 0 although more than 1 % of the packets could not be attributed' },
+      seed,
+      output('text', 'json', 'ndjson'),
+    ],
+    examples: [
+      './tandem replay fixtures/rolling-update/node1.pcap fixtures/rolling-update/*.events.ndjson' +
+        ' --node fixtures/rolling-update/node1.json',
+    ],
+  },
+  {
+    name: 'verify',
+    summary: 'random clusters and packets through both twins; any difference is reported field by field (root)',
+    arguments: [{ name: '[what]', help: 'mutants: also show that planted faults are found', choices: ['mutants'] }],
+    options: [
+      { flags: '--object <file>', help: 'another BPF object in place of the committed one' },
+      { flags: '--budget <seconds>', help: 'stop after this time', parse: 'number' },
+      { flags: '--hook <name>', help: 'this hook only' },
+      seed,
+      output('text', 'json'),
+    ],
+    examples: ['./tandem verify --budget 20'],
+  },
+  {
+    name: 'bench',
+    summary: 'packets per second of both twins and nanoseconds per packet of the programs (root)',
+    arguments: [{ name: '[what]', help: 'which benchmark', choices: ['twins'] }],
+    options: [yes, output('text', 'json')],
+    examples: ['./tandem bench twins'],
+  },
+  {
+    name: 'lab',
+    summary: 'a cluster of network namespaces: up, down, list (root)',
+    arguments: [
+      { name: '<action>', help: 'what to do', choices: ['up', 'down', 'list'] },
+      { name: '[name]', help: 'name of the lab' },
+    ],
+    options: [yes, output('text', 'json')],
+    examples: ['./tandem lab up demo', './tandem lab down demo'],
+  },
+  {
+    name: 'test',
+    summary: 'the test suites; without root the ones that need a kernel are skipped by name',
+    arguments: [{ name: '[suites...]', help: 'only these, in this order', choices: suites }],
+    options: [
+      yes,
+      { flags: '--full', help: 'long campaigns: ten times the budgets' },
+      { flags: '--file <pattern>', help: 'only test files whose path contains this; no static checks' },
+    ],
+    examples: ['./tandem test unit', './tandem test lab --file rollout'],
+  },
+];

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `tandem test`: runs the suites, compares the machine before and after, and ends with one line of counts. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { compareSnapshots, findProcesses, takeSnapshot, type MachineSnapshot } from '../tools/machine.ts';
+import { endPrograms } from '../tools/process.ts';
+import { runSuite, suiteNames, type SuiteResult } from '../tools/suites.ts';
+import type { CommandRun } from './commands.ts';
+import { exitCode, printNote, printText } from './output.ts';
+
+type Counts = { readonly passed: number; readonly failed: number; readonly skipped: number };
+
+/** Links and programs are freed a moment after the last user is gone. */
+const settleMs = 3_000;
+const settleStepMs = 200;
+const runVariable = 'TANDEM_TEST_RUN';
+
+/** Runs the suites that are named, or all; exit 0 only when nothing failed. */
+export const run: CommandRun = async (args, options) => {
+  const wanted = suiteNames.filter((name) => args.length === 0 || args.includes(name));
+  const root = process.getuid?.() === 0;
+  const runId = randomUUID();
+  const before = root ? takeSnapshot() : undefined;
+  process.once('SIGINT', endRun).once('SIGTERM', endRun);
+  const counts: Counts[] = [];
+  for (const name of wanted) {
+    if (name !== 'unit' && !root) {
+      printText(`${name.padEnd(8)} skipped: needs root (network namespaces and BPF)`);
+      counts.push({ passed: 0, failed: 0, skipped: 1 });
+      continue;
+    }
+    const result = await runSuite(name, {
+      directory: fileURLToPath(new URL('..', import.meta.url)),
+      environment: { [runVariable]: runId, ...(options['full'] === true ? { TANDEM_TEST_FULL: '1' } : {}) },
+      file: typeof options['file'] === 'string' ? options['file'] : undefined,
+      full: options['full'] === true,
+    });
+    counts.push(reportSuite(result));
+  }
+  if (before !== undefined) counts.push(await reportMachine(before, runId));
+  return reportTotal(counts);
+};
+
+function endRun(): void {
+  endPrograms();
+  printNote('tandem: test run interrupted');
+  process.exit(exitCode.twinsDiffer);
+}
+
+/** One line per suite; then, for what failed, everything it printed. */
+function reportSuite({ name, steps, durationMs }: SuiteResult): Counts {
+  const counts = addCounts(steps);
+  const failures = steps.filter((step) => step.failed > 0);
+  for (const step of failures) printText(`--- ${name}: ${step.name}\n${step.output}`);
+  const verdict = failures.length === 0 ? 'ok' : `failed: ${failures.map((step) => step.name).join(', ')}`;
+  const numbers = `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;
+  printText(`${name.padEnd(8)} ${numbers} in ${(durationMs / 1000).toFixed(1)} s, ${verdict}`);
+  return counts;
+}
+
+/** Nothing may stay behind; one test for the machine and one for processes. */
+async function reportMachine(before: MachineSnapshot, runId: string): Promise<Counts> {
+  const exclusive = process.env['CI'] === 'true';
+  let differences = compareSnapshots(before, takeSnapshot(), { exclusive });
+  let processes = findProcesses(runVariable, runId);
+  for (let waitedMs = 0; waitedMs < settleMs; waitedMs += settleStepMs) {
+    if (processes.length === 0 && !differences.some(({ ours }) => ours)) break;
+    await sleep(settleStepMs);
+    differences = compareSnapshots(before, takeSnapshot(), { exclusive });
+    processes = findProcesses(runVariable, runId);
+  }
+  for (const { kind, name, change, ours } of differences) {
+    printText(
+      `machine  ${ours ? 'failed' : 'note'}: ${kind} ${name} ${change} during the run${ours ? '' : ' (not ours by name)'}`,
+    );
+  }
+  for (const process of processes) printText(`machine  failed: process ${process} is still running`);
+  const failures = [differences.some(({ ours }) => ours), processes.length > 0].filter(Boolean).length;
+  if (failures === 0) printText('machine  nothing left behind');
+  return { passed: 2 - failures, failed: failures, skipped: 0 };
+}
+
+/** The last line is exactly the counts: continuous integration reads it. */
+function reportTotal(counts: readonly Counts[]): number {
+  const total = addCounts(counts);
+  printText(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+  return total.failed === 0 ? exitCode.agreed : exitCode.twinsDiffer;
+}
+
+function addCounts(counts: readonly Counts[]): Counts {
+  const sum = (key: keyof Counts): number => counts.reduce((total, count) => total + count[key], 0);
+  return { passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') };
+}

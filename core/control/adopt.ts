@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The maps of an earlier run, or of a failed batch, to the image that says what they hold and what is free in them. */
+import { BACKEND_ACTIVE, BACKEND_STATE, BACKEND_TERMINATING, FRONTEND_WHOLE_ADDRESS, maps } from '../layout.gen.ts';
+import type { BackendRecord, FrontendKeyRecord, ServiceRecord, SlotPairRecord } from '../layout.gen.ts';
+import { endpointText } from '../address.ts';
+import { ok, type Result } from '../result.ts';
+import type { MapStore } from '../store.ts';
+import { addKnown, readClassifier } from './classifier.ts';
+import { emptyImage, retire, type BackendEntry, type Block, type MapImage, type PortEntry } from './image.ts';
+import { frontendText, hashHex } from './names.ts';
+import { claimBlock, returnId, type IdPool } from './space.ts';
+
+type Held = {
+  readonly frontends: readonly (readonly [FrontendKeyRecord, number])[];
+  readonly services: ReadonlyMap<number, ServiceRecord>;
+  readonly slots: ReadonlyMap<number, SlotPairRecord>;
+  readonly backends: ReadonlyMap<number, BackendRecord>;
+};
+
+function readMaps(store: MapStore): Result<Held> {
+  const frontends = store.entries(maps.frontends);
+  if (!frontends.ok) return frontends;
+  const services = store.entries(maps.services);
+  if (!services.ok) return services;
+  const slots = store.entries(maps.slots);
+  if (!slots.ok) return slots;
+  const backends = store.entries(maps.backends);
+  if (!backends.ok) return backends;
+  return ok({
+    frontends: frontends.value,
+    services: new Map(services.value),
+    slots: new Map(slots.value),
+    backends: new Map(backends.value),
+  });
+}
+
+/**
+ * Rebuilds the image from what the maps hold. Whatever doesn't fit together is kept as not to be trusted: it is
+ * written again if it is wanted and removed if not.
+ */
+export function adopt(store: MapStore): Result<MapImage> {
+  const classifier = readClassifier(store);
+  if (!classifier.ok) return classifier;
+  const held = readMaps(store);
+  if (!held.ok) return held;
+  const image: MapImage = { ...emptyImage(store), classifier: classifier.value };
+  const owners = new Map<number, PortEntry>();
+  for (const [key, row] of held.value.frontends) adoptFrontend(image, owners, held.value, key, row);
+  adoptBackends(image, owners, held.value);
+  fillPool(image.rows, new Set(held.value.frontends.map(([, row]) => row)));
+  fillPool(image.portIds, new Set(owners.keys()));
+  const isEmpty = held.value.frontends.length === 0 && held.value.backends.size === 0 && held.value.services.size === 0;
+  image.needsBarrier = !isEmpty;
+  return ok(image);
+}
+
+function adoptFrontend(image: MapImage, owners: Map<number, PortEntry>, held: Held, key: FrontendKeyRecord, row: number): void {
+  const text = frontendText(key.address, key.port, key.protocol);
+  addKnown(image.classifier, key.address, key.port, key.protocol);
+  const record = held.services.get(row);
+  const isOwn = record !== undefined && text === frontendText(record.key.address, record.key.port, record.key.protocol);
+  if (isOwn && record.kind === FRONTEND_WHOLE_ADDRESS) {
+    image.frontends.set(text, { key, row, record, port: undefined, blocks: [] });
+    return;
+  }
+  const port = isOwn ? adoptPort(image, owners, record) : undefined;
+  const blocks = isOwn && port !== undefined ? adoptBlocks(image, held, port, record) : undefined;
+  if (port === undefined || blocks === undefined) {
+    image.frontends.set(text, { key, row, record: undefined, port: undefined, blocks: [] });
+    return;
+  }
+  for (const block of blocks) block.references += 1;
+  port.frontends.add(text);
+  image.frontends.set(text, { key, row, record, port, blocks });
+}
+
+/** undefined: its id is another port's. */
+function adoptPort(image: MapImage, owners: Map<number, PortEntry>, record: ServiceRecord): PortEntry | undefined {
+  const hex = hashHex(record.nameHash);
+  const known = image.ports.get(hex);
+  if (known !== undefined) return known.id === record.servicePort ? known : undefined;
+  if (record.servicePort === 0 || record.servicePort >= image.portIds.limit || owners.has(record.servicePort)) return undefined;
+  const port: PortEntry = {
+    id: record.servicePort,
+    hash: record.nameHash,
+    name: '',
+    backends: new Map(),
+    frontends: new Set(),
+    blocks: new Set(),
+  };
+  image.ports.set(hex, port);
+  owners.set(port.id, port);
+  return port;
+}
+
+/** undefined: a view names slots or backends that aren't its own. */
+function adoptBlocks(image: MapImage, held: Held, port: PortEntry, { views }: ServiceRecord): Block[] | undefined {
+  const blocks: Block[] = [];
+  for (const { firstSlot, count } of views) {
+    if (count === 0) continue;
+    const block = adoptBlock(image, held, port, firstSlot, count);
+    if (block === undefined) return undefined;
+    blocks.push(block);
+  }
+  return blocks;
+}
+
+function adoptBlock(image: MapImage, held: Held, port: PortEntry, firstSlot: number, count: number): Block | undefined {
+  const pair = firstSlot >> 1;
+  for (const block of port.blocks) if (block.pair === pair && block.ids.length === count) return block;
+  if ((firstSlot & 1) !== 0 || count > image.pairs.limit * 2) return undefined;
+  const ids: number[] = [];
+  for (let slot = firstSlot; slot < firstSlot + count; slot += 1) ids.push(held.slots.get(slot >> 1)?.backends[slot & 1 ? 1 : 0] ?? 0);
+  const isOwn = ids.every((id) => {
+    const backend = held.backends.get(id);
+    return backend !== undefined && backend.servicePort === port.id && isLive(backend);
+  });
+  if (!isOwn || !claimBlock(image.pairs, pair, (count + 1) >> 1)) return undefined;
+  const block: Block = { pair, ids, references: 0 };
+  port.blocks.add(block);
+  for (const id of ids) adoptBackend(port, id, held.backends.get(id));
+  return block;
+}
+
+function isLive({ live }: BackendRecord): boolean {
+  const state = live & BACKEND_STATE;
+  return state === BACKEND_ACTIVE || state === BACKEND_TERMINATING;
+}
+
+/** The first entry for an address wins; a second one is an orphan. */
+function adoptBackend(port: PortEntry, id: number, record: BackendRecord | undefined): void {
+  if (record === undefined) return;
+  const text = endpointText(record.address, record.port);
+  if (!port.backends.has(text)) port.backends.set(text, { id, record });
+}
+
+/** After the blocks, so that a backend which packets reach goes before one that a crash left behind. */
+function adoptBackends(image: MapImage, owners: ReadonlyMap<number, PortEntry>, held: Held): void {
+  const used = new Set<number>();
+  for (const [id, record] of held.backends) {
+    if (id === 0) continue;
+    addKnown(image.classifier, record.address, record.port, record.protocol);
+    if (!isLive(record)) {
+      retire(image, id, record);
+      continue;
+    }
+    used.add(id);
+    const port = owners.get(record.servicePort);
+    const entry: BackendEntry = { id, record };
+    if (port === undefined) image.orphans.push(entry);
+    else {
+      adoptBackend(port, id, record);
+      if (port.backends.get(endpointText(record.address, record.port))?.id !== id) image.orphans.push(entry);
+    }
+  }
+  fillPool(image.backendIds, used, highestOf(image.retired.keys()));
+}
+
+/** Everything up to the highest number in use was given out once; what is not in use waits. */
+function fillPool(pool: IdPool, used: ReadonlySet<number>, atLeast = 0): void {
+  const highest = Math.max(atLeast, highestOf(used));
+  pool.next = Math.min(highest + 1, pool.limit);
+  for (let id = 1; id < pool.next; id += 1) if (!used.has(id)) returnId(pool, id);
+}
+
+function highestOf(ids: Iterable<number>): number {
+  let highest = 0;
+  for (const id of ids) highest = Math.max(highest, id);
+  return highest;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What maps mean, as text: equal for equal meaning, whatever the ids, rows, slots and generations are. */
+import { endpointText } from '../address.ts';
+import {
+  algorithmNames,
+  BACKEND_IN_EXTERNAL,
+  BACKEND_IN_INTERNAL,
+  BACKEND_STATE,
+  frontendKindNames,
+  maps,
+  type BackendRecord,
+  type ServiceRecord,
+  type SlotPairRecord,
+  type ViewRecord,
+} from '../layout.gen.ts';
+import { ok, type Result } from '../result.ts';
+import type { MapStore } from '../store.ts';
+import { frontendText, hashHex } from './names.ts';
+
+const STATE_NAMES: readonly string[] = ['free', 'active', 'terminating', 'reused'];
+
+type Rows = { readonly slots: ReadonlyMap<number, SlotPairRecord>; readonly backends: ReadonlyMap<number, BackendRecord> };
+
+/**
+ * One line per frontend, sorted: its kind, flags and views with the backends they resolve to. The classifier is left
+ * out (a superset is as good), and so is what no frontend reaches. What doesn't fit together reads `broken`.
+ */
+export function canonical(store: MapStore): Result<string> {
+  const frontends = store.entries(maps.frontends);
+  if (!frontends.ok) return frontends;
+  const services = store.entries(maps.services);
+  if (!services.ok) return services;
+  const slots = store.entries(maps.slots);
+  if (!slots.ok) return slots;
+  const backends = store.entries(maps.backends);
+  if (!backends.ok) return backends;
+  const rows: Rows = { slots: new Map(slots.value), backends: new Map(backends.value) };
+  const records = new Map(services.value);
+  const lines = frontends.value.map(([key, row]) => {
+    const text = frontendText(key.address, key.port, key.protocol);
+    const record = records.get(row);
+    const isOwn = record !== undefined && text === frontendText(record.key.address, record.key.port, record.key.protocol);
+    return isOwn ? `${text} ${recordText(rows, record)}` : `${text} broken row`;
+  });
+  return ok(lines.toSorted().join('\n'));
+}
+
+function recordText(rows: Rows, record: ServiceRecord): string {
+  const [internal, external] = record.views.map((view) => viewText(rows, record, view));
+  const kind = frontendKindNames[record.kind] ?? String(record.kind);
+  const head = `${kind} ${hashHex(record.nameHash)} flags=${record.flags} affinity=${record.affinitySeconds}`;
+  return `${head} ranges=${record.sourceRanges} internal=${internal} external=${external}`;
+}
+
+function viewText(rows: Rows, record: ServiceRecord, { firstSlot, count, tableSize, algorithm }: ViewRecord): string {
+  if (count === 0) return '[]';
+  const backends: string[] = [];
+  for (let slot = firstSlot; slot < firstSlot + tableSize; slot += 1) {
+    const id = rows.slots.get(slot >> 1)?.backends[(slot & 1) as 0 | 1] ?? 0;
+    backends.push(backendText(record, rows.backends.get(id)));
+  }
+  const name = algorithm === 0 ? '' : ` ${algorithmNames[algorithm] ?? algorithm}`;
+  return `[${backends.join(', ')}]${name}`;
+}
+
+function backendText(service: ServiceRecord, backend: BackendRecord | undefined): string {
+  if (backend === undefined || backend.servicePort !== service.servicePort) return 'broken backend';
+  const state = STATE_NAMES[backend.live & BACKEND_STATE] ?? '';
+  const views = `${(backend.live & BACKEND_IN_INTERNAL) !== 0 ? 'i' : ''}${(backend.live & BACKEND_IN_EXTERNAL) !== 0 ? 'e' : ''}`;
+  return `${endpointText(backend.address, backend.port)}/${backend.protocol} ${state} ${views} ${hashHex(backend.identity)}`;
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Which endpoints of a Service port may get new connections, and why the others may not (services 2.4, to the letter). */
+import type { Port } from '../address.ts';
+import type { ExclusionReason, TopologyMode, TrafficPolicy } from '../service.ts';
+import type { EndpointInfo } from './decode.ts';
+
+/** An endpoint that has the Service port, once per `address:port`. */
+export type Candidate = {
+  readonly endpoint: EndpointInfo;
+  readonly port: Port;
+  /** `address:port`, the order of every list. */
+  readonly text: string;
+};
+
+/** What of a Service port and the node decides. */
+export type Categorization = {
+  readonly internalPolicy: TrafficPolicy;
+  readonly externalPolicy: TrafficPolicy;
+  /** Whether a NodePort, a load balancer address or an external IP of the family exists. */
+  readonly externallyAccessible: boolean;
+  readonly nodeName: string;
+  readonly zone: string;
+  /** Whether hints are followed. */
+  readonly topology: boolean;
+};
+
+export type Category = { readonly chosen: readonly Candidate[]; readonly excluded: readonly { candidate: Candidate; reason: ExclusionReason }[] };
+
+export type Categories = {
+  readonly cluster: Category;
+  readonly local: Category;
+  /** Of the cluster list. */
+  readonly mode: TopologyMode;
+  /** Whether any endpoint is usable from anywhere: decides between refusal and silence for Local policies. */
+  readonly hasAny: boolean;
+};
+
+const NOBODY: Category = { chosen: [], excluded: [] };
+
+/** Serving and terminating: used only where a list has no ready endpoint (services 2.2). */
+function isFallback(endpoint: EndpointInfo): boolean {
+  return !endpoint.ready && endpoint.serving && endpoint.terminating;
+}
+
+/** All or nothing: one ready endpoint without hints, or no hint that names us, and hints don't count. */
+function topologyMode(candidates: readonly Candidate[], { topology, nodeName, zone }: Categorization): TopologyMode {
+  if (!topology) return 'none';
+  let allHaveNodes = true;
+  let allHaveZones = true;
+  let namesNode = false;
+  let namesZone = false;
+  for (const { endpoint } of candidates) {
+    if (!endpoint.ready) continue;
+    if (endpoint.nodeHints.length === 0) allHaveNodes = false;
+    else if (endpoint.nodeHints.includes(nodeName)) namesNode = true;
+    if (endpoint.zoneHints.length === 0) allHaveZones = false;
+    else if (zone !== '' && endpoint.zoneHints.includes(zone)) namesZone = true;
+  }
+  if (allHaveNodes && namesNode) return 'node';
+  return allHaveZones && namesZone ? 'zone' : 'none';
+}
+
+function topologyReason(endpoint: EndpointInfo, mode: TopologyMode, { nodeName, zone }: Categorization): ExclusionReason | undefined {
+  switch (mode) {
+    case 'none':
+      return undefined;
+    case 'node':
+      return endpoint.nodeHints.includes(nodeName) ? undefined : 'other-node';
+    case 'zone':
+      return endpoint.zoneHints.includes(zone) ? undefined : 'other-zone';
+  }
+}
+
+/** Splits candidates into those a test lets pass and the others, each with its reason. */
+function categorize(candidates: readonly Candidate[], reasonAgainst: (endpoint: EndpointInfo) => ExclusionReason | undefined): Category {
+  const chosen: Candidate[] = [];
+  const excluded: { candidate: Candidate; reason: ExclusionReason }[] = [];
+  for (const candidate of candidates) {
+    const reason = reasonAgainst(candidate.endpoint);
+    if (reason === undefined) chosen.push(candidate);
+    else excluded.push({ candidate, reason });
+  }
+  return { chosen, excluded };
+}
+
+function clusterList(candidates: readonly Candidate[], mode: TopologyMode, how: Categorization): Category {
+  const ready = categorize(candidates, (endpoint) => {
+    if (endpoint.ready) return topologyReason(endpoint, mode, how);
+    return isFallback(endpoint) ? 'terminating' : 'not-ready';
+  });
+  if (ready.chosen.length > 0) return ready;
+  return categorize(candidates, (endpoint) => (isFallback(endpoint) ? undefined : 'not-ready'));
+}
+
+function localList(candidates: readonly Candidate[], { nodeName }: Categorization): Category {
+  const isLocal = (endpoint: EndpointInfo): boolean => endpoint.node !== '' && endpoint.node === nodeName;
+  const hasReady = candidates.some(({ endpoint }) => endpoint.ready && isLocal(endpoint));
+  return categorize(candidates, (endpoint) => {
+    if (!endpoint.ready && !isFallback(endpoint)) return 'not-ready';
+    if (!isLocal(endpoint)) return 'not-local';
+    return endpoint.ready || !hasReady ? undefined : 'terminating';
+  });
+}
+
+/** Candidates must be ordered by `text`, each once. */
+export function categorizeEndpoints(candidates: readonly Candidate[], how: Categorization): Categories {
+  const usesCluster = how.internalPolicy !== 'Local' || how.externallyAccessible;
+  const usesLocal = how.internalPolicy === 'Local' || (how.externalPolicy === 'Local' && how.externallyAccessible);
+  const mode = usesCluster ? topologyMode(candidates, how) : 'none';
+  const cluster = usesCluster ? clusterList(candidates, mode, how) : NOBODY;
+  const local = usesLocal ? localList(candidates, how) : NOBODY;
+  const usable = usesLocal && candidates.some(({ endpoint }) => endpoint.ready || isFallback(endpoint));
+  return { cluster, local, mode, hasAny: cluster.chosen.length > 0 || usable };
+}

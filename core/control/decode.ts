@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Objects as they come over the wire, checked field by field: what can't be used becomes a problem, the rest is kept. */
+import { addressText, isIPv4, parseAddress, parsePrefix, parseProtocol, port, type Address, type Port, type Prefix, type Protocol } from '../address.ts';
+import type { EndpointSliceObject, NodeObject, ServiceObject } from '../objects.ts';
+import type { Family, Problem, TrafficPolicy } from '../service.ts';
+import { serviceText } from './names.ts';
+
+const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
+const HEADLESS_LABEL = 'service.kubernetes.io/headless';
+const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
+const ZONE_LABEL = 'topology.kubernetes.io/zone';
+/** Kubernetes' default for sessionAffinityConfig.clientIP.timeoutSeconds. */
+const AFFINITY_SECONDS_DEFAULT = 10_800;
+/** The API server's maximum. */
+const AFFINITY_SECONDS_MAX = 86_400;
+
+export type ServicePortInfo = {
+  /** Place in spec.ports, for problems. */
+  readonly index: number;
+  readonly name: string;
+  readonly port: Port;
+  readonly protocol: Protocol;
+  /** 0: none. */
+  readonly nodePort: number;
+};
+
+/** A Service as the proxy rules need it. */
+export type ServiceInfo = {
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly type: string;
+  /** Whether rule A1 leaves it out: headless or an external name. */
+  readonly skipped: boolean;
+  /** Value of the service-proxy-name label; null: not labelled. */
+  readonly proxyName: string | null;
+  readonly clusterIPs: { readonly [family in Family]: Address | null };
+  readonly ports: readonly ServicePortInfo[];
+  readonly internalPolicy: TrafficPolicy;
+  readonly externalPolicy: TrafficPolicy;
+  readonly externalIPs: readonly Address[];
+  readonly loadBalancerIPs: readonly Address[];
+  readonly affinitySeconds: number | null;
+  /** null: everyone. */
+  readonly sourceRanges: readonly Prefix[] | null;
+  readonly healthCheckNodePort: number;
+  readonly problems: readonly Problem[];
+};
+
+export type EndpointInfo = {
+  /** null: not an address of the slice's family. */
+  readonly address: Address | null;
+  /** Canonical text of the address; what the slice says where it is not one. */
+  readonly text: string;
+  readonly ready: boolean;
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  readonly node: string;
+  readonly zone: string;
+  readonly zoneHints: readonly string[];
+  readonly nodeHints: readonly string[];
+  readonly pod: string;
+};
+
+export type SlicePortInfo = { readonly name: string; readonly port: Port; readonly protocol: Protocol };
+
+/** An EndpointSlice of a Service. */
+export type SliceInfo = {
+  readonly key: string;
+  /** `namespace/name` of its Service. */
+  readonly service: string;
+  readonly headless: boolean;
+  /** null: names, or something we don't know. */
+  readonly family: Family | null;
+  readonly ports: readonly SlicePortInfo[];
+  readonly endpoints: readonly EndpointInfo[];
+  readonly problems: readonly Problem[];
+};
+
+export type NodeInfo = { readonly name: string; readonly zone: string };
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const NO_FIELDS: Fields = {};
+const NO_NAMES: readonly string[] = [];
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function fieldsOf(value: unknown): Fields {
+  return isFields(value) ? value : NO_FIELDS;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+/** Collects what is wrong with one object. */
+type Findings = { readonly object: string; readonly problems: Problem[] };
+
+function report(findings: Findings, field: string, message: string): void {
+  findings.problems.push({ object: findings.object, field, message });
+}
+
+function shown(value: unknown): string {
+  return JSON.stringify(value) ?? 'undefined';
+}
+
+/** A list field; something else than a list is a problem, absence and null are an empty list. */
+function listField(findings: Findings, field: string, value: unknown): readonly unknown[] {
+  if (value !== undefined && value !== null && !Array.isArray(value)) report(findings, field, `not a list: ${shown(value)}`);
+  return listOf(value);
+}
+
+function addressField(findings: Findings, field: string, value: unknown): Address | null {
+  const parsed = typeof value === 'string' ? parseAddress(value) : undefined;
+  if (parsed?.ok === true) return parsed.value;
+  report(findings, field, `not an IP address: ${shown(value)}`);
+  return null;
+}
+
+function addressesField(findings: Findings, field: string, value: unknown): Address[] {
+  const addresses: Address[] = [];
+  for (const [index, item] of listField(findings, field, value).entries()) {
+    const parsed = addressField(findings, `${field}[${index}]`, item);
+    if (parsed !== null) addresses.push(parsed);
+  }
+  return addresses;
+}
+
+function portField(findings: Findings, field: string, value: unknown): Port | null {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 65_535) return port(value);
+  report(findings, field, `not a port from 1 to 65535: ${shown(value)}`);
+  return null;
+}
+
+function protocolField(findings: Findings, field: string, value: unknown): Protocol | null {
+  const parsed = parseProtocol(value === undefined || value === null ? 'TCP' : textOf(value));
+  if (parsed.ok) return parsed.value;
+  report(findings, field, `not one of TCP, UDP, SCTP: ${shown(value)}`);
+  return null;
+}
+
+function policyField(findings: Findings, field: string, value: unknown): TrafficPolicy {
+  if (value === 'Local') return 'Local';
+  if (value !== undefined && value !== null && value !== '' && value !== 'Cluster') {
+    report(findings, field, `not one of Cluster, Local: ${shown(value)}; Cluster is used`);
+  }
+  return 'Cluster';
+}
+
+/** Namespace and name; undefined where the object can't be told from others. */
+function identity(metadata: unknown): { namespace: string; name: string } | undefined {
+  const fields = fieldsOf(metadata);
+  const namespace = textOf(fields['namespace']);
+  const name = textOf(fields['name']);
+  return namespace === '' || name === '' ? undefined : { namespace, name };
+}
+
+/** `namespace/name` of an object; undefined where one is missing. */
+export function objectKey(metadata: unknown): string | undefined {
+  const id = identity(metadata);
+  return id === undefined ? undefined : serviceText(id.namespace, id.name);
+}
+
+function familyOf(value: Address): Family {
+  return isIPv4(value) ? 'IPv4' : 'IPv6';
+}
+
+/** clusterIPs[i] belongs to ipFamilies[i]; Services older than ipFamilies have clusterIP alone (services H1). */
+function clusterIPs(findings: Findings, spec: Fields): { [family in Family]: Address | null } {
+  const found: { [family in Family]: Address | null } = { IPv4: null, IPv6: null };
+  const families = listField(findings, 'spec.ipFamilies', spec['ipFamilies']);
+  const listed = listField(findings, 'spec.clusterIPs', spec['clusterIPs']);
+  if (families.length === 0 || listed.length === 0) {
+    const single = addressField(findings, 'spec.clusterIP', spec['clusterIP']);
+    if (single !== null) found[familyOf(single)] = single;
+    return found;
+  }
+  for (const [index, family] of families.entries()) {
+    if (family !== 'IPv4' && family !== 'IPv6') {
+      report(findings, `spec.ipFamilies[${index}]`, `not one of IPv4, IPv6: ${shown(family)}`);
+      continue;
+    }
+    if (index >= listed.length || found[family] !== null) continue;
+    const field = `spec.clusterIPs[${index}]`;
+    const parsed = addressField(findings, field, listed[index]);
+    if (parsed === null) continue;
+    if (familyOf(parsed) === family) found[family] = parsed;
+    else report(findings, field, `${addressText(parsed)} is not an ${family} address`);
+  }
+  return found;
+}
+
+function servicePorts(findings: Findings, value: unknown): ServicePortInfo[] {
+  const ports: ServicePortInfo[] = [];
+  const seen = new Set<string>();
+  for (const [index, item] of listField(findings, 'spec.ports', value).entries()) {
+    const fields = fieldsOf(item);
+    const at = `spec.ports[${index}]`;
+    const number = portField(findings, `${at}.port`, fields['port']);
+    const protocol = protocolField(findings, `${at}.protocol`, fields['protocol']);
+    if (number === null || protocol === null) continue;
+    const name = textOf(fields['name']);
+    if (seen.has(`${name}/${protocol}`)) {
+      report(findings, `${at}.name`, `another port has the name ${shown(name)} and the same protocol; the first is used`);
+      continue;
+    }
+    seen.add(`${name}/${protocol}`);
+    const given = fields['nodePort'] ?? 0;
+    const nodePort = given === 0 ? 0 : (portField(findings, `${at}.nodePort`, given) ?? 0);
+    ports.push({ index, name, port: number, protocol, nodePort });
+  }
+  return ports;
+}
+
+/** Ingress points with an address that are ours to answer (services B9); host names and ipMode Proxy aren't. */
+function loadBalancerIPs(findings: Findings, status: Fields): Address[] {
+  const ingress = fieldsOf(status['loadBalancer'])['ingress'];
+  const addresses: Address[] = [];
+  for (const [index, item] of listField(findings, 'status.loadBalancer.ingress', ingress).entries()) {
+    const fields = fieldsOf(item);
+    const mode = fields['ipMode'] ?? 'VIP';
+    if (mode !== 'VIP' || textOf(fields['ip']) === '') continue;
+    const parsed = addressField(findings, `status.loadBalancer.ingress[${index}].ip`, fields['ip']);
+    if (parsed !== null) addresses.push(parsed);
+  }
+  return addresses;
+}
+
+function affinitySeconds(findings: Findings, spec: Fields): number | null {
+  const affinity = spec['sessionAffinity'] ?? 'None';
+  if (affinity === 'None' || affinity === '') return null;
+  if (affinity !== 'ClientIP') {
+    report(findings, 'spec.sessionAffinity', `not one of None, ClientIP: ${shown(affinity)}; None is used`);
+    return null;
+  }
+  const given = fieldsOf(fieldsOf(spec['sessionAffinityConfig'])['clientIP'])['timeoutSeconds'] ?? AFFINITY_SECONDS_DEFAULT;
+  if (typeof given === 'number' && Number.isInteger(given) && given >= 1 && given <= AFFINITY_SECONDS_MAX) return given;
+  const field = 'spec.sessionAffinityConfig.clientIP.timeoutSeconds';
+  report(findings, field, `not from 1 to ${AFFINITY_SECONDS_MAX}: ${shown(given)}; ${AFFINITY_SECONDS_DEFAULT} is used`);
+  return AFFINITY_SECONDS_DEFAULT;
+}
+
+/** Unparsable ranges are skipped (services A8); a list of which nothing is left lets nobody in. */
+function sourceRanges(findings: Findings, value: unknown): Prefix[] | null {
+  const items = listField(findings, 'spec.loadBalancerSourceRanges', value);
+  if (items.length === 0) return null;
+  const ranges: Prefix[] = [];
+  for (const [index, item] of items.entries()) {
+    const parsed = parsePrefix(textOf(item));
+    if (parsed.ok) ranges.push(parsed.value);
+    else report(findings, `spec.loadBalancerSourceRanges[${index}]`, `not an IP address range: ${shown(item)}`);
+  }
+  return ranges;
+}
+
+/** undefined: the Service has no name or namespace. */
+export function decodeService(object: ServiceObject): ServiceInfo | undefined {
+  const id = identity(object.metadata);
+  if (id === undefined) return undefined;
+  const key = serviceText(id.namespace, id.name);
+  const findings: Findings = { object: `Service ${key}`, problems: [] };
+  const spec = fieldsOf(object.spec);
+  const proxyName = fieldsOf(object.metadata?.labels)[PROXY_NAME_LABEL];
+  const type = textOf(spec['type']) || 'ClusterIP';
+  const clusterIP = textOf(spec['clusterIP']);
+  // ShouldSkipService of Kubernetes looks at clusterIP alone, never at clusterIPs.
+  const skipped = clusterIP === '' || clusterIP === 'None' || type === 'ExternalName';
+  if (clusterIP === '' && type !== 'ExternalName') report(findings, 'spec.clusterIP', 'not set: nothing is served');
+  const healthCheckNodePort = spec['healthCheckNodePort'];
+  return {
+    key,
+    ...id,
+    type,
+    skipped,
+    proxyName: proxyName === undefined ? null : textOf(proxyName),
+    clusterIPs: skipped ? { IPv4: null, IPv6: null } : clusterIPs(findings, spec),
+    ports: skipped ? [] : servicePorts(findings, spec['ports']),
+    internalPolicy: policyField(findings, 'spec.internalTrafficPolicy', spec['internalTrafficPolicy']),
+    externalPolicy: policyField(findings, 'spec.externalTrafficPolicy', spec['externalTrafficPolicy']),
+    externalIPs: skipped ? [] : addressesField(findings, 'spec.externalIPs', spec['externalIPs']),
+    loadBalancerIPs: skipped ? [] : loadBalancerIPs(findings, fieldsOf(object.status)),
+    affinitySeconds: affinitySeconds(findings, spec),
+    sourceRanges: sourceRanges(findings, spec['loadBalancerSourceRanges']),
+    healthCheckNodePort: typeof healthCheckNodePort === 'number' ? healthCheckNodePort : 0,
+    problems: findings.problems,
+  };
+}
+
+/** Ports without a name or number are skipped (services 2.3); an empty name is a name. */
+function slicePorts(findings: Findings, value: unknown): SlicePortInfo[] {
+  const ports: SlicePortInfo[] = [];
+  for (const [index, item] of listField(findings, 'ports', value).entries()) {
+    const fields = fieldsOf(item);
+    const name = fields['name'];
+    if (typeof name !== 'string') {
+      report(findings, `ports[${index}].name`, 'not set: the port is ignored');
+      continue;
+    }
+    if (fields['port'] === undefined || fields['port'] === null || fields['port'] === 0) continue;
+    const number = portField(findings, `ports[${index}].port`, fields['port']);
+    const protocol = protocolField(findings, `ports[${index}].protocol`, fields['protocol']);
+    if (number !== null && protocol !== null) ports.push({ name, port: number, protocol });
+  }
+  return ports;
+}
+
+function hintNames(value: unknown): readonly string[] {
+  const items = listOf(value);
+  return items.length === 0 ? NO_NAMES : items.map((item) => textOf(fieldsOf(item)['name']));
+}
+
+/** Absent conditions: ready, serving, not terminating (services 2.1). */
+function decodeEndpoint(findings: Findings, at: string, family: Family | null, item: unknown): EndpointInfo | undefined {
+  const fields = fieldsOf(item);
+  const first = listOf(fields['addresses'])[0];
+  if (first === undefined) {
+    report(findings, `${at}.addresses`, 'empty: the endpoint is ignored');
+    return undefined;
+  }
+  const parsed = typeof first === 'string' ? parseAddress(first) : undefined;
+  const usable = parsed?.ok === true && familyOf(parsed.value) === family ? parsed.value : null;
+  if (usable === null && family !== null) report(findings, `${at}.addresses[0]`, `not an ${family} address: ${shown(first)}`);
+  const conditions = fieldsOf(fields['conditions']);
+  const hints = fieldsOf(fields['hints']);
+  return {
+    address: usable,
+    text: usable === null ? (typeof first === 'string' ? first : shown(first)) : addressText(usable),
+    ready: conditions['ready'] !== false,
+    serving: conditions['serving'] !== false,
+    terminating: conditions['terminating'] === true,
+    node: textOf(fields['nodeName']),
+    zone: textOf(fields['zone']),
+    zoneHints: hintNames(hints['forZones']),
+    nodeHints: hintNames(hints['forNodes']),
+    pod: textOf(fieldsOf(fields['targetRef'])['uid']),
+  };
+}
+
+/** undefined: no namespace, name or Service label (services H6). */
+export function decodeSlice(object: EndpointSliceObject): SliceInfo | undefined {
+  const id = identity(object.metadata);
+  const labels = fieldsOf(object.metadata?.labels);
+  const service = textOf(labels[SERVICE_NAME_LABEL]);
+  if (id === undefined || service === '') return undefined;
+  const key = serviceText(id.namespace, id.name);
+  const findings: Findings = { object: `EndpointSlice ${key}`, problems: [] };
+  const type: unknown = object.addressType;
+  const family = type === 'IPv4' || type === 'IPv6' ? type : null;
+  if (family === null && type !== 'FQDN') report(findings, 'addressType', `not one of IPv4, IPv6, FQDN: ${shown(type)}`);
+  const endpoints: EndpointInfo[] = [];
+  for (const [index, item] of listField(findings, 'endpoints', object.endpoints).entries()) {
+    const decoded = decodeEndpoint(findings, `endpoints[${index}]`, family, item);
+    if (decoded !== undefined) endpoints.push(decoded);
+  }
+  return {
+    key,
+    service: serviceText(id.namespace, service),
+    headless: labels[HEADLESS_LABEL] !== undefined,
+    family,
+    ports: slicePorts(findings, object.ports),
+    endpoints,
+    problems: findings.problems,
+  };
+}
+
+/** undefined: no name. */
+export function decodeNode(object: NodeObject): NodeInfo | undefined {
+  const name = textOf(fieldsOf(object.metadata)['name']);
+  return name === '' ? undefined : { name, zone: textOf(fieldsOf(object.metadata?.labels)[ZONE_LABEL]) };
+}

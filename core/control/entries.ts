@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The difference between what the maps hold and what is wanted, as ordered steps. */
+import { addressText, type Address } from '../address.ts';
+import type { Failure, Result } from '../result.ts';
+import type { Operation } from '../store.ts';
+import { classifierOperations } from './classifier.ts';
+import type { MapImage } from './image.ts';
+import { hashHex, nameHash } from './names.ts';
+import {
+  emptySegment,
+  endBackend,
+  planAddress,
+  planNothing,
+  planPort,
+  removeFrontend,
+  removeGivenUp,
+  withdrawEnded,
+  type Segment,
+} from './plan.ts';
+import { releaseId, settleBlocks, settleIds } from './space.ts';
+import type { WantedPort } from './wanted.ts';
+
+export type WantedAddress = { readonly address: Address; readonly isOwned: boolean };
+
+/** `isComplete`: what isn't named is removed; else it stays as it is. */
+export type WantedChange = {
+  readonly ports: readonly WantedPort[];
+  readonly addresses: readonly WantedAddress[];
+  readonly isComplete: boolean;
+};
+
+export type Difference = {
+  readonly operations: readonly Operation[];
+  /** What doesn't fit, and why; it stays as it was in the maps. */
+  readonly failures: readonly Failure[];
+  /** The changes behind `failures`, to be tried again. */
+  readonly remaining: WantedChange;
+};
+
+/**
+ * Steps such that a packet between any two of them meets, for each frontend, the old backends or the new ones:
+ *
+ * ```
+ * classifier bits, backends, slots, service rows      nothing names them yet
+ * frontends: key -> new row                           one word each
+ * barrier                                             nobody reads the old rows any more
+ * backends: live words of those that ended            rows and slots are free again
+ * ```
+ *
+ * The image is changed as if every step had been carried out; if one wasn't, it must be adopted from the maps again.
+ */
+export function diff(image: MapImage, change: WantedChange): Difference {
+  const operations: Operation[] = [];
+  if (image.needsBarrier) operations.push({ op: 'barrier' });
+  image.needsBarrier = false;
+  const first = planAll(image, change);
+  for (const operation of first.operations) operations.push(operation);
+  if (first.failures.length === 0 || !isCooling(image, first)) return { ...first, operations };
+  // What was freed a moment ago may be enough.
+  operations.push({ op: 'barrier' });
+  settle(image);
+  const second = planAll(image, first.remaining);
+  for (const operation of second.operations) operations.push(operation);
+  return { ...second, operations };
+}
+
+function isCooling({ backendIds, rows, pairs, portIds }: MapImage, { operations }: Difference): boolean {
+  const left = backendIds.cooling.length + rows.cooling.length + pairs.cooling.length + portIds.cooling.length;
+  return left > 0 || operations.some(({ op }) => op === 'barrier');
+}
+
+/** Carried out where a barrier was: what was freed before it may be used again. */
+function settle({ backendIds, rows, pairs, portIds }: MapImage): void {
+  settleIds(backendIds);
+  settleIds(rows);
+  settleIds(portIds);
+  settleBlocks(pairs);
+}
+
+function planAll(image: MapImage, change: WantedChange): Difference {
+  const segment = emptySegment();
+  const failures: Failure[] = [];
+  const isShort = (planned: Result<void>): boolean => {
+    if (!planned.ok) failures.push(planned.error);
+    return !planned.ok;
+  };
+  for (const orphan of image.orphans) endBackend(segment, orphan);
+  image.orphans = [];
+  const ports = change.ports.filter((wanted) => isShort(planPort(image, segment, wanted)));
+  const addresses = change.addresses.filter(({ address, isOwned }) => isShort(planAddress(image, segment, address, isOwned)));
+  if (change.isComplete) planTheRest(image, segment, change);
+  return { operations: finish(image, segment), failures, remaining: { ports, addresses, isComplete: false } };
+}
+
+/** Takes out what the change doesn't name, and what can't be trusted and wasn't written again. */
+function planTheRest(image: MapImage, segment: Segment, change: WantedChange): void {
+  const hashes = new Set(change.ports.map(({ name }) => hashHex(nameHash(name))));
+  for (const [hash, port] of image.ports) if (!hashes.has(hash)) planNothing(segment, port);
+  const addresses = new Set(change.addresses.map(({ address }) => addressText(address)));
+  for (const [text, entry] of image.frontends) {
+    if (entry.port !== undefined) continue;
+    const isOwned = entry.record !== undefined && addresses.has(addressText(entry.key.address));
+    if (!isOwned) removeFrontend(image, segment, text, entry);
+  }
+}
+
+function finish(image: MapImage, segment: Segment): readonly Operation[] {
+  removeGivenUp(image, segment);
+  withdrawEnded(image, segment);
+  const lists: Operation[][] = [
+    classifierOperations(image.classifier),
+    segment.prepare,
+    segment.publish,
+    segment.publishWhole,
+    segment.removeWhole,
+    segment.remove,
+  ];
+  if (segment.freed) {
+    lists.push([{ op: 'barrier' }], segment.withdraw);
+    settle(image);
+  }
+  // Ended only after the barrier: free after the next one.
+  for (const { id } of segment.ended) releaseId(image.backendIds, id);
+  return lists.flat();
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Names of Service ports and pods as text, and the stable 64-bit hashes that stand for them in map entries. */
+import { endpointText, protocolText, type Address, type Port, type Protocol } from '../address.ts';
+import type { ServicePortName } from '../service.ts';
+
+/** Two unsigned 32-bit words. */
+export type Hash = readonly [number, number];
+
+const NO_HASH: Hash = [0, 0];
+
+/** `namespace/name`. */
+export function serviceText(namespace: string, name: string): string {
+  return `${namespace}/${name}`;
+}
+
+/** `namespace/name:portName/protocol`, what the name hash is made of. */
+export function servicePortText(name: ServicePortName): string {
+  return `${name.namespace}/${name.name}:${name.portName}/${protocolText(name.protocol)}`;
+}
+
+/** `address:port/protocol`: who owns it is decided once for the whole node. */
+export function frontendText(address: Address, port: Port, protocol: Protocol): string {
+  return `${endpointText(address, port)}/${protocolText(protocol)}`;
+}
+
+/**
+ * The same on every node and in every version, since it decides which backend a client gets: two multiplicative
+ * lanes over the UTF-16 code units with different odd factors, then a cross-mixing finish (the public-domain "cyrb"
+ * construction). Not secret and not collision-resistant against malice: who needs a name unique must compare it.
+ */
+export function hashText(text: string): Hash {
+  let high = 0xdeadbeef;
+  let low = 0x41c6ce57;
+  for (let index = 0; index < text.length; index += 1) {
+    const unit = text.charCodeAt(index);
+    high = Math.imul(high ^ unit, 0x9e3779b1);
+    low = Math.imul(low ^ unit, 0x5f356495);
+  }
+  const highMixed = Math.imul(high ^ (high >>> 16), 0x85ebca6b) ^ Math.imul(low ^ (low >>> 13), 0xc2b2ae35);
+  const lowMixed = Math.imul(low ^ (low >>> 16), 0x85ebca6b) ^ Math.imul(highMixed ^ (highMixed >>> 13), 0xc2b2ae35);
+  return [lowMixed >>> 0, highMixed >>> 0];
+}
+
+/** What `service.name_hash` holds. Never zero: zero stands for rows that belong to no Service. */
+export function nameHash(servicePort: string): Hash {
+  const [low, high] = hashText(servicePort);
+  return low === 0 && high === 0 ? [1, 0] : [low, high];
+}
+
+/** What `backend.identity` holds; zero where the pod isn't known. */
+export function podIdentity(uid: string): Hash {
+  if (uid === '') return NO_HASH;
+  const [low, high] = hashText(uid);
+  return low === 0 && high === 0 ? [1, 0] : [low, high];
+}
+
+/** Sixteen hex digits: hashes as keys of a Map. */
+export function hashHex(hash: Hash): string {
+  return hash[1].toString(16).padStart(8, '0') + hash[0].toString(16).padStart(8, '0');
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Frontends as map records, and which of them this build can program. */
+import { isIPv4, protocolText, TCP, type Address, type Port, type Protocol } from '../address.ts';
+import {
+  ALGORITHM_HASH,
+  BACKEND_ACTIVE,
+  BACKEND_IN_EXTERNAL,
+  BACKEND_IN_INTERNAL,
+  BACKEND_TERMINATING,
+  FRONTEND_CLUSTER_IP,
+  FRONTEND_EXTERNAL_IP,
+  FRONTEND_HOST_PORT,
+  FRONTEND_LOAD_BALANCER,
+  FRONTEND_NODE_PORT,
+  FRONTEND_WHOLE_ADDRESS,
+  SERVICE_DROP_WHEN_EXTERNAL_EMPTY,
+  SERVICE_DROP_WHEN_INTERNAL_EMPTY,
+  type FrontendKeyRecord,
+  type ServiceRecord,
+  type ViewRecord,
+} from '../layout.gen.ts';
+import type { Backend, Frontend, FrontendKind, Problem, View } from '../service.ts';
+import type { Block } from './image.ts';
+import { podIdentity, type Hash } from './names.ts';
+
+const EMPTY_VIEW: ViewRecord = { firstSlot: 0, count: 0, tableSize: 0, algorithm: ALGORITHM_HASH };
+
+/** What one Service port should have in the maps; no frontends: nothing. */
+export type WantedPort = { readonly name: string; readonly frontends: readonly Frontend[] };
+
+/** Why the datapath of this build can't serve a frontend; undefined: it can. */
+export function whyNotProgrammed({ kind, address, protocol }: Frontend): string | undefined {
+  if (kind !== 'ClusterIP') return kind;
+  if (!isIPv4(address)) return 'IPv6';
+  return protocol === TCP ? undefined : protocolText(protocol);
+}
+
+/** What of these frontends the datapath leaves out, one line each. */
+export function unsupportedProblems(frontends: readonly Frontend[]): Problem[] {
+  const problems: Problem[] = [];
+  for (const frontend of frontends) {
+    const { namespace, name, portName } = frontend.servicePort;
+    const object = `Service ${namespace}/${name}`;
+    const where = `port "${portName}" ${protocolText(frontend.protocol)}`;
+    const reason = whyNotProgrammed(frontend);
+    if (reason !== undefined) {
+      problems.push({ object, field: 'spec.ports', message: `unsupported: ${where}: ${reason} is not programmed yet` });
+    } else if (frontend.affinitySeconds !== null) {
+      const message = `unsupported: ${where}: clients are not kept on their backend yet`;
+      problems.push({ object, field: 'spec.sessionAffinity', message });
+    }
+  }
+  return problems;
+}
+
+/** A backend of a Service port over both views. */
+export type WantedBackend = {
+  readonly backend: Backend;
+  readonly protocol: Protocol;
+  readonly identity: Hash;
+  /** State and views, the low bits of `live`. */
+  bits: number;
+};
+
+/** Every backend of the views of these frontends, by `address:port`. */
+export function wantedBackends(frontends: readonly Frontend[]): Map<string, WantedBackend> {
+  const backends = new Map<string, WantedBackend>();
+  const add = (view: View | null, bit: number, protocol: Protocol): void => {
+    for (const backend of view?.backends ?? []) {
+      const known = backends.get(backend.text);
+      if (known !== undefined) known.bits |= bit;
+      else {
+        const state = backend.state === 'active' ? BACKEND_ACTIVE : BACKEND_TERMINATING;
+        backends.set(backend.text, { backend, protocol, identity: podIdentity(backend.pod), bits: state | bit });
+      }
+    }
+  };
+  for (const { internal, external, protocol } of frontends) {
+    add(internal, BACKEND_IN_INTERNAL, protocol);
+    add(external, BACKEND_IN_EXTERNAL, protocol);
+  }
+  return backends;
+}
+
+function kindNumber(kind: FrontendKind): number {
+  switch (kind) {
+    case 'ClusterIP':
+      return FRONTEND_CLUSTER_IP;
+    case 'NodePort':
+      return FRONTEND_NODE_PORT;
+    case 'LoadBalancer':
+      return FRONTEND_LOAD_BALANCER;
+    case 'ExternalIP':
+      return FRONTEND_EXTERNAL_IP;
+    case 'HostPort':
+      return FRONTEND_HOST_PORT;
+  }
+}
+
+/** The key under which a frontend is found. */
+export function frontendKey({ address, port, protocol }: Frontend): FrontendKeyRecord {
+  return { address, port, protocol };
+}
+
+/** The key under which all of an address is found. */
+export function wholeAddressKey(address: Address): FrontendKeyRecord {
+  return { address, port: 0 as Port, protocol: 0 as Protocol };
+}
+
+function viewRecord(block: Block | undefined): ViewRecord {
+  if (block === undefined) return EMPTY_VIEW;
+  const count = block.ids.length;
+  return { firstSlot: block.pair * 2, count, tableSize: count, algorithm: ALGORITHM_HASH };
+}
+
+/** The row of a frontend whose views lie in these blocks; an empty view has none. */
+export function serviceRecord(
+  frontend: Frontend,
+  port: { readonly id: number; readonly hash: Hash },
+  blocks: { readonly internal: Block | undefined; readonly external: Block | undefined },
+): ServiceRecord {
+  const dropsInternal = frontend.internal?.whenEmpty === 'drop' ? SERVICE_DROP_WHEN_INTERNAL_EMPTY : 0;
+  const dropsExternal = frontend.external?.whenEmpty === 'drop' ? SERVICE_DROP_WHEN_EXTERNAL_EMPTY : 0;
+  return {
+    key: frontendKey(frontend),
+    servicePort: port.id,
+    nameHash: port.hash,
+    flags: dropsInternal | dropsExternal,
+    affinitySeconds: frontend.affinitySeconds ?? 0,
+    sourceRanges: 0,
+    kind: kindNumber(frontend.kind),
+    views: [viewRecord(blocks.internal), viewRecord(blocks.external)],
+  };
+}
+
+/** The row of an owned address: what no other row answers is refused. */
+export function wholeAddressRecord(address: Address): ServiceRecord {
+  return {
+    key: wholeAddressKey(address),
+    servicePort: 0,
+    nameHash: [0, 0],
+    flags: 0,
+    affinitySeconds: 0,
+    sourceRanges: 0,
+    kind: FRONTEND_WHOLE_ADDRESS,
+    views: [EMPTY_VIEW, EMPTY_VIEW],
+  };
+}
+
+function sameView(left: ViewRecord, right: ViewRecord): boolean {
+  return (
+    left.firstSlot === right.firstSlot &&
+    left.count === right.count &&
+    left.tableSize === right.tableSize &&
+    left.algorithm === right.algorithm
+  );
+}
+
+/** Whether two rows of the same key say the same. */
+export function sameService(left: ServiceRecord, right: ServiceRecord): boolean {
+  return (
+    left.servicePort === right.servicePort &&
+    left.nameHash[0] === right.nameHash[0] &&
+    left.nameHash[1] === right.nameHash[1] &&
+    left.flags === right.flags &&
+    left.affinitySeconds === right.affinitySeconds &&
+    left.sourceRanges === right.sourceRanges &&
+    left.kind === right.kind &&
+    sameView(left.views[0], right.views[0]) &&
+    sameView(left.views[1], right.views[1])
+  );
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * "Certainly not ours" in one or two array reads; twin of bpf/classify.h. A Bloom filter with two bits in one 64-bit
+ * word for every frontend, owned address and backend; false hits cost a lookup, nothing else.
+ */
+import type { Maps } from './maps.ts';
+import { KEY_DESTINATION, KEY_PORTS, KEY_PROTOCOL, KEY_SOURCE, type Packet } from './parse.ts';
+import { swap16, swap32 } from './words.ts';
+
+/**
+ * Hash of an address (four words, most significant first) and `ports`: port | protocol << 16, 0 for the whole address.
+ * Word index: hash & mask; its bits: hash >>> 20 & 63 and hash >>> 26.
+ */
+export function classifierHash(a: number, b: number, c: number, d: number, ports: number): number {
+  let hash = Math.imul(ports, 0x9e3779b1);
+  hash = Math.imul(hash ^ d, 0x85ebca77);
+  hash = Math.imul(hash ^ (hash >>> 15) ^ c, 0xc2b2ae3d);
+  hash = Math.imul(hash ^ (hash >>> 13) ^ b, 0x27d4eb2f);
+  hash = Math.imul(hash ^ (hash >>> 16) ^ a, 0x165667b1);
+  return (hash ^ (hash >>> 15)) >>> 0;
+}
+
+function bitOf(classifier: Uint32Array, at: number, bit: number): number {
+  return (classifier[at + (bit >>> 5)]! >>> (bit & 31)) & 1;
+}
+
+/** `at`: the first of the address's four memory words in a key. */
+export function maybeKnown(maps: Maps, key: Uint32Array, at: number, ports: number): boolean {
+  const hash = classifierHash(
+    swap32(key[at]!),
+    swap32(key[at + 1]!),
+    swap32(key[at + 2]!),
+    swap32(key[at + 3]!),
+    ports,
+  );
+  const word = (hash & maps.classifierMask) * 2;
+  return bitOf(maps.classifier, word, (hash >>> 20) & 63) === 1 && bitOf(maps.classifier, word, hash >>> 26) === 1;
+}
+
+/** Whether a packet to this address and port may be for a Service. */
+export function maybeService(maps: Maps, packet: Packet): boolean {
+  const key = packet.key;
+  const ports = swap16(key[KEY_PORTS]! >>> 16) | ((key[KEY_PROTOCOL]! & 0xff) << 16);
+  return maybeKnown(maps, key, KEY_DESTINATION, ports) || maybeKnown(maps, key, KEY_DESTINATION, 0);
+}
+
+/** Whether a packet from this address and port may be a backend's answer. */
+export function maybeBackend(maps: Maps, packet: Packet): boolean {
+  const key = packet.key;
+  return maybeKnown(
+    maps,
+    key,
+    KEY_SOURCE,
+    swap16(key[KEY_PORTS]! & 0xffff) | ((key[KEY_PROTOCOL]! & 0xff) << 16),
+  );
+}

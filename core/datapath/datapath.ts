@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The model of the whole datapath: composes the steps for each hook, as bpf/hook_tc.h and bpf/hook_sock.h do. */
+import { address, port, type Address, type Port, type Protocol } from '../address.ts';
+import {
+  configCodec,
+  CLASSIFIER_WORDS,
+  CONFIG_SIZE,
+  FLOW_BUCKETS,
+  FLOW_ESTABLISHED,
+  FLOW_FIN,
+  FLOW_LIFE,
+  FLOW_PEER_FIN,
+  FLOW_PENDING,
+  FLOW_STATES,
+  MARK_SOCKET_UNSUPPORTED,
+  REASON_CANNOT_ANSWER,
+  REASON_HEADERS,
+  REASON_NOT_SERVICE,
+  REASON_UNSUPPORTED,
+  VERDICT_DROP,
+  VERDICT_FORWARD,
+  VERDICT_PASS,
+  VERDICT_REFUSE,
+  VERDICT_REPLY,
+  type ConfigRecord,
+} from '../layout.gen.ts';
+import { ok, type Result } from '../result.ts';
+import type { MapStore } from '../store.ts';
+import type { Outcome, Outside, PacketHook, Twin } from '../twin.ts';
+import { createConnection, decideConnect, decidePeer } from './connect.ts';
+import { createDecision, decideFromPod, decideToPod, type Decision } from './conntrack.ts';
+import { flowClosing } from './flows.ts';
+import { createLog, mark, type Log } from './log.ts';
+import { createMaps, defaultSizes, storeOf, type Maps, type MapSizes } from './maps.ts';
+import { createPacket, KEY_WORDS, parseFrame, type Packet } from './parse.ts';
+import { answerUnreachable, applyTranslation, count } from './verdict.ts';
+import { swap16, swap32 } from './words.ts';
+
+const TICK_MS = 1.048576; // 2^20 ns
+
+/** How long flows live, in milliseconds. */
+export type FlowTimeouts = {
+  /** Not completed. */
+  readonly pendingMs: number;
+  readonly establishedMs: number;
+  /** One side has sent FIN. */
+  readonly halfClosedMs: number;
+  /** Both have, or one has sent RST. */
+  readonly closingMs: number;
+};
+
+/** packets.md 3: Cilium's 8,000 s; kube-proxy's close-wait 1 h; a pending flow outlives two SYN retransmissions. */
+export const defaultTimeouts: FlowTimeouts = {
+  pendingMs: 8_600,
+  establishedMs: 8_000_000,
+  halfClosedMs: 3_600_000,
+  closingMs: 60_000,
+};
+
+/** Lifetimes by state in ticks, as `config.flow_lifetimes` of bpf/layout.h wants them. */
+export function flowLifetimes(timeouts: FlowTimeouts): number[] {
+  const even = (ms: number): number => Math.max(2, Math.round(ms / TICK_MS / 2) * 2);
+  return Array.from({ length: FLOW_STATES }, (_, state) => {
+    const life = state & FLOW_LIFE;
+    if (life === FLOW_PENDING) return even(timeouts.pendingMs) | 1;
+    if (life !== FLOW_ESTABLISHED) return 0;
+    if (flowClosing(state)) return even(timeouts.closingMs) | 1;
+    return even((state & (FLOW_FIN | FLOW_PEER_FIN)) !== 0 ? timeouts.halfClosedMs : timeouts.establishedMs);
+  });
+}
+
+/** The settings of the programs, zero but for what is given. */
+export function configOf(given: Partial<ConfigRecord> = {}): ConfigRecord {
+  const zero = configCodec.decode(new DataView(new ArrayBuffer(CONFIG_SIZE)), 0);
+  return {
+    ...zero,
+    flowBucketMask: FLOW_BUCKETS - 1,
+    classifierMask: CLASSIFIER_WORDS - 1,
+    flowLifetimes: flowLifetimes(defaultTimeouts),
+    ...given,
+  };
+}
+
+/** What became of one connect() or getpeername(). */
+export type SocketOutcome = {
+  readonly verdict: number;
+  readonly reason: number;
+  readonly servicePort: number;
+  readonly backend: number;
+  readonly address: Address;
+  readonly port: Port;
+};
+
+/** The model; `log` holds the marks of the whole run and the trace of the last packet. */
+export type Datapath = Twin & {
+  readonly name: 'model';
+  readonly maps: Maps;
+  readonly log: Log;
+  /** A stream socket's connect(); `address` and `port` of the answer are where it goes. */
+  connect(to: Address, number: Port, protocol: Protocol, outside: Outside): SocketOutcome;
+  /** getpeername() of a socket whose real peer is this. */
+  peerName(real: Address, number: Port, protocol: Protocol, outside: Outside): SocketOutcome;
+};
+
+/** A model with empty maps. */
+export function createDatapath(config: ConfigRecord, sizes: MapSizes = defaultSizes): Datapath {
+  const maps = createMaps(config, sizes);
+  const log = createLog();
+  const packet = createPacket();
+  const decision = createDecision();
+  const store: MapStore = storeOf(maps);
+  const socket = (how: typeof decideConnect) => {
+    return (to: Address, number: Port, protocol: Protocol, outside: Outside): SocketOutcome =>
+      socketCall(how, log, maps, to, number, protocol, outside);
+  };
+  return {
+    name: 'model',
+    maps,
+    log,
+    store,
+    packet: (hook, frame, outside, outcome): Result<void> => {
+      runPacket(maps, log, packet, decision, hook, frame, outside, outcome);
+      return ok(undefined);
+    },
+    connect: socket(decideConnect),
+    peerName: socket(decidePeer),
+    flowMemory: () => new Uint8Array(maps.flows.buffer),
+    clearFlows: () => {
+      maps.flows.fill(0);
+    },
+  };
+}
+
+function runPacket(
+  maps: Maps,
+  log: Log,
+  packet: Packet,
+  decision: Decision,
+  hook: PacketHook,
+  frame: Uint8Array,
+  outside: Outside,
+  outcome: Outcome,
+): void {
+  log.traceLength = 0;
+  log.writesLength = 0;
+  decision.record.servicePort = 0;
+  decision.record.backend = 0;
+  decision.reason = REASON_HEADERS;
+  outcome.bytes.set(frame);
+  outcome.length = frame.length;
+  let verdict = VERDICT_PASS;
+  if (outside.pullResult === 0) {
+    decision.reason = parseFrame(log, packet, frame, frame.length);
+    if (decision.reason === REASON_NOT_SERVICE) verdict = decide(maps, log, packet, decision, hook, outside, outcome);
+  }
+  outcome.verdict = verdict;
+  outcome.reason = decision.reason;
+  outcome.servicePort = decision.record.servicePort;
+  outcome.backend = decision.record.backend;
+  outcome.trace = log.trace;
+  outcome.traceLength = log.traceLength;
+  outcome.writes = log.writes;
+  outcome.writesLength = log.writesLength;
+}
+
+function decide(
+  maps: Maps,
+  log: Log,
+  packet: Packet,
+  decision: Decision,
+  hook: PacketHook,
+  outside: Outside,
+  outcome: Outcome,
+): number {
+  let verdict =
+    hook === 'from-pod'
+      ? decideFromPod(log, maps, packet, outside.now, decision)
+      : decideToPod(log, maps, packet, outside.now, decision);
+  const { record } = decision;
+  if (verdict === VERDICT_FORWARD || verdict === VERDICT_REPLY)
+    applyTranslation(log, outcome.bytes, packet, record.translation, verdict, outside.checksumMode);
+  if (verdict === VERDICT_REFUSE) {
+    decision.reason = answerUnreachable(log, packet, outside, outcome, decision.reason);
+    if (decision.reason === REASON_CANNOT_ANSWER) verdict = VERDICT_DROP;
+  }
+  if (decision.reason !== REASON_NOT_SERVICE) count(maps, decision.reason, record.servicePort, packet.length);
+  return verdict;
+}
+
+function socketCall(
+  how: typeof decideConnect,
+  log: Log,
+  maps: Maps,
+  to: Address,
+  number: Port,
+  protocol: Protocol,
+  outside: Outside,
+): SocketOutcome {
+  const connection = createConnection();
+  log.traceLength = 0;
+  log.writesLength = 0;
+  connection.address.set([swap32(to.a), swap32(to.b), swap32(to.c), swap32(to.d), swap16(number) | (protocol << 16)]);
+  let verdict = VERDICT_PASS;
+  if (how === decideConnect && (protocol !== 6 || number === 0)) {
+    mark(log, MARK_SOCKET_UNSUPPORTED);
+    connection.reason = REASON_UNSUPPORTED;
+  } else {
+    verdict = how(log, maps, connection, outside);
+    if (how === decideConnect && connection.reason !== REASON_NOT_SERVICE)
+      count(maps, connection.reason, connection.servicePort, 0);
+  }
+  const [a, b, c, d, ports] = connection.address;
+  return {
+    verdict,
+    reason: connection.reason,
+    servicePort: connection.servicePort,
+    backend: connection.backend,
+    address: address(swap32(a!), swap32(b!), swap32(c!), swap32(d!)),
+    port: port(swap16(ports! & 0xffff)),
+  };
+}
+
+/** Words of a flow key; for readers of a table's memory. */
+export const FLOW_KEY_WORDS: number = KEY_WORDS;

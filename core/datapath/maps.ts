@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The maps of one datapath in memory, laid out as the kernel lays them out, and a MapStore over them. */
+import { fail, ok, type Result } from '../result.ts';
+import {
+  CLASSIFIER_WORDS,
+  BACKENDS_MAX,
+  FLOW_BUCKETS,
+  FLOW_BUCKET_SIZE,
+  FLOW_STATES,
+  FRONTENDS_MAX,
+  PEERS_MAX,
+  REASON_MAX,
+  SERVICES_MAX,
+  SLOT_PAIRS_MAX,
+  type ConfigRecord,
+} from '../layout.gen.ts';
+import type { MapSpec, MapStore, Operation } from '../store.ts';
+import { createTable, tableDelete, tableFind, tableSet, type WordTable } from './table.ts';
+
+/** Sizes in entries; powers of two for `flowBuckets` and `classifierWords`. */
+export type MapSizes = {
+  readonly classifierWords: number;
+  readonly frontends: number;
+  readonly services: number;
+  readonly slotPairs: number;
+  readonly backends: number;
+  readonly flowBuckets: number;
+  readonly peers: number;
+};
+
+export const defaultSizes: MapSizes = {
+  classifierWords: CLASSIFIER_WORDS,
+  frontends: FRONTENDS_MAX,
+  services: SERVICES_MAX,
+  slotPairs: SLOT_PAIRS_MAX,
+  backends: BACKENDS_MAX,
+  flowBuckets: FLOW_BUCKETS,
+  peers: PEERS_MAX,
+};
+
+/** Memory words throughout: see words.ts. Arrays have the kernel's stride. */
+export type Maps = {
+  readonly classifier: Uint32Array;
+  readonly frontends: WordTable;
+  readonly services: Uint32Array;
+  readonly slots: Uint32Array;
+  readonly backends: Uint32Array;
+  readonly flows: Uint32Array;
+  /** The same memory as `flows`, for the fingerprints. */
+  readonly fingerprints: Uint16Array;
+  readonly peers: WordTable;
+  /** Packets and bytes by reason, and by Service port. */
+  readonly counters: Float64Array;
+  readonly serviceCounters: Float64Array;
+  readonly classifierMask: number;
+  readonly bucketMask: number;
+  readonly lifetimes: Uint32Array;
+  readonly flowSecret: Uint32Array;
+  readonly selectionKey: Uint32Array;
+};
+
+/** Empty maps for a configuration; its masks must fit the sizes. */
+export function createMaps(config: ConfigRecord, sizes: MapSizes = defaultSizes): Maps {
+  const flows = new ArrayBuffer(sizes.flowBuckets * FLOW_BUCKET_SIZE);
+  return {
+    classifier: new Uint32Array(sizes.classifierWords * 2),
+    frontends: createTable(5, 1, sizes.frontends),
+    services: new Uint32Array(sizes.services * 20),
+    slots: new Uint32Array(sizes.slotPairs * 2),
+    backends: new Uint32Array(sizes.backends * 10),
+    flows: new Uint32Array(flows),
+    fingerprints: new Uint16Array(flows),
+    peers: createTable(2, 11, sizes.peers),
+    counters: new Float64Array(REASON_MAX * 2),
+    serviceCounters: new Float64Array(sizes.services * 2),
+    classifierMask: sizes.classifierWords - 1,
+    bucketMask: sizes.flowBuckets - 1,
+    lifetimes: Uint32Array.from({ length: FLOW_STATES }, (_, state) => config.flowLifetimes[state] ?? 0),
+    flowSecret: Uint32Array.from(config.flowSecret),
+    selectionKey: Uint32Array.from(config.selectionKey),
+  };
+}
+
+function wordsOf<T>(codec: MapSpec<T, unknown>['key'], value: T): Uint32Array {
+  const words = new Uint32Array(Math.ceil(codec.size / 4));
+  codec.encode(new DataView(words.buffer), 0, value);
+  return words;
+}
+
+function arrayOf(maps: Maps, name: string): Uint32Array | undefined {
+  switch (name) {
+    case 'classifier':
+      return maps.classifier;
+    case 'services':
+      return maps.services;
+    case 'slots':
+      return maps.slots;
+    case 'backends':
+      return maps.backends;
+    case 'flows':
+      return maps.flows;
+    default:
+      return undefined;
+  }
+}
+
+function tableOf(maps: Maps, name: string): WordTable | undefined {
+  return name === 'frontends' ? maps.frontends : name === 'peers' ? maps.peers : undefined;
+}
+
+function unknownMap(name: string): Result<never> {
+  return fail('usage', `map ${name}`, 'the model does not hold this map');
+}
+
+function full(map: MapSpec<unknown, unknown>, capacity: number, key: unknown): Result<never> {
+  const text = map.key.text(key);
+  return fail('limit', `map-full: ${map.name} (${capacity})`, `while adding ${text}`, `raise the size of ${map.name}`);
+}
+
+/** A store over the model's own memory: what it writes, the next packet meets. */
+export function storeOf(maps: Maps): MapStore {
+  const rows = (map: MapSpec<never, never>, array: Uint32Array): number => Math.floor((array.length * 4) / map.value.size);
+  const capacity = <K, V>(map: MapSpec<K, V>): number => {
+    const array = arrayOf(maps, map.name);
+    return array === undefined ? (tableOf(maps, map.name)?.capacity ?? 0) : rows(map as never, array);
+  };
+  const get = <K, V>(map: MapSpec<K, V>, key: K): Result<V | undefined> => {
+    const table = tableOf(maps, map.name);
+    if (table !== undefined) {
+      const place = tableFind(table, wordsOf(map.key, key));
+      if (place < 0) return ok(undefined);
+      return ok(map.value.decode(new DataView(table.values.buffer), place * table.valueWords * 4));
+    }
+    const array = arrayOf(maps, map.name);
+    if (array === undefined) return unknownMap(map.name);
+    const at = Number(key) * map.value.size;
+    return at + map.value.size > array.byteLength ? ok(undefined) : ok(map.value.decode(new DataView(array.buffer), at));
+  };
+  const entries = <K, V>(map: MapSpec<K, V>): Result<readonly (readonly [K, V])[]> => {
+    const table = tableOf(maps, map.name);
+    if (table !== undefined) return ok(tableEntries(map, table));
+    const array = arrayOf(maps, map.name);
+    return array === undefined ? unknownMap(map.name) : ok(arrayEntries(map, array));
+  };
+  const apply = (operation: Operation): Result<void> => applyOperation(maps, operation, capacity);
+  const batch = (operations: readonly Operation[]): { done: number; result: Result<void> } => {
+    for (const [done, operation] of operations.entries()) {
+      const result = apply(operation);
+      if (!result.ok) return { done, result };
+    }
+    return { done: operations.length, result: ok(undefined) };
+  };
+  return { capacity, get, entries, apply, batch };
+}
+
+function tableEntries<K, V>(map: MapSpec<K, V>, table: WordTable): (readonly [K, V])[] {
+  const keys = new DataView(table.keys.buffer);
+  const values = new DataView(table.values.buffer);
+  const found: (readonly [K, V])[] = [];
+  for (let place = 0; place <= table.mask; place++) {
+    if (table.used[place] !== 1) continue;
+    const key = map.key.decode(keys, place * table.keyWords * 4);
+    found.push([key, map.value.decode(values, place * table.valueWords * 4)]);
+  }
+  return found;
+}
+
+function arrayEntries<K, V>(map: MapSpec<K, V>, array: Uint32Array): (readonly [K, V])[] {
+  const view = new DataView(array.buffer);
+  const words = map.value.size / 4;
+  const found: (readonly [K, V])[] = [];
+  for (let row = 0; row * words < array.length; row++) {
+    let filled = false;
+    for (let i = 0; i < words && !filled; i++) filled = array[row * words + i] !== 0;
+    if (filled) found.push([row as unknown as K, map.value.decode(view, row * map.value.size)]);
+  }
+  return found;
+}
+
+function applyOperation(
+  maps: Maps,
+  operation: Operation,
+  capacity: (map: MapSpec<unknown, unknown>) => number,
+): Result<void> {
+  if (operation.op === 'barrier') return ok(undefined);
+  const { map, key } = operation;
+  const table = tableOf(maps, map.name);
+  if (table !== undefined) {
+    if (operation.op === 'delete') tableDelete(table, wordsOf(map.key, key));
+    else if (operation.op === 'word') return fail('usage', `map ${map.name}`, 'single words are stored in arrays only');
+    else if (!tableSet(table, wordsOf(map.key, key), wordsOf(map.value, operation.value)))
+      return full(map, table.capacity, key);
+    return ok(undefined);
+  }
+  const array = arrayOf(maps, map.name);
+  if (array === undefined) return unknownMap(map.name);
+  if (Number(key) >= capacity(map)) return full(map, capacity(map), key);
+  const at = Number(key) * map.value.size;
+  if (operation.op === 'set') map.value.encode(new DataView(array.buffer), at, operation.value);
+  else if (operation.op === 'word') array[(at + operation.offset) / 4] = operation.word;
+  else array.fill(0, at / 4, (at + map.value.size) / 4);
+  return ok(undefined);
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The second oracle: what is permitted for a new connection, from Services, EndpointSlices, Nodes and Pods alone.
+ * It never sees a map entry and shares nothing with the compiler, so that a wrong compiler can't hide behind agreement.
+ */
+import type { Address, Prefix } from './address.ts';
+import type { ClusterEvent, ClusterObject } from './objects.ts';
+import type { Answer, Judgement, Question } from './oracle/answer.ts';
+import { addressKey, type Family } from './oracle/facts.ts';
+import { applyToFold, createFold, type Fold } from './oracle/fold.ts';
+import {
+  changesWithin,
+  createHistory,
+  forgetVersionsBefore,
+  latestOf,
+  latestValues,
+  objectsFor,
+  recordVersion,
+  valuesAfterEvent,
+  valuesAtTime,
+  versionCount,
+  type History,
+  type Moment,
+} from './oracle/history.ts';
+import { answerFromViews, keysOfQuestion, type Surroundings } from './oracle/resolve.ts';
+import { keysOfView, shareView, type Frontend, type View } from './oracle/view.ts';
+import { assert } from './result.ts';
+
+/** The node that is judged, and what of its configuration decides outcomes. */
+export type OracleOptions = {
+  /** Lowercased as a proxy does (H7); slices must name the node exactly so. */
+  readonly nodeName: string;
+  /** Until a Node object of that name says otherwise. */
+  readonly zone?: string;
+  readonly serviceRanges?: readonly Prefix[];
+  /** Addresses of nodes beyond those in Node objects. */
+  readonly nodeAddresses?: readonly Address[];
+  /** Families the node serves (H2); default both. */
+  readonly families?: readonly Family[];
+  /** False: hints are ignored. Default true. */
+  readonly topology?: boolean;
+  /** Services with this value of the service-proxy-name label are ours; undefined: those without the label (A2). */
+  readonly serviceProxyName?: string;
+};
+
+/** Answers for the state after the last event. Work per event is that of the Services it concerns. */
+export type Oracle = {
+  readonly apply: (event: ClusterEvent) => void;
+  readonly answer: (question: Question) => Answer;
+  /** Every ClusterIP frontend that exists now, in no order. */
+  readonly frontends: () => readonly Frontend[];
+};
+
+/**
+ * Answers for any moment of a stream. Times are nanoseconds from an origin of the caller's (exact to 104 days), and
+ * never run backwards.
+ */
+export type OracleTimeline = {
+  /** Takes the next event and returns its index, from 0, by which judgements name it. */
+  readonly apply: (timeNs: number, event: ClusterEvent) => number;
+  /** The answer in force at a time: events of that very time have happened. */
+  readonly answerAt: (timeNs: number, question: Question) => Answer;
+  /** The answer at a time with those of [time - window, time], and those that begin in (time, time + lead]. */
+  readonly judge: (timeNs: number, windowNs: number, question: Question, leadNs?: number) => Judgement;
+  /** Gives up what was over before a time; later questions must not reach further back. */
+  readonly forgetBefore: (timeNs: number) => void;
+  /** Kept versions of all objects: what memory depends on. */
+  readonly versionCount: () => number;
+};
+
+type Machine = { readonly fold: Fold; readonly history: History<View>; readonly surroundings: Surroundings };
+
+function createMachine(options: OracleOptions, keepsPast: boolean): Machine {
+  return {
+    fold: createFold({
+      nodeName: options.nodeName.trim().toLowerCase(),
+      zone: options.zone,
+      topology: options.topology ?? true,
+      serviceProxyName: options.serviceProxyName,
+    }),
+    history: createHistory({ keysOf: keysOfView, keepsPast }),
+    surroundings: {
+      families: options.families ?? ['IPv4', 'IPv6'],
+      serviceRanges: options.serviceRanges ?? [],
+      nodeAddresses: new Set((options.nodeAddresses ?? []).map(addressKey)),
+    },
+  };
+}
+
+/** Only what really changed becomes a version, so that an event without effect never ends a permission. */
+function applyToMachine({ fold, history }: Machine, event: ClusterEvent, moment: Moment): void {
+  for (const [object, computed] of applyToFold(fold, event)) {
+    const previous = latestOf(history, object);
+    const next = shareView(previous, computed);
+    if (next !== previous) recordVersion(history, object, next, moment);
+  }
+}
+
+export function createOracle(options: OracleOptions): Oracle {
+  const machine = createMachine(options, false);
+  const { history, surroundings } = machine;
+  return {
+    apply: (event) => applyToMachine(machine, event, { atNs: 0, event: 0 }),
+    answer: (question) => {
+      const objects = objectsFor(history, keysOfQuestion(question));
+      return answerFromViews(valuesAtTime(history, objects, 0), question, surroundings);
+    },
+    frontends: () =>
+      latestValues(history).flatMap((view) => (view.kind === 'service' ? [...view.cluster.values()] : [])),
+  };
+}
+
+/** The oracle of a cluster that holds these objects. */
+export function oracleOf(options: OracleOptions, objects: readonly ClusterObject[]): Oracle {
+  const oracle = createOracle(options);
+  for (const object of objects) oracle.apply({ type: 'ADDED', object });
+  return oracle;
+}
+
+export function createOracleTimeline(options: OracleOptions): OracleTimeline {
+  const machine = createMachine(options, true);
+  const { history, surroundings } = machine;
+  let eventCount = 0;
+  let latestNs = -Infinity;
+  let forgottenNs = -Infinity;
+  return {
+    apply: (timeNs, event) => {
+      assert(timeNs >= latestNs, 'events of a timeline come in order of time');
+      latestNs = timeNs;
+      applyToMachine(machine, event, { atNs: timeNs, event: eventCount });
+      return eventCount++;
+    },
+    answerAt: (timeNs, question) => {
+      assert(timeNs >= forgottenNs, 'the moment asked for is still kept');
+      const objects = objectsFor(history, keysOfQuestion(question));
+      return answerFromViews(valuesAtTime(history, objects, timeNs), question, surroundings);
+    },
+    judge: (timeNs, windowNs, question, leadNs = 0) => {
+      assert(windowNs >= 0 && leadNs >= 0, 'window and lead are spans');
+      assert(timeNs - windowNs >= forgottenNs, 'the window asked for is still kept');
+      return judgeMoment(machine, question, { timeNs, afterNs: timeNs - windowNs, untilNs: timeNs + leadNs });
+    },
+    forgetBefore: (timeNs) => {
+      forgottenNs = Math.max(forgottenNs, timeNs);
+      forgetVersionsBefore(history, timeNs);
+    },
+    versionCount: () => versionCount(history),
+  };
+}
+
+/** An answer in force from `fromNs` on, brought by an event; none where it held before the window began. */
+type Episode = { readonly answer: Answer; readonly fromNs: number; readonly by: number | undefined };
+
+function judgeMoment(
+  machine: Machine,
+  question: Question,
+  span: { readonly timeNs: number; readonly afterNs: number; readonly untilNs: number },
+): Judgement {
+  const episodes = episodesWithin(machine, question, span);
+  const present = episodes.findLastIndex((episode) => episode.fromNs <= span.timeNs);
+  const earlier: Judgement['earlier'][number][] = [];
+  const later: Judgement['later'][number][] = [];
+  for (const [index, { answer, fromNs, by }] of episodes.entries()) {
+    const next = episodes[index + 1];
+    // What several events of one time pass through was in force at no time.
+    if (next !== undefined && next.fromNs === fromNs) continue;
+    if (index < present && next?.by !== undefined) earlier.unshift({ answer, endedNs: next.fromNs, endedBy: next.by });
+    if (index > present && by !== undefined) later.push({ answer, beganNs: fromNs, beganBy: by });
+  }
+  const now = episodes[present];
+  assert(now !== undefined, 'some answer is always in force');
+  return { timeNs: span.timeNs, answer: now.answer, earlier, later };
+}
+
+/** The answers from `afterNs` to `untilNs`, one for each event that changed the answer to this very question. */
+function episodesWithin(
+  { history, surroundings }: Machine,
+  question: Question,
+  span: { readonly afterNs: number; readonly untilNs: number },
+): Episode[] {
+  const objects = objectsFor(history, keysOfQuestion(question));
+  const before = answerFromViews(valuesAtTime(history, objects, span.afterNs), question, surroundings);
+  const episodes: Episode[] = [{ answer: before, fromNs: -Infinity, by: undefined }];
+  let last = JSON.stringify(before);
+  for (const { atNs, event } of changesWithin(history, objects, span)) {
+    const answer = answerFromViews(valuesAfterEvent(history, objects, event), question, surroundings);
+    const text = JSON.stringify(answer);
+    if (text === last) continue;
+    last = text;
+    episodes.push({ answer, fromNs: atNs, by: event });
+  }
+  return episodes;
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Questions about a new connection, the outcomes that are permitted for it, and the comparison with what was seen. */
+import { addressEquals, endpointText, type Address, type Port, type Protocol } from '../address.ts';
+
+/** Who opens the connection. A ClusterIP answers both alike; frontends for outsiders will not. */
+export type ClientClass = 'pod' | 'process';
+
+/** A new connection, or the first datagram, from a client on this node. */
+export type Question = {
+  readonly client: ClientClass;
+  readonly address: Address;
+  readonly protocol: Protocol;
+  readonly port: Port;
+};
+
+export type Backend = { readonly address: Address; readonly port: Port };
+
+/** What one Service port permits. `service` is `namespace/name:portName`, without the colon where the port has no name. */
+export type Outcome =
+  | { readonly kind: 'permitted'; readonly service: string; readonly backends: readonly Backend[] }
+  | { readonly kind: 'refuse'; readonly service: string; readonly reason: 'no-endpoints' }
+  | { readonly kind: 'drop'; readonly service: string; readonly reason: 'no-local-endpoints' };
+
+/** Frontends that are known to exist but are not judged yet, and inputs for which the rules give no answer. */
+export type UnsupportedReason =
+  | 'NodePort'
+  | 'LoadBalancer'
+  | 'ExternalIP'
+  | 'HostPort'
+  | 'protocol'
+  | 'duplicate-endpoints'
+  | 'external-address-in-service-range';
+
+export type Unsupported = { readonly kind: 'unsupported'; readonly reason: UnsupportedReason; readonly object: string };
+
+/**
+ * The permitted outcomes. `contested`: the rules leave the winner open (several Services with one frontend, or one
+ * endpoint listed differently in several slices), so each of at least two outcomes is permitted.
+ */
+export type Answer =
+  | Outcome
+  | { readonly kind: 'contested'; readonly services: readonly string[]; readonly outcomes: readonly Outcome[] }
+  | { readonly kind: 'not-a-service' }
+  | { readonly kind: 'refuse-unknown-port'; readonly service: string }
+  | { readonly kind: 'drop-unallocated' }
+  | Unsupported;
+
+/** The answer at one moment, with those that held shortly before it and, where asked for, shortly after. */
+export type Judgement = {
+  readonly timeNs: number;
+  readonly answer: Answer;
+  /** Other answers that held within the window, newest first, each with the event that ended it. */
+  readonly earlier: readonly { readonly answer: Answer; readonly endedNs: number; readonly endedBy: number }[];
+  /** Answers that came into force within the lead, oldest first, each with the event that brought it. */
+  readonly later: readonly { readonly answer: Answer; readonly beganNs: number; readonly beganBy: number }[];
+};
+
+/** What was seen to happen to the connection. `untouched`: it left with its destination unchanged. */
+export type Observed =
+  | { readonly kind: 'backend'; readonly address: Address; readonly port: Port }
+  | { readonly kind: 'refused' }
+  | { readonly kind: 'dropped' }
+  | { readonly kind: 'untouched' };
+
+/**
+ * `stale`: permitted within the window, until `endedBy` (index of the event) took it away `staleNs` before.
+ * `early`: permitted only from `beganBy` on, `earlyNs` after. `never`: at no time from window to lead.
+ */
+export type Verdict =
+  | { readonly kind: 'permitted' }
+  | { readonly kind: 'stale'; readonly staleNs: number; readonly endedNs: number; readonly endedBy: number }
+  | { readonly kind: 'early'; readonly earlyNs: number; readonly beganNs: number; readonly beganBy: number }
+  | { readonly kind: 'never' }
+  | Unsupported;
+
+/** Every backend that some permitted outcome names; empty for refusals, drops and what is not judged. */
+export function permittedBackends(answer: Answer): readonly Backend[] {
+  if (answer.kind === 'permitted') return answer.backends;
+  if (answer.kind !== 'contested') return [];
+  const union = new Map<string, Backend>();
+  for (const outcome of answer.outcomes) {
+    if (outcome.kind !== 'permitted') continue;
+    for (const backend of outcome.backends) union.set(endpointText(backend.address, backend.port), backend);
+  }
+  return [...union.values()];
+}
+
+/** Whether the answer permits what was seen. Nothing is permitted by `unsupported`: ask for its kind first. */
+export function permits(answer: Answer, observed: Observed): boolean {
+  switch (answer.kind) {
+    case 'permitted':
+      return observed.kind === 'backend' && answer.backends.some((backend) => isBackend(backend, observed));
+    case 'refuse':
+    case 'refuse-unknown-port':
+      return observed.kind === 'refused';
+    case 'drop':
+    case 'drop-unallocated':
+      return observed.kind === 'dropped';
+    case 'contested':
+      return answer.outcomes.some((outcome) => permits(outcome, observed));
+    case 'not-a-service':
+      return observed.kind === 'untouched';
+    case 'unsupported':
+      return false;
+  }
+}
+
+function isBackend(backend: Backend, observed: Backend): boolean {
+  return backend.port === observed.port && addressEquals(backend.address, observed.address);
+}
+
+/** Compares what was seen with a judgement: the present first, then the past (newest first), then the lead. */
+export function judgeOutcome(judgement: Judgement, observed: Observed): Verdict {
+  const { answer, earlier, later, timeNs } = judgement;
+  if (answer.kind === 'unsupported') return answer;
+  if (permits(answer, observed)) return { kind: 'permitted' };
+  for (const { answer: past, endedNs, endedBy } of earlier) {
+    if (permits(past, observed)) return { kind: 'stale', staleNs: timeNs - endedNs, endedNs, endedBy };
+  }
+  for (const { answer: next, beganNs, beganBy } of later) {
+    if (permits(next, observed)) return { kind: 'early', earlyNs: beganNs - timeNs, beganNs, beganBy };
+  }
+  const unjudged = [...earlier, ...later].find((episode) => episode.answer.kind === 'unsupported');
+  return unjudged?.answer.kind === 'unsupported' ? unjudged.answer : { kind: 'never' };
+}
+
+/** `judgeOutcome` for a connection that reached a backend. */
+export function judgeBackend(judgement: Judgement, address: Address, port: Port): Verdict {
+  return judgeOutcome(judgement, { kind: 'backend', address, port });
+}
+
+/** One line, for reports and tests: `permitted shop/web:http 10.0.0.1:80 10.0.0.2:80`. */
+export function answerText(answer: Answer): string {
+  switch (answer.kind) {
+    case 'permitted':
+      return ['permitted', answer.service, ...answer.backends.map((it) => endpointText(it.address, it.port))].join(' ');
+    case 'refuse':
+    case 'drop':
+      return `${answer.kind} ${answer.service} ${answer.reason}`;
+    case 'contested':
+      return `contested: ${answer.outcomes.map(answerText).join(' | ')}`;
+    case 'refuse-unknown-port':
+      return `refuse-unknown-port ${answer.service}`;
+    case 'unsupported':
+      return `unsupported ${answer.reason} ${answer.object}`;
+    case 'not-a-service':
+    case 'drop-unallocated':
+      return answer.kind;
+  }
+}

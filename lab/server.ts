@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A pod's server process: tells everyone who connects which pod answered and whom it saw. */
+import { createServer, type Server, type Socket } from 'node:net';
+import type { ServerSpec } from './spec.ts';
+import type { Identity, Ready } from './wire.ts';
+
+/** The one argument of the process, as JSON. */
+export type ServerArguments = {
+  readonly pod: string;
+  readonly servers: readonly ServerSpec[];
+  /** Listen on IPv6 as well. */
+  readonly ipv6: boolean;
+};
+
+const argument = process.argv[2];
+if (argument !== undefined) await serve(JSON.parse(argument) as ServerArguments);
+
+function answer(socket: Socket, pod: string, behaviour: ServerSpec['behaviour']): void {
+  // A client that resets its connection is a case of the test, not a fault of the server.
+  socket.on('error', () => socket.destroy());
+  socket.setNoDelay(true);
+  const remote = socket.remoteAddress ?? '';
+  const identity: Identity = {
+    pod,
+    address: socket.localAddress ?? '',
+    port: socket.localPort ?? 0,
+    peer: `${remote.includes(':') ? `[${remote}]` : remote}:${socket.remotePort ?? 0}`,
+  };
+  const line = `${JSON.stringify(identity)}\n`;
+  if (behaviour === 'identity') {
+    socket.end(line);
+    socket.resume();
+  } else {
+    socket.write(line);
+    socket.pipe(socket);
+  }
+}
+
+function listening(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    // The backlog bounds a burst of clients; the kernel cuts it to net.core.somaxconn.
+    server.listen({ port, host, ipv6Only: host === '::', backlog: 4096 }, resolve);
+  });
+}
+
+async function serve({ pod, servers, ipv6 }: ServerArguments): Promise<void> {
+  const hosts = ipv6 ? ['0.0.0.0', '::'] : ['0.0.0.0'];
+  await Promise.all(
+    servers.flatMap(({ port, behaviour }) =>
+      hosts.map((host) =>
+        listening(
+          createServer((socket) => answer(socket, pod, behaviour)),
+          port,
+          host,
+        ),
+      ),
+    ),
+  );
+  const ready: Ready = { ready: true };
+  process.stdout.write(`${JSON.stringify(ready)}\n`);
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A MapStore in memory that can fail at any step and watches over the order of writes. */
+import {
+  BACKEND_ACTIVE,
+  BACKEND_IN_EXTERNAL,
+  BACKEND_IN_INTERNAL,
+  BACKEND_LIVE_AT,
+  BACKEND_STATE,
+  BACKEND_TERMINATING,
+  maps,
+  type BackendRecord,
+  type FrontendKeyRecord,
+  type ServiceRecord,
+} from '../../../core/layout.gen.ts';
+import { assert, fail, ok, type Result } from '../../../core/result.ts';
+import type { MapSpec, MapStore, Operation } from '../../../core/store.ts';
+import { endpointText } from '../../../core/address.ts';
+import { frontendText } from '../../../core/control/names.ts';
+
+export type Sizes = { readonly frontends?: number; readonly services?: number; readonly slots?: number; readonly backends?: number };
+
+/** What a frontend answers: `refuse`, `drop`, or backends; undefined: nobody owns it. */
+export type Answer = { readonly whenEmpty: 'refuse' | 'drop'; readonly backends: readonly string[] };
+
+/** `failAt`: steps until one fails, once. `onStep` runs after every step that was carried out. */
+export class MemoryStore implements MapStore {
+  readonly tables: Map<string, Map<string, readonly [unknown, unknown]>> = new Map();
+  readonly sizes: Sizes;
+  failAt: number = Number.POSITIVE_INFINITY;
+  steps: number = 0;
+  onStep: () => void = () => undefined;
+  /** Freed since the last barrier: must not be written. */
+  readonly #freedRows = new Set<number>();
+  readonly #freedPairs = new Set<number>();
+  readonly #freedBackends = new Set<number>();
+
+  constructor(sizes: Sizes = {}) {
+    this.sizes = sizes;
+  }
+
+  capacity<K, V>(map: MapSpec<K, V>): number {
+    const sizes: Readonly<Record<string, number | undefined>> = this.sizes;
+    return sizes[map.name] ?? map.maxEntries;
+  }
+
+  get<K, V>(map: MapSpec<K, V>, key: K): Result<V | undefined> {
+    return ok(this.#table(map).get(this.#text(map, key))?.[1] as V | undefined);
+  }
+
+  entries<K, V>(map: MapSpec<K, V>): Result<readonly (readonly [K, V])[]> {
+    return ok([...this.#table(map).values()] as unknown as readonly (readonly [K, V])[]);
+  }
+
+  apply(operation: Operation): Result<void> {
+    this.failAt -= 1;
+    if (this.failAt < 0) {
+      this.failAt = Number.POSITIVE_INFINITY;
+      return fail('environment', 'store', 'posed failure');
+    }
+    this.#carryOut(operation);
+    this.steps += 1;
+    this.onStep();
+    return ok(undefined);
+  }
+
+  batch(operations: readonly Operation[]): { readonly done: number; readonly result: Result<void> } {
+    for (const [done, operation] of operations.entries()) {
+      const result = this.apply(operation);
+      if (!result.ok) return { done, result };
+    }
+    return { done: operations.length, result: ok(undefined) };
+  }
+
+  /** What the datapath would find for this key now; throws where the maps don't fit together. */
+  lookup(key: FrontendKeyRecord): Answer | undefined {
+    const row = this.#value(maps.frontends, key);
+    if (row === undefined) return undefined;
+    const service = this.#value(maps.services, row);
+    const name = keyText(key);
+    assert(service !== undefined && keyText(service.key) === name, `${name}: the row is its own`);
+    const whenEmpty = (service.flags & 1) === 0 ? 'refuse' : 'drop';
+    const [internal, external] = service.views;
+    this.#backends(service, external, BACKEND_IN_EXTERNAL);
+    return { whenEmpty, backends: this.#backends(service, internal, BACKEND_IN_INTERNAL) };
+  }
+
+  keys(): FrontendKeyRecord[] {
+    return [...this.#table(maps.frontends).values()].map(([key]) => key as FrontendKeyRecord);
+  }
+
+  /** Live backends by id. */
+  liveBackends(): Map<number, BackendRecord> {
+    const live = new Map<number, BackendRecord>();
+    for (const [id, record] of this.#table(maps.backends).values()) {
+      if (isLive(record as BackendRecord)) live.set(id as number, record as BackendRecord);
+    }
+    return live;
+  }
+
+  #backends(service: ServiceRecord, { firstSlot, count }: { firstSlot: number; count: number }, bit: number): string[] {
+    const found: string[] = [];
+    for (let slot = firstSlot; slot < firstSlot + count; slot += 1) {
+      const id = this.#value(maps.slots, slot >> 1)?.backends[(slot & 1) as 0 | 1] ?? 0;
+      const backend = this.#value(maps.backends, id);
+      const name = `${keyText(service.key)} slot ${slot} backend ${id}`;
+      assert(id !== 0 && backend !== undefined, `${name}: there is one`);
+      assert(backend.servicePort === service.servicePort, `${name}: it is the port's own`);
+      assert(isLive(backend) && (backend.live & bit) !== 0, `${name}: it serves the view`);
+      found.push(endpointText(backend.address, backend.port));
+    }
+    return found;
+  }
+
+  #table(map: { readonly name: string }): Map<string, readonly [unknown, unknown]> {
+    const known = this.tables.get(map.name);
+    if (known !== undefined) return known;
+    const table = new Map<string, readonly [unknown, unknown]>();
+    this.tables.set(map.name, table);
+    return table;
+  }
+
+  #text<K, V>(map: MapSpec<K, V>, key: K): string {
+    return map.key.text(key);
+  }
+
+  #value<K, V>(map: MapSpec<K, V>, key: K): V | undefined {
+    return this.#table(map).get(this.#text(map, key))?.[1] as V | undefined;
+  }
+
+  #carryOut(operation: Operation): void {
+    switch (operation.op) {
+      case 'barrier':
+        for (const freed of [this.#freedRows, this.#freedPairs, this.#freedBackends]) freed.clear();
+        return;
+      case 'set':
+        this.#checkSet(operation.map.name, operation.key, operation.value);
+        return this.#set(operation.map, operation.key, operation.value);
+      case 'delete':
+        this.#noteFreed(operation.map.name, operation.key);
+        this.#table(operation.map).delete(this.#text(operation.map, operation.key));
+        return;
+      case 'word':
+        return this.#word(operation);
+    }
+  }
+
+  #set(map: MapSpec<unknown, unknown>, key: unknown, value: unknown): void {
+    // Through the codec: what can't be stored must not be remembered.
+    const view = new DataView(new ArrayBuffer(map.value.size));
+    map.value.encode(view, 0, value);
+    const isFresh = !this.#table(map).has(this.#text(map, key));
+    if (map.kind === 'array') assert((key as number) < this.capacity(map), `${map.name}: row ${String(key)} exists`);
+    else assert(!isFresh || this.#table(map).size < this.capacity(map), `${map.name}: there is room`);
+    this.#table(map).set(this.#text(map, key), [key, map.value.decode(view, 0)]);
+  }
+
+  #word({ map, key, offset, word }: Extract<Operation, { op: 'word' }>): void {
+    const view = new DataView(new ArrayBuffer(map.value.size));
+    const before = this.#table(map).get(this.#text(map, key))?.[1];
+    if (before !== undefined) map.value.encode(view, 0, before);
+    if (map.name === 'backends') {
+      assert(offset === BACKEND_LIVE_AT, 'only live changes in place');
+      assert(before !== undefined, 'the backend was written before');
+      if ((word & BACKEND_STATE) === 0 || (word & BACKEND_STATE) === 3) {
+        if (isLive(before as BackendRecord)) {
+          assert(!this.#reachableBackends().has(key as number), `backend ${String(key)} ends only when nothing names it`);
+          this.#freedBackends.add(key as number);
+        }
+      } else assert(isLive(before as BackendRecord), 'a word brings no dead backend back');
+    } else assert(map.name === 'classifier', `${map.name} has no words that change`);
+    const old = view.getUint32(offset, true);
+    if (map.name === 'classifier') assert((old & word) >>> 0 === old, 'classifier bits are only added');
+    view.setUint32(offset, word, true);
+    this.#table(map).set(this.#text(map, key), [key, map.value.decode(view, 0)]);
+  }
+
+  #checkSet(name: string, key: unknown, value: unknown): void {
+    if (name === 'services') {
+      assert(!this.#freedRows.has(key as number), `row ${String(key)} waits for a barrier`);
+      const named = [...this.#table(maps.frontends).values()].some(([, row]) => row === key);
+      assert(!named, `row ${String(key)} is written only while nothing names it`);
+    } else if (name === 'slots') {
+      assert(!this.#freedPairs.has(key as number), `pair ${String(key)} waits for a barrier`);
+      assert(!this.#reachablePairs().has(key as number), `pair ${String(key)} is written only while nothing names it`);
+    } else if (name === 'backends') {
+      assert(!this.#freedBackends.has(key as number), `backend ${String(key)} waits for a barrier`);
+      const before = this.#value(maps.backends, key as number);
+      assert(before === undefined || !isLive(before), `backend ${String(key)} is written only while it is not live`);
+      const generation = (record: BackendRecord | undefined): number => (record?.live ?? 0) >>> 8;
+      assert(generation(value as BackendRecord) !== generation(before), `backend ${String(key)} gets another generation`);
+    } else if (name === 'frontends') this.#noteFreed(name, key);
+  }
+
+  /** What a change of this key frees can't be written before the next barrier. */
+  #noteFreed(name: string, key: unknown): void {
+    if (name !== 'frontends') return;
+    const row = this.#value(maps.frontends, key as FrontendKeyRecord);
+    if (row === undefined) return;
+    this.#freedRows.add(row);
+    for (const pair of this.#pairsOfRow(row)) this.#freedPairs.add(pair);
+  }
+
+  #pairsOfRow(row: number): number[] {
+    const pairs: number[] = [];
+    for (const { firstSlot, count } of this.#value(maps.services, row)?.views ?? []) {
+      assert((firstSlot & 1) === 0, 'blocks start at even slots');
+      for (let slot = firstSlot; slot < firstSlot + count; slot += 2) pairs.push(slot >> 1);
+    }
+    return pairs;
+  }
+
+  #reachablePairs(): Set<number> {
+    const pairs = new Set<number>();
+    for (const [, row] of this.#table(maps.frontends).values()) for (const pair of this.#pairsOfRow(row as number)) pairs.add(pair);
+    return pairs;
+  }
+
+  #reachableBackends(): Set<number> {
+    const ids = new Set<number>();
+    for (const pair of this.#reachablePairs()) {
+      for (const id of this.#value(maps.slots, pair)?.backends ?? []) ids.add(id);
+    }
+    return ids;
+  }
+}
+
+function isLive({ live }: BackendRecord): boolean {
+  return (live & BACKEND_STATE) === BACKEND_ACTIVE || (live & BACKEND_STATE) === BACKEND_TERMINATING;
+}
+
+export function keyText(key: FrontendKeyRecord): string {
+  return frontendText(key.address, key.port, key.protocol);
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Builders of Kubernetes objects in the words of the domain. */
+import type { Loop } from '../../../agent/loop.ts';
+import type { ClusterEvent, EndpointObject, EndpointSliceObject, NodeObject, ServiceObject } from '../../../core/objects.ts';
+import type { NodeConfig } from '../../../core/service.ts';
+
+export const NODE: NodeConfig = {
+  nodeName: 'node-a',
+  zone: 'z1',
+  serviceProxyName: null,
+  topology: true,
+  masqueradeAll: false,
+  clusterCIDRs: [],
+};
+
+type ServiceSpec = NonNullable<ServiceObject['spec']>;
+
+/** A ClusterIP Service in namespace shop with port 80 named http, unless said otherwise. */
+export function service(name: string, clusterIP: string, spec: ServiceSpec = {}, labels: Readonly<Record<string, string>> = {}): ServiceObject {
+  return {
+    kind: 'Service',
+    metadata: { namespace: 'shop', name, labels },
+    spec: { type: 'ClusterIP', clusterIP, ports: [{ name: 'http', port: 80, protocol: 'TCP' }], ...spec },
+  };
+}
+
+type SliceOptions = {
+  readonly slice?: string;
+  readonly addressType?: string;
+  readonly ports?: EndpointSliceObject['ports'];
+  readonly labels?: Readonly<Record<string, string>>;
+};
+
+/** A slice of a Service in namespace shop; the port http resolves to 8080, unless said otherwise. */
+export function slice(of: string, endpoints: readonly EndpointObject[], options: SliceOptions = {}): EndpointSliceObject {
+  return {
+    kind: 'EndpointSlice',
+    metadata: {
+      namespace: 'shop',
+      name: options.slice ?? `${of}-1`,
+      labels: { 'kubernetes.io/service-name': of, ...options.labels },
+    },
+    addressType: options.addressType ?? 'IPv4',
+    ports: options.ports ?? [{ name: 'http', port: 8080, protocol: 'TCP' }],
+    endpoints,
+  };
+}
+
+type EndpointOptions = {
+  readonly ready?: boolean;
+  readonly serving?: boolean;
+  readonly terminating?: boolean;
+  readonly node?: string;
+  readonly zone?: string;
+  readonly pod?: string;
+  readonly forZones?: readonly string[];
+  readonly forNodes?: readonly string[];
+};
+
+export function endpoint(address: string, options: EndpointOptions = {}): EndpointObject {
+  const { ready = true, serving = ready, terminating = false } = options;
+  const hints = {
+    ...(options.forZones === undefined ? {} : { forZones: options.forZones.map((name) => ({ name })) }),
+    ...(options.forNodes === undefined ? {} : { forNodes: options.forNodes.map((name) => ({ name })) }),
+  };
+  return {
+    addresses: [address],
+    conditions: { ready, serving, terminating },
+    ...(options.node === undefined ? {} : { nodeName: options.node }),
+    ...(options.zone === undefined ? {} : { zone: options.zone }),
+    ...(options.pod === undefined ? {} : { targetRef: { kind: 'Pod', uid: options.pod } }),
+    ...(Object.keys(hints).length === 0 ? {} : { hints }),
+  };
+}
+
+export function node(name: string, zone: string): NodeObject {
+  return { kind: 'Node', metadata: { name, labels: { 'topology.kubernetes.io/zone': zone } } };
+}
+
+export function added(object: ServiceObject | EndpointSliceObject | NodeObject): ClusterEvent {
+  return { type: 'ADDED', object };
+}
+
+export function deleted(object: ServiceObject | EndpointSliceObject | NodeObject): ClusterEvent {
+  return { type: 'DELETED', object };
+}
+
+/** Both lists, empty: from here on the loop programs. */
+export const EMPTY_LISTS: readonly ClusterEvent[] = [
+  { type: 'LISTED', kind: 'Service', items: [] },
+  { type: 'LISTED', kind: 'EndpointSlice', items: [] },
+];
+
+export function tell(loop: Loop, events: readonly ClusterEvent[]): void {
+  for (const event of events) loop.event(event);
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Laws of the oracle over random clusters: its answers depend on the last state of each object and on nothing else. */
+import * as fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { ClusterEvent, ClusterObject, ObjectKind } from '../../../core/objects.ts';
+import { createOracle, createOracleTimeline, type Oracle } from '../../../core/oracle.ts';
+import { answerText } from '../../../core/oracle/answer.ts';
+import { conditions, endpoint, node, NODE, OPTIONS, podWithHostPort, question, service, slice } from './world.ts';
+
+const QUESTIONS = [
+  ...['10.96.0.1', '10.96.0.2', '10.96.0.3', '192.0.2.10'].flatMap((ip) => [
+    `${ip}:80/TCP`,
+    `${ip}:80/UDP`,
+    `${ip}:81/TCP`,
+  ]),
+  '[fd00:96::1]:80/TCP',
+  '192.0.2.10:30080/TCP',
+  '192.0.2.10:9000/TCP',
+  '198.51.100.7:80/TCP',
+];
+
+function answers(oracle: Pick<Oracle, 'answer'>): string[] {
+  return QUESTIONS.map((text) => `${text} ${answerText(oracle.answer(question(text)))}`);
+}
+
+const serviceName = fc.constantFrom('web', 'zoo', 'api');
+const policy = fc.constantFrom('Cluster', 'Local');
+
+const anyService: fc.Arbitrary<ClusterObject> = fc
+  .record({
+    name: serviceName,
+    type: fc.constantFrom('ClusterIP', 'NodePort', 'ExternalName'),
+    clusterIP: fc.constantFrom('10.96.0.1', '10.96.0.2', '10.96.0.3', 'None'),
+    dual: fc.boolean(),
+    internalTrafficPolicy: policy,
+    externalTrafficPolicy: policy,
+    external: fc.boolean(),
+    foreign: fc.integer({ min: 0, max: 9 }).map((number) => number === 0),
+    protocol: fc.constantFrom('TCP', 'UDP'),
+    number: fc.constantFrom(80, 81),
+  })
+  .map(({ name, clusterIP, dual, external, foreign, protocol, number, ...spec }) =>
+    service(
+      `shop/${name}`,
+      {
+        ...spec,
+        clusterIP,
+        ...(dual ? { clusterIPs: [clusterIP, 'fd00:96::1'], ipFamilies: ['IPv4', 'IPv6'] } : {}),
+        ...(external ? { externalIPs: ['198.51.100.7'] } : {}),
+        ports: [{ name: 'http', port: number, protocol, ...(spec.type === 'NodePort' ? { nodePort: 30080 } : {}) }],
+      },
+      foreign ? { 'service.kubernetes.io/service-proxy-name': 'other' } : {},
+    ),
+  );
+
+const hint = fc.option(
+  fc.constantFrom('z1', 'z2').map((name) => ({ forZones: [{ name }] })),
+  { nil: undefined },
+);
+
+const anyEndpoint = fc
+  .record({
+    number: fc.integer({ min: 1, max: 4 }),
+    flags: fc.constantFrom('TTF', 'TTF', 'TTF', 'FTT', 'FTF', 'FFT', 'TFT', '---'),
+    nodeName: fc.constantFrom(NODE, 'node-b'),
+    hints: hint,
+  })
+  .map(({ number, flags, nodeName, hints }) =>
+    endpoint(`10.0.0.${number}`, {
+      nodeName,
+      conditions: conditions(flags),
+      ...(hints === undefined ? {} : { hints }),
+    }),
+  );
+
+const anySlice: fc.Arbitrary<ClusterObject> = fc
+  .record({
+    name: fc.constantFrom('a', 'b', 'c'),
+    owner: serviceName,
+    headless: fc.integer({ min: 0, max: 9 }).map((number) => number === 0),
+    protocol: fc.constantFrom('TCP', 'UDP'),
+    endpoints: fc.array(anyEndpoint, { maxLength: 4 }),
+  })
+  .map(({ name, owner, headless, protocol, endpoints }) =>
+    slice(name, endpoints, {
+      service: owner,
+      labels: headless ? { 'service.kubernetes.io/headless': '' } : {},
+      ports: [{ name: 'http', port: 8080, protocol }],
+    }),
+  );
+
+const anyNode: fc.Arbitrary<ClusterObject> = fc
+  .record({ name: fc.constantFrom(NODE, 'node-b'), zone: fc.constantFrom('z1', 'z2', undefined) })
+  .map(({ name, zone }) => node(name, name === NODE ? ['192.0.2.10'] : ['192.0.2.11'], zone));
+
+const anyObject = fc.oneof(
+  { weight: 4, arbitrary: anyService },
+  { weight: 6, arbitrary: anySlice },
+  { weight: 2, arbitrary: anyNode },
+  { weight: 1, arbitrary: fc.constant<ClusterObject>(podWithHostPort(9000)) },
+);
+
+const anyEvent: fc.Arbitrary<ClusterEvent> = fc.record({
+  type: fc.constantFrom('ADDED' as const, 'MODIFIED' as const, 'MODIFIED' as const, 'DELETED' as const),
+  object: anyObject,
+});
+
+const anyStream = fc.array(anyEvent, { maxLength: 25 });
+
+const identity = (object: ClusterObject): string =>
+  `${object.kind} ${object.metadata?.namespace ?? ''}/${object.metadata?.name ?? ''}`;
+
+function oracleAfter(events: readonly ClusterEvent[]): Oracle {
+  const oracle = createOracle(OPTIONS);
+  for (const event of events) oracle.apply(event);
+  return oracle;
+}
+
+/** What exists after the stream, computed here and not by the oracle. */
+function survivors(events: readonly ClusterEvent[]): ClusterObject[] {
+  const last = new Map<string, ClusterObject>();
+  for (const event of events) {
+    if (event.type === 'DELETED') last.delete(identity(event.object));
+    else if (event.type === 'ADDED' || event.type === 'MODIFIED') last.set(identity(event.object), event.object);
+  }
+  return [...last.values()];
+}
+
+/** The same events, each object's in their order, the objects' interleaved anew, each event up to three times in a row. */
+function reshuffled(events: readonly ClusterEvent[], choices: readonly number[]): ClusterEvent[] {
+  const queues = new Map<string, ClusterEvent[]>();
+  for (const event of events) {
+    if (!('object' in event)) continue;
+    const key = identity(event.object);
+    queues.set(key, [...(queues.get(key) ?? []), event]);
+  }
+  const shuffled: ClusterEvent[] = [];
+  for (let step = 0; queues.size > 0; step++) {
+    const choice = choices[step % choices.length] ?? 0;
+    const [key = '', queue = []] = [...queues][choice % queues.size] ?? [];
+    const event = queue.shift();
+    if (event !== undefined) for (let copy = 0; copy <= choice % 3; copy++) shuffled.push(event);
+    if (queue.length === 0) queues.delete(key);
+  }
+  return shuffled;
+}
+
+const anyChoices = fc.array(fc.nat(60), { minLength: 1, maxLength: 60 });
+
+test('law: any interleaving and duplication that keeps each object in order gives the same answers', () => {
+  fc.assert(
+    fc.property(anyStream, anyChoices, (events, choices) => {
+      expect(answers(oracleAfter(reshuffled(events, choices)))).toEqual(answers(oracleAfter(events)));
+    }),
+    { numRuns: 400 },
+  );
+});
+
+test('law: a stream, its survivors alone, and a list of its survivors are the same cluster', () => {
+  fc.assert(
+    fc.property(anyStream, anyStream, (events, noise) => {
+      const left = survivors(events);
+      const kinds: ObjectKind[] = ['Pod', 'EndpointSlice', 'Service', 'Node'];
+      const lists = kinds.map((kind): ClusterEvent => ({
+        type: 'LISTED',
+        kind,
+        items: left.filter((it) => it.kind === kind),
+      }));
+      const expected = answers(oracleAfter(events));
+      expect(answers(oracleAfter(left.map((object) => ({ type: 'ADDED', object }))))).toEqual(expected);
+      expect(answers(oracleAfter([...noise, ...lists]))).toEqual(expected);
+    }),
+    { numRuns: 400 },
+  );
+});
+
+test('law: deletion of what never was, a lost watch and bookmarks change nothing', () => {
+  fc.assert(
+    fc.property(anyStream, fc.array(anyObject, { maxLength: 5 }), (events, strangers) => {
+      const idle: ClusterEvent[] = [
+        ...strangers.map((object): ClusterEvent => ({ type: 'DELETED', object })),
+        { type: 'DISCONNECTED', kind: 'Service', reason: 'gone' },
+        { type: 'BOOKMARK', kind: 'EndpointSlice' },
+      ];
+      expect(answers(oracleAfter([...idle, ...events, ...idle.slice(strangers.length)]))).toEqual(
+        answers(oracleAfter(events)),
+      );
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('law: a timeline answers for each moment what an oracle that heard only the events up to it answers', () => {
+  fc.assert(
+    fc.property(
+      anyStream,
+      fc.array(fc.nat(3), { minLength: 25, maxLength: 25 }),
+      fc.nat(20),
+      (events, gaps, windowNs) => {
+        const timeline = createOracleTimeline(OPTIONS);
+        let nowNs = 0;
+        const times = events.map((event, index) => {
+          nowNs += gaps[index] ?? 0;
+          timeline.apply(nowNs, event);
+          return nowNs;
+        });
+        for (const [at, timeNs] of times.entries()) {
+          const until = times.lastIndexOf(timeNs);
+          const oracle = oracleAfter(events.slice(0, until + 1));
+          expect(answers({ answer: (asked) => timeline.answerAt(timeNs, asked) })).toEqual(answers(oracle));
+          expect(answers({ answer: (asked) => timeline.judge(timeNs, windowNs, asked, at % 4).answer })).toEqual(
+            answers(oracle),
+          );
+        }
+      },
+    ),
+    { numRuns: 100 },
+  );
+});
+
+test('law: a window holds exactly the answers that were in force at some moment of it', () => {
+  fc.assert(
+    fc.property(
+      anyStream,
+      fc.array(fc.nat(2), { minLength: 25, maxLength: 25 }),
+      fc.nat(12),
+      fc.nat(30),
+      (events, gaps, windowNs, atNs) => {
+        const timeline = createOracleTimeline(OPTIONS);
+        let nowNs = 0;
+        for (const [index, event] of events.entries()) timeline.apply((nowNs += gaps[index] ?? 0), event);
+        for (const text of QUESTIONS) {
+          const asked = question(text);
+          const { answer, earlier } = timeline.judge(atNs, windowNs, asked);
+          const found = new Set([answer, ...earlier.map((episode) => episode.answer)].map(answerText));
+          // Times are whole numbers here, so every state that lasted is met at one of them.
+          const moments = Array.from({ length: windowNs + 1 }, (_, back) => timeline.answerAt(atNs - back, asked));
+          expect([...found].sort()).toEqual([...new Set(moments.map(answerText))].sort());
+        }
+      },
+    ),
+    { numRuns: 200 },
+  );
+});

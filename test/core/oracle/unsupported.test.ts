@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Frontends that the oracle knows of without judging them, and the order of lookups. */
+import { describe, expect, test } from 'vitest';
+import type { ClusterObject } from '../../../core/objects.ts';
+import {
+  address,
+  ask,
+  balanced,
+  endpoint,
+  node,
+  NODE,
+  OPTIONS,
+  podWithHostPort,
+  service,
+  slice,
+  web,
+  WEB,
+} from './world.ts';
+
+const ONE = slice('a', [endpoint('10.0.0.1')]);
+const PERMITTED = 'permitted shop/web:http 10.0.0.1:8080';
+
+describe("frontends that are not judged yet are named, never called somebody else's", () => {
+  const ports = [{ name: 'http', port: 80, protocol: 'TCP', nodePort: 30080 }];
+  const nodes = [node(NODE, ['192.0.2.10', 'fd00:88::a']), node('node-b', ['192.0.2.11'])];
+  test.each<[string, ClusterObject[], string, string]>([
+    [
+      'B12 an external IP',
+      [web({ externalIPs: ['198.51.100.7'] })],
+      '198.51.100.7:80/TCP',
+      'unsupported ExternalIP shop/web:http',
+    ],
+    ['B9 an LB VIP', [balanced('198.51.100.8')], '198.51.100.8:80/TCP', 'unsupported LoadBalancer shop/web:http'],
+    [
+      'B9 an LB VIP by mode',
+      [balanced('198.51.100.8', 'VIP')],
+      '198.51.100.8:80/TCP',
+      'unsupported LoadBalancer shop/web:http',
+    ],
+    ['B9 mode Proxy is not programmed', [balanced('198.51.100.8', 'Proxy')], '198.51.100.8:80/TCP', 'not-a-service'],
+    [
+      'A9 LB status on type ClusterIP',
+      [{ ...balanced('198.51.100.8'), spec: web().spec ?? {} }],
+      '198.51.100.8:80/TCP',
+      'unsupported LoadBalancer shop/web:http',
+    ],
+    ['A5 an unowned port of an LB VIP', [balanced('198.51.100.8')], '198.51.100.8:81/TCP', 'not-a-service'],
+    ['A5 an unowned protocol of an LB VIP', [balanced('198.51.100.8')], '198.51.100.8:80/UDP', 'not-a-service'],
+    [
+      'A5 against B4: an unowned port within a service range',
+      [balanced('10.96.9.9')],
+      '10.96.9.9:81/TCP',
+      'unsupported external-address-in-service-range shop/web',
+    ],
+    [
+      'A1 external IPs of a headless Service',
+      [web({ clusterIP: 'None', externalIPs: ['198.51.100.7'] })],
+      '198.51.100.7:80/TCP',
+      'not-a-service',
+    ],
+    [
+      'B6 a NodePort of this node',
+      [web({ ports }), ...nodes],
+      '192.0.2.10:30080/TCP',
+      'unsupported NodePort shop/web:http',
+    ],
+    [
+      'B6 a NodePort of another node',
+      [web({ ports }), ...nodes],
+      '192.0.2.11:30080/TCP',
+      'unsupported NodePort shop/web:http',
+    ],
+    [
+      'B6 a NodePort by IPv6',
+      [web({ ports }), ...nodes],
+      '[fd00:88::a]:30080/TCP',
+      'unsupported NodePort shop/web:http',
+    ],
+    ['B8 a NodePort on localhost', [web({ ports })], '127.0.0.1:30080/TCP', 'unsupported NodePort shop/web:http'],
+    ['B6 that number at an address of no node', [web({ ports }), ...nodes], '192.0.2.99:30080/TCP', 'not-a-service'],
+    ['B6 that number with another protocol', [web({ ports }), ...nodes], '192.0.2.10:30080/UDP', 'not-a-service'],
+    ['B6 another number', [web({ ports }), ...nodes], '192.0.2.10:30081/TCP', 'not-a-service'],
+    ['a host port', [podWithHostPort(9000), ...nodes], '192.0.2.10:9000/TCP', 'unsupported HostPort pod shop/cache'],
+    [
+      'a host port at one address',
+      [podWithHostPort(9000, '192.0.2.10')],
+      '192.0.2.10:9000/TCP',
+      'unsupported HostPort pod shop/cache',
+    ],
+    [
+      'a host port at another address',
+      [podWithHostPort(9000, '192.0.2.10'), ...nodes],
+      '192.0.2.11:9000/TCP',
+      'not-a-service',
+    ],
+  ])('%s', (_name, objects, text, expected) => {
+    expect(ask([...objects, ONE], text)).toBe(expected);
+  });
+
+  test('A7 a NodePort matches only what no Service address takes', () => {
+    const object = web({ clusterIP: '10.96.0.1', ports: [{ name: 'http', port: 30080, nodePort: 30080 }] });
+    expect(ask([object, ONE, node(NODE, ['10.96.0.1'])], '10.96.0.1:30080/TCP')).toBe(PERMITTED);
+  });
+
+  test('A6 a ClusterIP frontend that another Service claims as its external address has no certain winner', () => {
+    const claimant = service('shop/zoo', { clusterIP: '10.96.0.2', externalIPs: ['10.96.0.1'] });
+    expect(ask([web(), ONE, claimant], WEB)).toBe('unsupported ExternalIP shop/zoo:http');
+  });
+
+  test('B6 node addresses known from elsewhere count too', () => {
+    const options = { ...OPTIONS, nodeAddresses: [address('192.0.2.99')] };
+    expect(ask([web({ ports })], '192.0.2.99:30080/TCP', options)).toBe('unsupported NodePort shop/web:http');
+  });
+});

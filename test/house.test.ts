@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The rules of the house over the whole checkout; each rule's planted faults are in test/house/. */
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { commands } from '../cli/commands.ts';
+import { checkClosures, checkDirections, kernelDoors } from './house/imports.ts';
+import { checkOutside } from './house/outside.ts';
+import { checkSizes, type Ratchet } from './house/size.ts';
+import { findingLines, readSources } from './house/sources.ts';
+import {
+  checkFirstSentence,
+  checkGenerated,
+  checkLeftovers,
+  checkLicence,
+  checkLock,
+  checkNames,
+} from './house/text.ts';
+import { checkTwins, type Singles } from './house/twins.ts';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const sources = readSources(root.replace(/\/$/, ''));
+
+/** Commands that work without root, without a kernel and without its libraries. */
+const kernelFreeEntries = ['cli/main.ts', 'cli/commands.ts', 'cli/output.ts', 'cli/compile.ts', 'cli/replay.ts'];
+
+/** Where kernel/ is imported when it is wanted and can be had; anything else must be argued for here. */
+const openDoors = /^cli\/(replay|demo|verify|bench|lab)\.ts -> kernel\//;
+
+/** Longer than the limit on purpose; may shrink, may not grow. */
+const ratchet: Ratchet = {
+  'bpf/layout.h': { lines: 500, reason: 'by law the one place of every struct, enum, map and outside answer' },
+  'bpf/flows.h': { lines: 600, reason: 'the flow table in one file, so that its twin is one file' },
+};
+
+/** Functions that only one of the twins needs, each with its reason. */
+const singles: Singles = {};
+
+describe('the house', () => {
+  test('imports follow the directions between rooms', () => {
+    expect(findingLines(checkDirections(sources))).toEqual([]);
+  });
+
+  test('commands that need no kernel pull in none of it before they run', () => {
+    expect(findingLines(checkClosures(sources, kernelFreeEntries))).toEqual([]);
+  });
+
+  test('the kernel is imported dynamically by the commands that can do without it, and by nobody else', () => {
+    expect(kernelDoors(sources).filter((door) => !openDoors.test(door))).toEqual([]);
+  });
+
+  test('twins have the same functions and the same branch marks in the same order', () => {
+    expect(findingLines(checkTwins(sources, singles))).toEqual([]);
+  });
+
+  test('every BPF helper that is called is a declared input, a map access or an effect', () => {
+    expect(findingLines(checkOutside(sources))).toEqual([]);
+  });
+
+  test('files and functions fit a screen', () => {
+    expect(findingLines(checkSizes(sources, ratchet))).toEqual([]);
+  });
+
+  test('every file names its licence', () => {
+    expect(findingLines(checkLicence(sources))).toEqual([]);
+  });
+
+  test('every file says what it is', () => {
+    expect(findingLines(checkFirstSentence(sources))).toEqual([]);
+  });
+
+  test('generated files say so in line one', () => {
+    expect(findingLines(checkGenerated(sources))).toEqual([]);
+  });
+
+  test('no notes to oneself and no checker switched off', () => {
+    expect(findingLines(checkLeftovers(sources))).toEqual([]);
+  });
+
+  test('no file has a name that says nothing', () => {
+    expect(findingLines(checkNames(sources))).toEqual([]);
+  });
+
+  test('the lock file has an entry for every optional package', () => {
+    expect(findingLines(checkLock(readFileSync(`${root}package-lock.json`, 'utf8')))).toEqual([]);
+  });
+
+  test('every room with TypeScript in it is type-checked', () => {
+    const rooms = new Set(
+      sources.filter(({ path }) => path.endsWith('.ts')).map(({ path }) => path.split('/')[0] ?? ''),
+    );
+    const references = readFileSync(`${root}tsconfig.json`, 'utf8');
+    expect([...rooms].filter((room) => !references.includes(`"path": "${room}"`))).toEqual([]);
+  });
+
+  // The demo is the last command to be built; from then on nothing may be listed that is not there.
+  test.runIf(existsSync(`${root}cli/demo.ts`))('every command that is listed exists', () => {
+    expect(commands.filter(({ name }) => !existsSync(`${root}cli/${name}.ts`)).map(({ name }) => name)).toEqual([]);
+  });
+});

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Four projects: `unit` in parallel as any user, and `kernel`, `lab`, `proof` one file at a time as root. */
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
+
+const rooted = ['kernel', 'lab', 'proof'];
+
+const config: ViteUserConfig = defineConfig({
+  // The checkout may belong to somebody else: no cache is written into it.
+  cacheDir: '/nonexistent/tandem-no-cache',
+  test: {
+    cache: false,
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          root: '.',
+          include: ['test/**/*.test.ts'],
+          exclude: rooted.map((name) => `test/${name}/**`),
+          testTimeout: 20_000,
+        },
+      },
+      ...rooted.map((name) => ({
+        test: {
+          name,
+          root: '.',
+          include: [`test/${name}/**/*.test.ts`],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      })),
+    ],
+  },
+});
+
+export default config;

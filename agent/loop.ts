@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The level-triggered loop: events mark what is out of date, a step computes it and brings the maps to it. */
 import { isIPv4 } from '../core/address.ts';
-import { allFrontends, desiredProblems, emptyDesired, ownedFrontends, updateDesired, type Desired } from '../core/control/claims.ts';
+import {
+  allFrontends,
+  desiredProblems,
+  emptyDesired,
+  ownedFrontends,
+  updateDesired,
+  type Desired,
+} from '../core/control/claims.ts';
 import { applyEvent, clusterProblems, emptyCluster, type ClusterState } from '../core/control/cluster.ts';
 import { effectiveNode } from '../core/control/desired.ts';
 import { unsupportedProblems, whyNotProgrammed, type WantedPort } from '../core/control/wanted.ts';
@@ -78,7 +85,8 @@ export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
       if (port.frontends.length === 0) reconciler.delete(name);
       else reconciler.update(port);
     }
-    for (const [text, address] of change.addresses) if (isIPv4(address)) reconciler.own(address, desired.addresses.has(text));
+    for (const [text, address] of change.addresses)
+      if (isIPv4(address)) reconciler.own(address, desired.addresses.has(text));
     const report = reconciler.commit();
     for (const failure of report.failures) onProblem(failure);
     const { done, planned, failures, waiting } = report;
@@ -101,11 +109,16 @@ export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
 }
 
 function wantedPort(desired: Desired, name: string): WantedPort {
-  return { name, frontends: ownedFrontends(desired, name).filter((frontend) => whyNotProgrammed(frontend) === undefined) };
+  return {
+    name,
+    frontends: ownedFrontends(desired, name).filter((frontend) => whyNotProgrammed(frontend) === undefined),
+  };
 }
 
 function everythingWanted(desired: Desired): Everything {
-  const ports = [...desired.ports.keys()].map((name) => wantedPort(desired, name)).filter(({ frontends }) => frontends.length > 0);
+  const ports = [...desired.ports.keys()]
+    .map((name) => wantedPort(desired, name))
+    .filter(({ frontends }) => frontends.length > 0);
   const addresses = [...desired.addresses.values()].filter(({ address }) => isIPv4(address));
   return { ports, addresses: addresses.map(({ address }) => ({ address, isOwned: true })) };
 }

@@ -10,11 +10,16 @@ import { readManifests } from '../formats/manifests.ts';
 import type { CommandRun } from './commands.ts';
 import { exitCode, printJson, printNote, printText, reportFailure } from './output.ts';
 
-type Input = { readonly events: readonly ClusterEvent[]; readonly failures: readonly Failure[]; readonly notes: readonly string[] };
+type Input = {
+  readonly events: readonly ClusterEvent[];
+  readonly failures: readonly Failure[];
+  readonly notes: readonly string[];
+};
 
 export const run: CommandRun = async (files, options) => {
   const path = options['config'];
-  const config = typeof path === 'string' ? readConfiguration(path) : { ok: true as const, value: defaultConfiguration() };
+  const config =
+    typeof path === 'string' ? readConfiguration(path) : { ok: true as const, value: defaultConfiguration() };
   if (!config.ok) return reportFailure(config.error);
   const { events, failures, notes } = readInput(files);
   let cluster: ClusterState = emptyCluster();
@@ -35,6 +40,6 @@ function readInput(files: readonly string[]): Input {
   const skipped = new Map(manifests.skipped);
   for (const [kind, count] of streams.skipped) skipped.set(kind, (skipped.get(kind) ?? 0) + count);
   const notes = streams.problems.map(failureText);
-  for (const [kind, count] of skipped) notes.push(${count} of kind ${kind} not read: it has no part in Services`);
+  for (const [kind, count] of skipped) notes.push(`${count} of kind ${kind} not read: it has no part in Services`);
   return { events, failures: [...streams.failures, ...manifests.failures], notes };
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The maps of an earlier run, or of a failed batch, to the image that says what they hold and what is free in them. */
 import { BACKEND_ACTIVE, BACKEND_STATE, BACKEND_TERMINATING, FRONTEND_WHOLE_ADDRESS, maps } from '../layout.gen.ts';
-import type { BackendRecord, FrontendKeyRecord, ServiceRecord, SlotPairRecord } from '../layout.gen.ts';
+import type { BackendRecord, FrontendKeyRecord, ServiceRecord, SlotPairRecord, ViewRecord } from '../layout.gen.ts';
 import { endpointText } from '../address.ts';
 import { ok, type Result } from '../result.ts';
 import type { MapStore } from '../store.ts';
@@ -54,7 +54,13 @@ export function adopt(store: MapStore): Result<MapImage> {
   return ok(image);
 }
 
-function adoptFrontend(image: MapImage, owners: Map<number, PortEntry>, held: Held, key: FrontendKeyRecord, row: number): void {
+function adoptFrontend(
+  image: MapImage,
+  owners: Map<number, PortEntry>,
+  held: Held,
+  key: FrontendKeyRecord,
+  row: number,
+): void {
   const text = frontendText(key.address, key.port, key.protocol);
   addKnown(image.classifier, key.address, key.port, key.protocol);
   const record = held.services.get(row);
@@ -64,12 +70,12 @@ function adoptFrontend(image: MapImage, owners: Map<number, PortEntry>, held: He
     return;
   }
   const port = isOwn ? adoptPort(image, owners, record) : undefined;
-  const blocks = isOwn && port !== undefined ? adoptBlocks(image, held, port, record) : undefined;
-  if (port === undefined || blocks === undefined) {
-    image.frontends.set(text, { key, row, record: undefined, port: undefined, blocks: [] });
+  const { blocks, isTrusted } = adoptBlocks(image, held, port, isOwn ? record.views : []);
+  for (const block of blocks) block.references += 1;
+  if (port === undefined || !isTrusted) {
+    image.frontends.set(text, { key, row, record: undefined, port: undefined, blocks });
     return;
   }
-  for (const block of blocks) block.references += 1;
   port.frontends.add(text);
   image.frontends.set(text, { key, row, record, port, blocks });
 }
@@ -79,7 +85,8 @@ function adoptPort(image: MapImage, owners: Map<number, PortEntry>, record: Serv
   const hex = hashHex(record.nameHash);
   const known = image.ports.get(hex);
   if (known !== undefined) return known.id === record.servicePort ? known : undefined;
-  if (record.servicePort === 0 || record.servicePort >= image.portIds.limit || owners.has(record.servicePort)) return undefined;
+  if (record.servicePort === 0 || record.servicePort >= image.portIds.limit || owners.has(record.servicePort))
+    return undefined;
   const port: PortEntry = {
     id: record.servicePort,
     hash: record.nameHash,
@@ -93,33 +100,52 @@ function adoptPort(image: MapImage, owners: Map<number, PortEntry>, record: Serv
   return port;
 }
 
-/** undefined: a view names slots or backends that aren't its own. */
-function adoptBlocks(image: MapImage, held: Held, port: PortEntry, { views }: ServiceRecord): Block[] | undefined {
+type AdoptedBlocks = { readonly blocks: readonly Block[]; readonly isTrusted: boolean };
+
+/** Slots of a row that can't be trusted are kept from others too: packets read them until the row is replaced. */
+function adoptBlocks(
+  image: MapImage,
+  held: Held,
+  port: PortEntry | undefined,
+  views: readonly ViewRecord[],
+): AdoptedBlocks {
   const blocks: Block[] = [];
+  let isTrusted = true;
   for (const { firstSlot, count } of views) {
     if (count === 0) continue;
-    const block = adoptBlock(image, held, port, firstSlot, count);
-    if (block === undefined) return undefined;
+    const known = [...(port?.blocks ?? [])].find((block) => block.pair * 2 === firstSlot && block.ids.length === count);
+    const block = known ?? claimSlots(image, held, firstSlot, count);
+    if (block === undefined) {
+      isTrusted = false;
+      continue;
+    }
     blocks.push(block);
+    if (block === known) continue;
+    if (port !== undefined && ownsSlots(held, port, block)) {
+      port.blocks.add(block);
+      for (const id of block.ids) adoptBackend(port, id, held.backends.get(id));
+    } else isTrusted = false;
   }
-  return blocks;
+  return { blocks, isTrusted };
 }
 
-function adoptBlock(image: MapImage, held: Held, port: PortEntry, firstSlot: number, count: number): Block | undefined {
+/** undefined: another block lies there, or it isn't a place for one. */
+function claimSlots(image: MapImage, held: Held, firstSlot: number, count: number): Block | undefined {
   const pair = firstSlot >> 1;
-  for (const block of port.blocks) if (block.pair === pair && block.ids.length === count) return block;
-  if ((firstSlot & 1) !== 0 || count > image.pairs.limit * 2) return undefined;
+  if ((firstSlot & 1) !== 0 || !claimBlock(image.pairs, pair, (count + 1) >> 1)) return undefined;
   const ids: number[] = [];
-  for (let slot = firstSlot; slot < firstSlot + count; slot += 1) ids.push(held.slots.get(slot >> 1)?.backends[slot & 1 ? 1 : 0] ?? 0);
-  const isOwn = ids.every((id) => {
+  for (let slot = firstSlot; slot < firstSlot + count; slot += 1) {
+    const halves = held.slots.get(slot >> 1)?.backends;
+    ids.push((slot & 1) === 0 ? (halves?.[0] ?? 0) : (halves?.[1] ?? 0));
+  }
+  return { pair, ids, references: 0 };
+}
+
+function ownsSlots(held: Held, port: PortEntry, { ids }: Block): boolean {
+  return ids.every((id) => {
     const backend = held.backends.get(id);
     return backend !== undefined && backend.servicePort === port.id && isLive(backend);
   });
-  if (!isOwn || !claimBlock(image.pairs, pair, (count + 1) >> 1)) return undefined;
-  const block: Block = { pair, ids, references: 0 };
-  port.blocks.add(block);
-  for (const id of ids) adoptBackend(port, id, held.backends.get(id));
-  return block;
 }
 
 function isLive({ live }: BackendRecord): boolean {
@@ -134,7 +160,7 @@ function adoptBackend(port: PortEntry, id: number, record: BackendRecord | undef
   if (!port.backends.has(text)) port.backends.set(text, { id, record });
 }
 
-/** After the blocks, so that a backend which packets reach goes before one that a crash left behind. */
+/** After the slots, so that a backend which packets reach goes before one that a crash left behind. */
 function adoptBackends(image: MapImage, owners: ReadonlyMap<number, PortEntry>, held: Held): void {
   const used = new Set<number>();
   for (const [id, record] of held.backends) {

@@ -19,7 +19,13 @@ import { frontendText, hashHex } from './names.ts';
 
 const STATE_NAMES: readonly string[] = ['free', 'active', 'terminating', 'reused'];
 
-type Rows = { readonly slots: ReadonlyMap<number, SlotPairRecord>; readonly backends: ReadonlyMap<number, BackendRecord> };
+/** More slots than any map has; a row that says so is broken, and must not keep us for ever. */
+const SLOTS_MAX = 1 << 24;
+
+type Rows = {
+  readonly slots: ReadonlyMap<number, SlotPairRecord>;
+  readonly backends: ReadonlyMap<number, BackendRecord>;
+};
 
 /**
  * One line per frontend, sorted: its kind, flags and views with the backends they resolve to. The classifier is left
@@ -39,7 +45,8 @@ export function canonical(store: MapStore): Result<string> {
   const lines = frontends.value.map(([key, row]) => {
     const text = frontendText(key.address, key.port, key.protocol);
     const record = records.get(row);
-    const isOwn = record !== undefined && text === frontendText(record.key.address, record.key.port, record.key.protocol);
+    const isOwn =
+      record !== undefined && text === frontendText(record.key.address, record.key.port, record.key.protocol);
     return isOwn ? `${text} ${recordText(rows, record)}` : `${text} broken row`;
   });
   return ok(lines.toSorted().join('\n'));
@@ -54,9 +61,10 @@ function recordText(rows: Rows, record: ServiceRecord): string {
 
 function viewText(rows: Rows, record: ServiceRecord, { firstSlot, count, tableSize, algorithm }: ViewRecord): string {
   if (count === 0) return '[]';
+  if (tableSize > SLOTS_MAX) return '[broken view]';
   const backends: string[] = [];
   for (let slot = firstSlot; slot < firstSlot + tableSize; slot += 1) {
-    const id = rows.slots.get(slot >> 1)?.backends[(slot & 1) as 0 | 1] ?? 0;
+    const id = rows.slots.get(slot >> 1)?.backends[(slot & 1) === 0 ? 0 : 1] ?? 0;
     backends.push(backendText(record, rows.backends.get(id)));
   }
   const name = algorithm === 0 ? '' : ` ${algorithmNames[algorithm] ?? algorithm}`;

@@ -24,7 +24,10 @@ export type Categorization = {
   readonly topology: boolean;
 };
 
-export type Category = { readonly chosen: readonly Candidate[]; readonly excluded: readonly { candidate: Candidate; reason: ExclusionReason }[] };
+export type Category = {
+  readonly chosen: readonly Candidate[];
+  readonly excluded: readonly { candidate: Candidate; reason: ExclusionReason }[];
+};
 
 export type Categories = {
   readonly cluster: Category;
@@ -60,7 +63,11 @@ function topologyMode(candidates: readonly Candidate[], { topology, nodeName, zo
   return allHaveZones && namesZone ? 'zone' : 'none';
 }
 
-function topologyReason(endpoint: EndpointInfo, mode: TopologyMode, { nodeName, zone }: Categorization): ExclusionReason | undefined {
+function topologyReason(
+  endpoint: EndpointInfo,
+  mode: TopologyMode,
+  { nodeName, zone }: Categorization,
+): ExclusionReason | undefined {
   switch (mode) {
     case 'none':
       return undefined;
@@ -72,7 +79,10 @@ function topologyReason(endpoint: EndpointInfo, mode: TopologyMode, { nodeName, 
 }
 
 /** Splits candidates into those a test lets pass and the others, each with its reason. */
-function categorize(candidates: readonly Candidate[], reasonAgainst: (endpoint: EndpointInfo) => ExclusionReason | undefined): Category {
+function categorize(
+  candidates: readonly Candidate[],
+  reasonAgainst: (endpoint: EndpointInfo) => ExclusionReason | undefined,
+): Category {
   const chosen: Candidate[] = [];
   const excluded: { candidate: Candidate; reason: ExclusionReason }[] = [];
   for (const candidate of candidates) {

@@ -2,7 +2,15 @@
 /** The fold of watches: events in, the cluster as last heard out, with what each event may have changed. */
 import type { ClusterEvent, ClusterObject, ObjectKind } from '../objects.ts';
 import type { Problem } from '../service.ts';
-import { decodeNode, decodeService, decodeSlice, objectKey, type NodeInfo, type ServiceInfo, type SliceInfo } from './decode.ts';
+import {
+  decodeNode,
+  decodeService,
+  decodeSlice,
+  objectKey,
+  type NodeInfo,
+  type ServiceInfo,
+  type SliceInfo,
+} from './decode.ts';
 
 /** Objects without a name can be sent without end; so many are remembered as problems. */
 const NAMELESS_MAX = 100;
@@ -44,7 +52,10 @@ export function emptyCluster(): ClusterState {
 }
 
 /** Takes one event in; the state passed in must not be used afterwards. */
-export function applyEvent(state: ClusterState, event: ClusterEvent): { readonly state: ClusterState; readonly changed: Changed } {
+export function applyEvent(
+  state: ClusterState,
+  event: ClusterEvent,
+): { readonly state: ClusterState; readonly changed: Changed } {
   const changes: Changes = { services: new Set(), nodes: new Set() };
   switch (event.type) {
     case 'ADDED':

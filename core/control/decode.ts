@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Objects as they come over the wire, checked field by field: what can't be used becomes a problem, the rest is kept. */
-import { addressText, isIPv4, parseAddress, parsePrefix, parseProtocol, port, type Address, type Port, type Prefix, type Protocol } from '../address.ts';
+import {
+  addressText,
+  isIPv4,
+  parseAddress,
+  parsePrefix,
+  parseProtocol,
+  port,
+  type Address,
+  type Port,
+  type Prefix,
+  type Protocol,
+} from '../address.ts';
 import type { EndpointSliceObject, NodeObject, ServiceObject } from '../objects.ts';
 import type { Family, Problem, TrafficPolicy } from '../service.ts';
 import { serviceText } from './names.ts';
@@ -113,7 +124,8 @@ function shown(value: unknown): string {
 
 /** A list field; something else than a list is a problem, absence and null are an empty list. */
 function listField(findings: Findings, field: string, value: unknown): readonly unknown[] {
-  if (value !== undefined && value !== null && !Array.isArray(value)) report(findings, field, `not a list: ${shown(value)}`);
+  if (value !== undefined && value !== null && !Array.isArray(value))
+    report(findings, field, `not a list: ${shown(value)}`);
   return listOf(value);
 }
 
@@ -208,7 +220,11 @@ function servicePorts(findings: Findings, value: unknown): ServicePortInfo[] {
     if (number === null || protocol === null) continue;
     const name = textOf(fields['name']);
     if (seen.has(`${name}/${protocol}`)) {
-      report(findings, `${at}.name`, `another port has the name ${shown(name)} and the same protocol; the first is used`);
+      report(
+        findings,
+        `${at}.name`,
+        `another port has the name ${shown(name)} and the same protocol; the first is used`,
+      );
       continue;
     }
     seen.add(`${name}/${protocol}`);
@@ -240,10 +256,15 @@ function affinitySeconds(findings: Findings, spec: Fields): number | null {
     report(findings, 'spec.sessionAffinity', `not one of None, ClientIP: ${shown(affinity)}; None is used`);
     return null;
   }
-  const given = fieldsOf(fieldsOf(spec['sessionAffinityConfig'])['clientIP'])['timeoutSeconds'] ?? AFFINITY_SECONDS_DEFAULT;
+  const given =
+    fieldsOf(fieldsOf(spec['sessionAffinityConfig'])['clientIP'])['timeoutSeconds'] ?? AFFINITY_SECONDS_DEFAULT;
   if (typeof given === 'number' && Number.isInteger(given) && given >= 1 && given <= AFFINITY_SECONDS_MAX) return given;
   const field = 'spec.sessionAffinityConfig.clientIP.timeoutSeconds';
-  report(findings, field, `not from 1 to ${AFFINITY_SECONDS_MAX}: ${shown(given)}; ${AFFINITY_SECONDS_DEFAULT} is used`);
+  report(
+    findings,
+    field,
+    `not from 1 to ${AFFINITY_SECONDS_MAX}: ${shown(given)}; ${AFFINITY_SECONDS_DEFAULT} is used`,
+  );
   return AFFINITY_SECONDS_DEFAULT;
 }
 
@@ -317,7 +338,12 @@ function hintNames(value: unknown): readonly string[] {
 }
 
 /** Absent conditions: ready, serving, not terminating (services 2.1). */
-function decodeEndpoint(findings: Findings, at: string, family: Family | null, item: unknown): EndpointInfo | undefined {
+function decodeEndpoint(
+  findings: Findings,
+  at: string,
+  family: Family | null,
+  item: unknown,
+): EndpointInfo | undefined {
   const fields = fieldsOf(item);
   const first = listOf(fields['addresses'])[0];
   if (first === undefined) {
@@ -326,7 +352,8 @@ function decodeEndpoint(findings: Findings, at: string, family: Family | null, i
   }
   const parsed = typeof first === 'string' ? parseAddress(first) : undefined;
   const usable = parsed?.ok === true && familyOf(parsed.value) === family ? parsed.value : null;
-  if (usable === null && family !== null) report(findings, `${at}.addresses[0]`, `not an ${family} address: ${shown(first)}`);
+  if (usable === null && family !== null)
+    report(findings, `${at}.addresses[0]`, `not an ${family} address: ${shown(first)}`);
   const conditions = fieldsOf(fields['conditions']);
   const hints = fieldsOf(fields['hints']);
   return {
@@ -353,7 +380,8 @@ export function decodeSlice(object: EndpointSliceObject): SliceInfo | undefined 
   const findings: Findings = { object: `EndpointSlice ${key}`, problems: [] };
   const type: unknown = object.addressType;
   const family = type === 'IPv4' || type === 'IPv6' ? type : null;
-  if (family === null && type !== 'FQDN') report(findings, 'addressType', `not one of IPv4, IPv6, FQDN: ${shown(type)}`);
+  if (family === null && type !== 'FQDN')
+    report(findings, 'addressType', `not one of IPv4, IPv6, FQDN: ${shown(type)}`);
   const endpoints: EndpointInfo[] = [];
   for (const [index, item] of listField(findings, 'endpoints', object.endpoints).entries()) {
     const decoded = decodeEndpoint(findings, `endpoints[${index}]`, family, item);

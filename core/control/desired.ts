@@ -2,7 +2,13 @@
 /** One Service of the cluster to the frontends it should have on this node, each with its backends and who was left out. */
 import { isIPv4, type Address } from '../address.ts';
 import type { Backend, Exclusion, Family, Frontend, NodeConfig, Problem, View, ViewName } from '../service.ts';
-import { categorizeEndpoints, type Candidate, type Categories, type Categorization, type Category } from './categorize.ts';
+import {
+  categorizeEndpoints,
+  type Candidate,
+  type Categories,
+  type Categorization,
+  type Category,
+} from './categorize.ts';
 import type { ClusterState } from './cluster.ts';
 import type { EndpointInfo, ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
 
@@ -53,7 +59,8 @@ function notCompiledYet(service: ServiceInfo): Problem[] {
   const add = (field: string, what: string): void => {
     problems.push({ object: `Service ${service.key}`, field, message: `unsupported: ${what} is not compiled yet` });
   };
-  for (const port of service.ports) if (port.nodePort !== 0) add(`spec.ports[${port.index}].nodePort`, `NodePort ${port.nodePort}`);
+  for (const port of service.ports)
+    if (port.nodePort !== 0) add(`spec.ports[${port.index}].nodePort`, `NodePort ${port.nodePort}`);
   if (service.externalIPs.length > 0) add('spec.externalIPs', 'an external IP');
   if (service.loadBalancerIPs.length > 0) add('status.loadBalancer.ingress', 'a load balancer address');
   const checksHealth = service.type === 'LoadBalancer' && service.externalPolicy === 'Local';
@@ -87,7 +94,8 @@ function gather(slices: readonly SliceInfo[], family: Family, port: ServicePortI
         const text = family === 'IPv4' ? `${endpoint.text}:${number}` : `[${endpoint.text}]:${number}`;
         const holder = found.get(text);
         if (holder !== undefined) excluded.push({ address: endpoint.text, port: number, reason: 'duplicate' });
-        if (holder === undefined || isBetter(endpoint, holder.endpoint)) found.set(text, { endpoint, port: number, text });
+        if (holder === undefined || isBetter(endpoint, holder.endpoint))
+          found.set(text, { endpoint, port: number, text });
       }
     }
   }
@@ -96,12 +104,18 @@ function gather(slices: readonly SliceInfo[], family: Family, port: ServicePortI
 }
 
 /** Endpoints of a family in which the Service has no address serve nobody; of the others each family tells its own. */
-function otherFamily(service: ServiceInfo, slices: readonly SliceInfo[], family: Family, port: ServicePortInfo): Omit<Exclusion, 'view'>[] {
+function otherFamily(
+  service: ServiceInfo,
+  slices: readonly SliceInfo[],
+  family: Family,
+  port: ServicePortInfo,
+): Omit<Exclusion, 'view'>[] {
   const excluded: Omit<Exclusion, 'view'>[] = [];
   for (const slice of slices) {
     if (slice.family === family || slice.family === null || service.clusterIPs[slice.family] !== null) continue;
     const match = slice.ports.find(({ name, protocol }) => name === port.name && protocol === port.protocol);
-    for (const { text } of slice.endpoints) excluded.push({ address: text, port: match?.port ?? null, reason: 'other-family' });
+    for (const { text } of slice.endpoints)
+      excluded.push({ address: text, port: match?.port ?? null, reason: 'other-family' });
   }
   return excluded;
 }
@@ -117,7 +131,10 @@ function clusterIPFrontend(
   const gathered = gather(slices, family, port);
   const categories = categorizeEndpoints(gathered.candidates, categorization(service, port, family, config));
   const category = service.internalPolicy === 'Local' ? categories.local : categories.cluster;
-  const excluded = exclusions('internal', category, [...gathered.excluded, ...otherFamily(service, slices, family, port)]);
+  const excluded = exclusions('internal', category, [
+    ...gathered.excluded,
+    ...otherFamily(service, slices, family, port),
+  ]);
   return {
     kind: 'ClusterIP',
     servicePort: { namespace: service.namespace, name: service.name, portName: port.name, protocol: port.protocol },
@@ -132,12 +149,18 @@ function clusterIPFrontend(
   };
 }
 
-function categorization(service: ServiceInfo, port: ServicePortInfo, family: Family, config: NodeConfig): Categorization {
+function categorization(
+  service: ServiceInfo,
+  port: ServicePortInfo,
+  family: Family,
+  config: NodeConfig,
+): Categorization {
   const ofFamily = (address: Address): boolean => familyOf(address) === family;
   return {
     internalPolicy: service.internalPolicy,
     externalPolicy: service.externalPolicy,
-    externallyAccessible: port.nodePort !== 0 || service.loadBalancerIPs.some(ofFamily) || service.externalIPs.some(ofFamily),
+    externallyAccessible:
+      port.nodePort !== 0 || service.loadBalancerIPs.some(ofFamily) || service.externalIPs.some(ofFamily),
     nodeName: config.nodeName,
     zone: config.zone,
     topology: config.topology,
@@ -145,7 +168,13 @@ function categorization(service: ServiceInfo, port: ServicePortInfo, family: Fam
 }
 
 /** Local policy with endpoints elsewhere is silence, nothing anywhere is refusal (services C1, C2). */
-function clusterIPView(service: ServiceInfo, categories: Categories, category: Category, family: Family, config: NodeConfig): View {
+function clusterIPView(
+  service: ServiceInfo,
+  categories: Categories,
+  category: Category,
+  family: Family,
+  config: NodeConfig,
+): View {
   const isLocal = service.internalPolicy === 'Local';
   const knowsPods = config.clusterCIDRs.some((prefix) => familyOf(prefix.address) === family);
   return {

@@ -66,7 +66,11 @@ export type CompiledServices = {
     readonly unallocatedAddress: 'drop';
   };
   readonly frontends: readonly CompiledFrontend[];
-  readonly healthChecks: readonly { readonly service: string; readonly port: number; readonly localEndpoints: number }[];
+  readonly healthChecks: readonly {
+    readonly service: string;
+    readonly port: number;
+    readonly localEndpoints: number;
+  }[];
   readonly problems: readonly Problem[];
 };
 
@@ -147,7 +151,11 @@ function compiledView(view: View | null): CompiledView | null {
 function problems(cluster: ClusterState, config: NodeConfig, desired: Desired): Problem[] {
   const found = [...clusterProblems(cluster), ...desiredProblems(desired)];
   for (const [kind, reason] of cluster.gaps) {
-    found.push({ object: `watch of ${kind}`, field: '', message: `lost (${reason}) and not listed again: may be out of date` });
+    found.push({
+      object: `watch of ${kind}`,
+      field: '',
+      message: `lost (${reason}) and not listed again: may be out of date`,
+    });
   }
   const usesLocal = [...cluster.services.values()].some(
     (service) => isServed(service, config) && [service.internalPolicy, service.externalPolicy].includes('Local'),
@@ -157,7 +165,9 @@ function problems(cluster: ClusterState, config: NodeConfig, desired: Desired): 
   }
   return found.sort(
     (left, right) =>
-      compareText(left.object, right.object) || compareText(left.field, right.field) || compareText(left.message, right.message),
+      compareText(left.object, right.object) ||
+      compareText(left.field, right.field) ||
+      compareText(left.message, right.message),
   );
 }
 
@@ -167,7 +177,12 @@ const HEADINGS = ['SERVICE', 'KIND', 'FRONTEND', 'VIEW', 'BACKENDS', 'WHEN EMPTY
 export function compiledTable({ frontends, problems: found }: CompiledServices): string {
   const rows = [HEADINGS, ...frontends.flatMap(tableRows)];
   const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
+  const lines = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
   if (found.length > 0) lines.push('', 'PROBLEMS');
   for (const { object, field, message } of found) lines.push(`${object}${field === '' ? '' : ` ${field}`}: ${message}`);
   return lines.join('\n');

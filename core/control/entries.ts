@@ -87,7 +87,9 @@ function planAll(image: MapImage, change: WantedChange): Difference {
   for (const orphan of image.orphans) endBackend(segment, orphan);
   image.orphans = [];
   const ports = change.ports.filter((wanted) => isShort(planPort(image, segment, wanted)));
-  const addresses = change.addresses.filter(({ address, isOwned }) => isShort(planAddress(image, segment, address, isOwned)));
+  const addresses = change.addresses.filter(({ address, isOwned }) =>
+    isShort(planAddress(image, segment, address, isOwned)),
+  );
   if (change.isComplete) planTheRest(image, segment, change);
   return { operations: finish(image, segment), failures, remaining: { ports, addresses, isComplete: false } };
 }

@@ -62,8 +62,8 @@ export type Segment = {
   readonly planned: PortEntry[];
   /** Backends that nothing names any more; their last state is known at the end of the segment. */
   readonly ended: BackendEntry[];
-  /** Who holds an address from this segment on, by `address:port/protocol`. */
-  readonly created: Map<string, Hash>;
+  /** Backends that hold their address from this segment on. */
+  readonly created: BackendRecord[];
   /** Whether something that packets may have read was freed. */
   freed: boolean;
 };
@@ -79,7 +79,7 @@ export function emptySegment(): Segment {
     givenUp: [],
     planned: [],
     ended: [],
-    created: new Map(),
+    created: [],
     freed: false,
   };
 }
@@ -89,10 +89,22 @@ type Reservation = {
   readonly port: { readonly id: number; readonly hash: Hash };
   readonly backends: Map<string, number>;
   readonly blocks: Block[];
-  readonly rows: { readonly frontend: Frontend; readonly text: string; readonly row: number; readonly record: ServiceRecord; readonly blocks: readonly Block[] }[];
+  readonly rows: {
+    readonly frontend: Frontend;
+    readonly text: string;
+    readonly row: number;
+    readonly record: ServiceRecord;
+    readonly blocks: readonly Block[];
+  }[];
 };
 
-function mapFull(map: { readonly name: string }, name: string, need: number, left: number, limit: number): Result<never> {
+function mapFull(
+  map: { readonly name: string },
+  name: string,
+  need: number,
+  left: number,
+  limit: number,
+): Result<never> {
   const message = `map-full: ${name} needs ${need} more, ${left} of ${limit} are left`;
   return fail('limit', map.name, message, `raise mapSizes.${map.name}; what is programmed stays`);
 }
@@ -164,7 +176,8 @@ function reserveBackends(
 ): Result<never> | undefined {
   const missing = [...backends].filter(([text, backend]) => sameBackend(known, text, backend) === undefined);
   const left = idsLeft(image.backendIds);
-  if (missing.length > left) return mapFull(maps.backends, wanted.name, missing.length, left, image.backendIds.limit - 1);
+  if (missing.length > left)
+    return mapFull(maps.backends, wanted.name, missing.length, left, image.backendIds.limit - 1);
   for (const [text] of missing) reservation.backends.set(text, takeId(image.backendIds) ?? 0);
   return undefined;
 }
@@ -178,7 +191,12 @@ function sameIds(left: readonly number[], right: readonly number[]): boolean {
 }
 
 /** A block with exactly these slots: one the port has, one reserved a moment ago, or a new one. */
-function blockFor(image: MapImage, known: PortEntry | undefined, reservation: Reservation, view: View | null): Block | 'none' | 'full' {
+function blockFor(
+  image: MapImage,
+  known: PortEntry | undefined,
+  reservation: Reservation,
+  view: View | null,
+): Block | 'none' | 'full' {
   if (view === null || view.backends.length === 0) return 'none';
   const ids = view.backends.map(({ text }) => reservation.backends.get(text) ?? known?.backends.get(text)?.id ?? 0);
   for (const block of [...(known?.blocks ?? []), ...reservation.blocks]) if (sameIds(block.ids, ids)) return block;
@@ -189,7 +207,12 @@ function blockFor(image: MapImage, known: PortEntry | undefined, reservation: Re
   return block;
 }
 
-function reserveRows(image: MapImage, wanted: WantedPort, known: PortEntry | undefined, reservation: Reservation): Result<never> | undefined {
+function reserveRows(
+  image: MapImage,
+  wanted: WantedPort,
+  known: PortEntry | undefined,
+  reservation: Reservation,
+): Result<never> | undefined {
   let keys = image.frontends.size;
   for (const frontend of wanted.frontends) {
     const text = frontendText(frontend.address, frontend.port, frontend.protocol);
@@ -233,13 +256,26 @@ function publishBackends(
   }
 }
 
-function createBackend(image: MapImage, segment: Segment, port: PortEntry, id: number, wanted: WantedBackend): BackendEntry {
+function createBackend(
+  image: MapImage,
+  segment: Segment,
+  port: PortEntry,
+  id: number,
+  wanted: WantedBackend,
+): BackendEntry {
   const { address, port: number } = wanted.backend;
   const { protocol } = wanted;
   const live = liveWord(nextGeneration(unretire(image, id)), wanted.bits);
-  const record: BackendRecord = { address, port: number, protocol, servicePort: port.id, identity: wanted.identity, live };
-  markReused(image, segment, record);
-  segment.created.set(recordText(record), record.identity);
+  const record: BackendRecord = {
+    address,
+    port: number,
+    protocol,
+    servicePort: port.id,
+    identity: wanted.identity,
+    live,
+  };
+  if (image.retired.size > 0) markReused(image, segment, record);
+  segment.created.push(record);
   addKnown(image.classifier, address, number, protocol);
   segment.prepare.push(setOperation(maps.backends, id, record));
   return { id, record };
@@ -269,8 +305,10 @@ function changeBackend(segment: Segment, entry: BackendEntry, bits: number): voi
   const generation = generationOf(entry.record.live);
   const views = (before | bits) & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL);
   const between = (bits & BACKEND_STATE) | views;
-  if (between !== before) segment.prepare.push(wordOperation(maps.backends, entry.id, BACKEND_LIVE_AT, liveWord(generation, between)));
-  if (bits !== between) segment.withdraw.push(wordOperation(maps.backends, entry.id, BACKEND_LIVE_AT, liveWord(generation, bits)));
+  if (between !== before)
+    segment.prepare.push(wordOperation(maps.backends, entry.id, BACKEND_LIVE_AT, liveWord(generation, between)));
+  if (bits !== between)
+    segment.withdraw.push(wordOperation(maps.backends, entry.id, BACKEND_LIVE_AT, liveWord(generation, bits)));
   entry.record = { ...entry.record, live: liveWord(generation, bits) };
 }
 
@@ -282,8 +320,10 @@ export function endBackend(segment: Segment, entry: BackendEntry): void {
 
 /** What ends backends; their generation stays with the id for its next user. */
 export function withdrawEnded(image: MapImage, segment: Segment): void {
+  if (segment.ended.length === 0) return;
+  const holders = new Map(segment.created.map((record) => [recordText(record), record.identity]));
   for (const { id, record } of segment.ended) {
-    const successor = segment.created.get(recordText(record));
+    const successor = holders.get(recordText(record));
     const isReused = successor !== undefined && isOtherPod(record.identity, successor);
     const live = liveWord(generationOf(record.live), isReused ? BACKEND_REUSED : 0);
     segment.withdraw.push(wordOperation(maps.backends, id, BACKEND_LIVE_AT, live));
@@ -329,7 +369,9 @@ function freeFrontend(image: MapImage, segment: Segment, { row, port, blocks, re
 }
 
 function giveUpFrontends(segment: Segment, port: PortEntry, wanted: WantedPort): void {
-  const kept = new Set(wanted.frontends.map(({ address, port: number, protocol }) => frontendText(address, number, protocol)));
+  const kept = new Set(
+    wanted.frontends.map(({ address, port: number, protocol }) => frontendText(address, number, protocol)),
+  );
   for (const text of port.frontends) if (!kept.has(text)) segment.givenUp.push({ text, port });
   segment.planned.push(port);
 }

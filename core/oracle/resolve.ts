@@ -13,7 +13,7 @@ import {
 } from '../address.ts';
 import type { Answer, Outcome, Question, Unsupported } from './answer.ts';
 import { addressKey, familyOf, type Family } from './facts.ts';
-import { frontendKey, portKey, type NodeView, type PodView, type ServiceView, type View } from './view.ts';
+import { frontendKey, portKey, type PodView, type ServiceView, type View } from './view.ts';
 
 /** What holds for every question to one oracle. */
 export type Surroundings = {
@@ -35,14 +35,15 @@ export function keysOfQuestion(question: Question): readonly string[] {
 /** The answer from the claims of all objects found by `keysOfQuestion`. */
 export function answerFromViews(views: readonly View[], question: Question, surroundings: Surroundings): Answer {
   if (!surroundings.families.includes(familyOf(question.address))) return NOT_A_SERVICE;
+  // Views come in order of arrival, which no answer may show.
   const services = views.filter((view) => view.kind === 'service').sort(byName);
   const owned = isProxied(question)
-    ? (answerFromFrontends(services, question) ?? answerFromNodePorts(views, question, surroundings))
+    ? (answerFromFrontends(services, question) ?? answerFromNodePorts(services, views, question, surroundings))
     : answerOtherProtocol(services, question);
   return owned ?? answerWithoutPort(services, question, surroundings);
 }
 
-function byName(left: ServiceView, right: ServiceView): number {
+function byName(left: { readonly name: string }, right: { readonly name: string }): number {
   return left.name < right.name ? -1 : left.name > right.name ? 1 : 0;
 }
 
@@ -73,24 +74,22 @@ function answerFromFrontends(services: readonly ServiceView[], question: Questio
 
 /** A7: what no Service address takes may be a NodePort or a host port, if it goes to an address of a node. */
 function answerFromNodePorts(
+  services: readonly ServiceView[],
   views: readonly View[],
   question: Question,
   surroundings: Surroundings,
 ): Answer | undefined {
   const { address, protocol, port } = question;
+  const key = addressKey(address);
   const toNode =
     isLoopback(address) ||
-    surroundings.nodeAddresses.has(addressKey(address)) ||
-    views.some((view): view is NodeView => view.kind === 'node' && view.addresses.includes(addressKey(address)));
-  for (const view of views) {
-    if (view.kind === 'service') {
-      const claim = toNode ? view.nodePorts.get(portKey(protocol, port)) : undefined;
-      if (claim !== undefined) return claim;
-    } else if (view.kind === 'pod' && claimsHostPort(view, question, toNode)) {
-      return { kind: 'unsupported', reason: 'HostPort', object: `pod ${view.name}` };
-    }
-  }
-  return undefined;
+    surroundings.nodeAddresses.has(key) ||
+    views.some((view) => view.kind === 'node' && view.addresses.includes(key));
+  const nodePorts = services.flatMap((view) => view.nodePorts.get(portKey(protocol, port)) ?? []);
+  if (toNode && nodePorts[0] !== undefined) return nodePorts[0];
+  const pods = views.filter((view) => view.kind === 'pod').sort(byName);
+  const pod = pods.find((view) => claimsHostPort(view, question, toNode));
+  return pod && { kind: 'unsupported', reason: 'HostPort', object: `pod ${pod.name}` };
 }
 
 function claimsHostPort(view: PodView, { address, protocol, port }: Question, toNode: boolean): boolean {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Laws of the loop over random histories: equal ends, valid in between, no harm from failures and restarts. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createLoop, type Loop } from '../../agent/loop.ts';
 import { addressText, type Port, type Protocol } from '../../core/address.ts';
@@ -54,10 +54,16 @@ const sliceArbitrary = fc
     admin: fc.constantFrom(8081, 9091),
   })
   .map(({ slice: name, of, endpoints, admin }) =>
-    slice(of, endpoints, { slice: name, ports: [{ name: 'http', port: 8080 }, { name: 'admin', port: admin }] }),
+    slice(of, endpoints, {
+      slice: name,
+      ports: [
+        { name: 'http', port: 8080 },
+        { name: 'admin', port: admin },
+      ],
+    }),
   );
 
-const byName = <T extends ServiceObject | EndpointSliceObject>(object: T): string => object.metadata?.name ?? '';
+const byName = (object: ServiceObject | EndpointSliceObject): string => object.metadata?.name ?? '';
 
 const worldArbitrary: fc.Arbitrary<World> = fc.record({
   services: fc.uniqueArray(serviceArbitrary, { selector: byName, maxLength: 3 }),
@@ -81,7 +87,9 @@ function changes(before: World, after: World, order: readonly number[]): Cluster
     ...after.services.map(added),
     ...after.slices.map(added),
   ];
-  const shuffled = events.map((event, index) => ({ event, place: order[index % order.length] ?? 0 })).sort((a, b) => a.place - b.place);
+  const shuffled = events
+    .map((event, index) => ({ event, place: order[index % order.length] ?? 0 }))
+    .sort((a, b) => a.place - b.place);
   return shuffled.flatMap(({ event, place }) => (place % 3 === 0 ? [event, event] : [event]));
 }
 
@@ -110,7 +118,10 @@ function answer(store: MemoryStore, key: FrontendKeyRecord): Answer | undefined 
 }
 
 const orderArbitrary = fc.array(fc.nat(100), { minLength: 3, maxLength: 12 });
-const historyArbitrary = fc.array(fc.record({ world: worldArbitrary, order: orderArbitrary }), { minLength: 1, maxLength: 5 });
+const historyArbitrary = fc.array(fc.record({ world: worldArbitrary, order: orderArbitrary }), {
+  minLength: 1,
+  maxLength: 5,
+});
 const RUNS = { numRuns: 150 };
 const EMPTY: World = { services: [], slices: [] };
 
@@ -146,9 +157,15 @@ test('between any two writes every frontend answers as before or as after', () =
       for (const { world } of history) {
         const after = fresh(world);
         const keys = new Map([...store.keys(), ...after.keys()].map((key) => [keyText(key), key]));
-        const permitted = new Map([...keys].map(([name, key]) => [name, [answer(store, key), answer(after, key)].map((each) => JSON.stringify(each))]));
+        const permitted = new Map(
+          [...keys].map(([name, key]) => [
+            name,
+            [answer(store, key), answer(after, key)].map((each) => JSON.stringify(each)),
+          ]),
+        );
         store.onStep = () => {
-          for (const [name, key] of keys) expect(permitted.get(name), name).toContain(JSON.stringify(answer(store, key)));
+          for (const [name, key] of keys)
+            expect(permitted.get(name), name).toContain(JSON.stringify(answer(store, key)));
         };
         tell(loop, lists(world));
         expect(loop.step().isSettled).toBe(true);
@@ -179,7 +196,9 @@ test('a failure at any write, or a restart after it, loses nothing', () => {
         expect(text(store)).toBe(text(fresh(world)));
         // What nothing names any more is withdrawn, also what a crash left behind.
         const named = new Set(store.keys().flatMap((key) => store.lookup(key)?.backends ?? []));
-        expect(new Set([...store.liveBackends().values()].map(({ address, port }) => `${addressText(address)}:${port}`))).toEqual(named);
+        expect(
+          new Set([...store.liveBackends().values()].map(({ address, port }) => `${addressText(address)}:${port}`)),
+        ).toEqual(named);
         expect(loop.resync()).toMatchObject({ isSettled: true });
         expect(text(store)).toBe(text(fresh(world)));
       }

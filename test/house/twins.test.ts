@@ -89,7 +89,9 @@ describe('twins', () => {
   test('what only one language needs is left out by name', () => {
     const planted = { path: pair[1].path, text: `${model}\nfunction onlyHere(): void {}\n` };
     expect(compareTwins(pair[0], planted)).toHaveLength(1);
-    expect(compareTwins(pair[0], planted, { 'core/datapath/select.ts': ['onlyHere'] })).toEqual([]);
+    const singles = { 'core/datapath/select.ts': { onlyHere: 'a reason' } };
+    expect(compareTwins(pair[0], planted, singles)).toEqual([]);
+    expect(compareTwins(...pair, singles)[0]?.message).toContain('has no function onlyHere any more');
   });
 
   test('a missing twin is a fault once the datapath is composed', () => {

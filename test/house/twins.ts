@@ -5,8 +5,8 @@ import { withoutComments, type Finding, type Source } from './sources.ts';
 /** The steps that must have a twin once the datapath stands. */
 const requiredSteps = ['parse', 'classify', 'lookup', 'select', 'conntrack', 'nat', 'checksum', 'verdict'];
 
-/** Functions that only one of the two languages needs: path -> camelCase names. */
-export type Singles = Readonly<Record<string, readonly string[]>>;
+/** Functions that only one of the two languages needs: path -> camelCase name -> why. */
+export type Singles = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
 /** `select_backend` as the twin spells it: `selectBackend`. */
 export function camelCase(name: string): string {
@@ -46,16 +46,18 @@ export function marksOf(text: string): readonly string[] {
     .filter((name) => !['MAX', 'NONE', 'LENGTH'].includes(name));
 }
 
-/** Compares two twins; `singles` are left out on both sides. */
+/** Compares two twins; a file's `singles` are left out, and must be there. */
 export function compareTwins(header: Source, model: Source, singles: Singles = {}): readonly Finding[] {
-  const alone = new Set([...(singles[header.path] ?? []), ...(singles[model.path] ?? [])]);
-  const wanted = functionsOfC(header.text)
-    .map(camelCase)
-    .filter((name) => !alone.has(name));
-  const found = functionsOfTypescript(model.text).filter((name) => !alone.has(name));
+  const alone = [header, model].map(({ path }) => new Set(Object.keys(singles[path] ?? {})));
+  const inC = functionsOfC(header.text).map(camelCase);
+  const inTypescript = functionsOfTypescript(model.text);
+  const wanted = inC.filter((name) => alone[0]?.has(name) !== true);
+  const found = inTypescript.filter((name) => alone[1]?.has(name) !== true);
   return [
     ...compareLists(header, model, 'function', wanted, found),
     ...compareLists(header, model, 'mark', marksOf(header.text), marksOf(model.text)),
+    ...findStale(header, inC, singles),
+    ...findStale(model, inTypescript, singles),
   ];
 }
 
@@ -80,6 +82,12 @@ export function checkTwins(sources: readonly Source[], singles: Singles = {}): r
     if (!composed) return [];
     return [{ path: pair.header, message: `${pair.header} and ${pair.model} are twins, but one of them is missing` }];
   });
+}
+
+function findStale({ path }: Source, functions: readonly string[], singles: Singles): readonly Finding[] {
+  return Object.keys(singles[path] ?? {})
+    .filter((name) => !functions.includes(name))
+    .map((name) => ({ path, message: `has no function ${name} any more: take it off the list of singles` }));
 }
 
 function compareLists(

@@ -5,7 +5,13 @@ import { createLoop, type Loop } from '../../../agent/loop.ts';
 import { parseAddress, port, TCP, type Port, type Protocol } from '../../../core/address.ts';
 import { canonical } from '../../../core/control/canonical.ts';
 import { classifierCovers } from '../../../core/control/classifier.ts';
-import { BACKEND_REUSED, BACKEND_STATE, maps, type BackendRecord, type FrontendKeyRecord } from '../../../core/layout.gen.ts';
+import {
+  BACKEND_REUSED,
+  BACKEND_STATE,
+  maps,
+  type BackendRecord,
+  type FrontendKeyRecord,
+} from '../../../core/layout.gen.ts';
 import type { ClusterEvent } from '../../../core/objects.ts';
 import type { Failure } from '../../../core/result.ts';
 import { MemoryStore, type Sizes } from './memory.ts';
@@ -51,9 +57,16 @@ function backends(store: MemoryStore): (readonly [number, BackendRecord])[] {
 describe('what a Service becomes', () => {
   test('a ClusterIP resolves to its ready endpoints, in the order of address:port', () => {
     const all = rig();
-    const report = step(all, added(service('web', '10.96.0.1')), added(slice('web', [endpoint('10.0.0.10'), endpoint('10.0.0.9')])));
+    const report = step(
+      all,
+      added(service('web', '10.96.0.1')),
+      added(slice('web', [endpoint('10.0.0.10'), endpoint('10.0.0.9')])),
+    );
     expect(report).toMatchObject({ isSettled: true, services: 1, unlisted: [] });
-    expect(all.store.lookup(key('10.96.0.1', 80))).toEqual({ whenEmpty: 'refuse', backends: ['10.0.0.10:8080', '10.0.0.9:8080'] });
+    expect(all.store.lookup(key('10.96.0.1', 80))).toEqual({
+      whenEmpty: 'refuse',
+      backends: ['10.0.0.10:8080', '10.0.0.9:8080'],
+    });
     expect(text(all.store)).toMatchInlineSnapshot(`
       "10.96.0.1:0/0 whole-address 0000000000000000 flags=0 affinity=0 ranges=0 internal=[] external=[]
       10.96.0.1:80/TCP cluster-ip 49d71cfe59d1e5c0 flags=0 affinity=0 ranges=0 internal=[10.0.0.10:8080/6 active i 0000000000000000, 10.0.0.9:8080/6 active i 0000000000000000] external=[]"
@@ -87,7 +100,15 @@ describe('what a Service becomes', () => {
     ];
     const clusterIPs = ['10.96.0.1', 'fd00::1'];
     const spec = { ports, clusterIPs, ipFamilies: ['IPv4', 'IPv6'], sessionAffinity: 'ClientIP', type: 'NodePort' };
-    step(all, added(service('web', '10.96.0.1', { ...spec, ports: ports.map((each, index) => ({ ...each, nodePort: 30_000 + index })) })));
+    step(
+      all,
+      added(
+        service('web', '10.96.0.1', {
+          ...spec,
+          ports: ports.map((each, index) => ({ ...each, nodePort: 30_000 + index })),
+        }),
+      ),
+    );
     expect(all.store.keys()).toHaveLength(2);
     expect(all.loop.problems().map(({ field, message }) => `${field}: ${message}`)).toEqual([
       'spec.ports[0].nodePort: unsupported: NodePort 30000 is not compiled yet',
@@ -188,10 +209,22 @@ describe('what a change writes', () => {
 describe('limits', () => {
   const four = ['1', '2', '3', '4'].map((last) => endpoint(`10.0.0.${last}`));
   test.each([
-    ['backends', { backends: 4 }, 'backends: map-full: shop/web:http/TCP needs 4 more, 3 of 3 are left; raise mapSizes.backends'],
+    [
+      'backends',
+      { backends: 4 },
+      'backends: map-full: shop/web:http/TCP needs 4 more, 3 of 3 are left; raise mapSizes.backends',
+    ],
     ['slots', { slots: 1 }, 'slots: map-full: shop/web:http/TCP needs 4 more, 2 of 2 are left; raise mapSizes.slots'],
-    ['services', { services: 2 }, 'services: map-full: address 10.96.0.1:0/0 needs 1 more, 0 of 1 are left; raise mapSizes.services'],
-    ['frontends', { frontends: 1 }, 'frontends: map-full: address 10.96.0.1:0/0 needs 1 more, 0 of 1 are left; raise mapSizes.frontends'],
+    [
+      'services',
+      { services: 2 },
+      'services: map-full: address 10.96.0.1:0/0 needs 1 more, 0 of 1 are left; raise mapSizes.services',
+    ],
+    [
+      'frontends',
+      { frontends: 1 },
+      'frontends: map-full: address 10.96.0.1:0/0 needs 1 more, 0 of 1 are left; raise mapSizes.frontends',
+    ],
   ] as const)('a full map names the Service, the need, the limit and the option: %s', (_map, sizes, message) => {
     const all = rig(sizes);
     const report = step(all, added(service('web', '10.96.0.1')), added(slice('web', four)));

@@ -17,7 +17,14 @@ import type { MapSpec, MapStore, Operation } from '../../../core/store.ts';
 import { endpointText } from '../../../core/address.ts';
 import { frontendText } from '../../../core/control/names.ts';
 
-export type Sizes = { readonly frontends?: number; readonly services?: number; readonly slots?: number; readonly backends?: number };
+export type Sizes = {
+  readonly frontends?: number;
+  readonly services?: number;
+  readonly slots?: number;
+  readonly backends?: number;
+};
+
+type WordOperation = Extract<Operation, { op: 'word' }>;
 
 /** What a frontend answers: `refuse`, `drop`, or backends; undefined: nobody owns it. */
 export type Answer = { readonly whenEmpty: 'refuse' | 'drop'; readonly backends: readonly string[] };
@@ -61,6 +68,13 @@ export class MemoryStore implements MapStore {
     this.steps += 1;
     this.onStep();
     return ok(undefined);
+  }
+
+  /** A change by somebody who keeps to no order. */
+  damage(operation: Operation): void {
+    if (operation.op === 'set') this.#set(operation.map, operation.key, operation.value);
+    else if (operation.op === 'delete') this.#table(operation.map).delete(this.#text(operation.map, operation.key));
+    else if (operation.op === 'word') this.#storeWord(operation);
   }
 
   batch(operations: readonly Operation[]): { readonly done: number; readonly result: Result<void> } {
@@ -154,24 +168,34 @@ export class MemoryStore implements MapStore {
     this.#table(map).set(this.#text(map, key), [key, map.value.decode(view, 0)]);
   }
 
-  #word({ map, key, offset, word }: Extract<Operation, { op: 'word' }>): void {
+  #storeWord({ map, key, offset, word }: WordOperation): number {
     const view = new DataView(new ArrayBuffer(map.value.size));
     const before = this.#table(map).get(this.#text(map, key))?.[1];
     if (before !== undefined) map.value.encode(view, 0, before);
+    const old = view.getUint32(offset, true);
+    view.setUint32(offset, word, true);
+    this.#table(map).set(this.#text(map, key), [key, map.value.decode(view, 0)]);
+    return old;
+  }
+
+  #word(operation: WordOperation): void {
+    const { map, key, offset, word } = operation;
+    const before = this.#table(map).get(this.#text(map, key))?.[1];
     if (map.name === 'backends') {
       assert(offset === BACKEND_LIVE_AT, 'only live changes in place');
       assert(before !== undefined, 'the backend was written before');
       if ((word & BACKEND_STATE) === 0 || (word & BACKEND_STATE) === 3) {
         if (isLive(before as BackendRecord)) {
-          assert(!this.#reachableBackends().has(key as number), `backend ${String(key)} ends only when nothing names it`);
+          assert(
+            !this.#reachableBackends().has(key as number),
+            `backend ${String(key)} ends only when nothing names it`,
+          );
           this.#freedBackends.add(key as number);
         }
       } else assert(isLive(before as BackendRecord), 'a word brings no dead backend back');
     } else assert(map.name === 'classifier', `${map.name} has no words that change`);
-    const old = view.getUint32(offset, true);
+    const old = this.#storeWord(operation);
     if (map.name === 'classifier') assert((old & word) >>> 0 === old, 'classifier bits are only added');
-    view.setUint32(offset, word, true);
-    this.#table(map).set(this.#text(map, key), [key, map.value.decode(view, 0)]);
   }
 
   #checkSet(name: string, key: unknown, value: unknown): void {
@@ -187,7 +211,10 @@ export class MemoryStore implements MapStore {
       const before = this.#value(maps.backends, key as number);
       assert(before === undefined || !isLive(before), `backend ${String(key)} is written only while it is not live`);
       const generation = (record: BackendRecord | undefined): number => (record?.live ?? 0) >>> 8;
-      assert(generation(value as BackendRecord) !== generation(before), `backend ${String(key)} gets another generation`);
+      assert(
+        generation(value as BackendRecord) !== generation(before),
+        `backend ${String(key)} gets another generation`,
+      );
     } else if (name === 'frontends') this.#noteFreed(name, key);
   }
 
@@ -211,7 +238,8 @@ export class MemoryStore implements MapStore {
 
   #reachablePairs(): Set<number> {
     const pairs = new Set<number>();
-    for (const [, row] of this.#table(maps.frontends).values()) for (const pair of this.#pairsOfRow(row as number)) pairs.add(pair);
+    for (const [, row] of this.#table(maps.frontends).values())
+      for (const pair of this.#pairsOfRow(row as number)) pairs.add(pair);
     return pairs;
   }
 

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Builders of Kubernetes objects in the words of the domain. */
 import type { Loop } from '../../../agent/loop.ts';
-import type { ClusterEvent, EndpointObject, EndpointSliceObject, NodeObject, ServiceObject } from '../../../core/objects.ts';
+import type {
+  ClusterEvent,
+  EndpointObject,
+  EndpointSliceObject,
+  NodeObject,
+  ServiceObject,
+} from '../../../core/objects.ts';
 import type { NodeConfig } from '../../../core/service.ts';
 
 export const NODE: NodeConfig = {
@@ -16,7 +22,12 @@ export const NODE: NodeConfig = {
 type ServiceSpec = NonNullable<ServiceObject['spec']>;
 
 /** A ClusterIP Service in namespace shop with port 80 named http, unless said otherwise. */
-export function service(name: string, clusterIP: string, spec: ServiceSpec = {}, labels: Readonly<Record<string, string>> = {}): ServiceObject {
+export function service(
+  name: string,
+  clusterIP: string,
+  spec: ServiceSpec = {},
+  labels: Readonly<Record<string, string>> = {},
+): ServiceObject {
   return {
     kind: 'Service',
     metadata: { namespace: 'shop', name, labels },
@@ -32,7 +43,11 @@ type SliceOptions = {
 };
 
 /** A slice of a Service in namespace shop; the port http resolves to 8080, unless said otherwise. */
-export function slice(of: string, endpoints: readonly EndpointObject[], options: SliceOptions = {}): EndpointSliceObject {
+export function slice(
+  of: string,
+  endpoints: readonly EndpointObject[],
+  options: SliceOptions = {},
+): EndpointSliceObject {
   return {
     kind: 'EndpointSlice',
     metadata: {
@@ -41,7 +56,7 @@ export function slice(of: string, endpoints: readonly EndpointObject[], options:
       labels: { 'kubernetes.io/service-name': of, ...options.labels },
     },
     addressType: options.addressType ?? 'IPv4',
-    ports: options.ports ?? [{ name: 'http', port: 8080, protocol: 'TCP' }],
+    ports: options.ports === undefined ? [{ name: 'http', port: 8080, protocol: 'TCP' }] : options.ports,
     endpoints,
   };
 }

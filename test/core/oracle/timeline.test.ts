@@ -2,7 +2,7 @@
 /** Judgements over time: what was permitted within a window, what ended it, and how much is remembered. */
 import { describe, expect, test } from 'vitest';
 import { port } from '../../../core/address.ts';
-import type { ClusterEvent, ClusterObject } from '../../../core/objects.ts';
+import type { ClusterEvent, ClusterObject, EndpointObject } from '../../../core/objects.ts';
 import { createOracleTimeline, type OracleTimeline } from '../../../core/oracle.ts';
 import {
   answerText,
@@ -111,6 +111,7 @@ describe('judgement of a backend', () => {
     expect(reached(made, 2, 25, 100)).toEqual({ kind: 'never' });
     expect(reached(made, 1, 25, 100)).toEqual({ kind: 'stale', staleNs: 5, endedNs: 20, endedBy: 2 });
     expect(reached(made, 4, 20, 0)).toEqual({ kind: 'permitted' });
+    expect(made.judge(25, 5, question(WEB)).earlier).toEqual([]);
   });
 
   test('the loss of the Service or of its address ends the permission too', () => {
@@ -121,7 +122,8 @@ describe('judgement of a backend', () => {
   });
 
   test('the zone of the own node is part of the history', () => {
-    const zoned = (number: number, name: string) => elsewhere(`10.0.0.${number}`, { hints: { forZones: [{ name }] } });
+    const zoned = (number: number, name: string): EndpointObject =>
+      elsewhere(`10.0.0.${number}`, { hints: { forZones: [{ name }] } });
     const made = timeline(
       [0, modified(node(NODE, [], 'z1'))],
       [10, modified(web())],
@@ -147,6 +149,40 @@ describe('judgement of a backend', () => {
       ['refuse shop/web:http no-endpoints', 10, 1],
       ['drop-unallocated', 0, 0],
     ]);
+  });
+
+  test('a change of another port of the Service ends nothing', () => {
+    const http = { name: 'http', port: 80 };
+    const admin = { name: 'admin', port: 81 };
+    const serving = (...numbers: number[]): ClusterEvent => {
+      const endpoints = numbers.map((number) => endpoint(`10.0.0.${number}`));
+      return modified(slice('b', endpoints, { ports: [{ name: 'admin', port: 9090, protocol: 'TCP' }] }));
+    };
+    const made = timeline(
+      [0, modified(web({ ports: [http, admin] }))],
+      [10, backends(1)],
+      [20, serving(5)],
+      [30, serving(6)],
+    );
+    expect(made.judge(40, 25, question(WEB), 0).earlier).toEqual([]);
+    expect(made.judge(40, 25, question('10.96.0.1:81/TCP'), 0).earlier).toHaveLength(2);
+    expect(made.judge(15, 0, question(WEB), 25).later).toEqual([]);
+  });
+
+  test('the loss of the own Node brings back the zone of the configuration', () => {
+    const zoned = (number: number, name: string): EndpointObject =>
+      elsewhere(`10.0.0.${number}`, { hints: { forZones: [{ name }] } });
+    const made = createOracleTimeline({ ...OPTIONS, zone: 'z2' });
+    const events = [
+      modified(web()),
+      modified(slice('a', [zoned(1, 'z1'), zoned(2, 'z2')])),
+      modified(node(NODE, [], 'z1')),
+      deleted(node(NODE, [])),
+    ];
+    for (const [index, event] of events.entries()) made.apply(index * 10, event);
+    expect(reached(made, 1, 25, 0)).toEqual({ kind: 'permitted' });
+    expect(reached(made, 1, 35, 10)).toEqual({ kind: 'stale', staleNs: 5, endedNs: 30, endedBy: 3 });
+    expect(reached(made, 2, 35, 0)).toEqual({ kind: 'permitted' });
   });
 });
 

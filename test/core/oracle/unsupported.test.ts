@@ -111,4 +111,14 @@ describe("frontends that are not judged yet are named, never called somebody els
     const options = { ...OPTIONS, nodeAddresses: [address('192.0.2.99')] };
     expect(ask([web({ ports })], '192.0.2.99:30080/TCP', options)).toBe('unsupported NodePort shop/web:http');
   });
+
+  test('B6 of several claimants of a NodePort or host port the same one is named, whoever came first', () => {
+    const twins = [web({ ports }), service('shop/zoo', { clusterIP: '10.96.0.2', ports })];
+    const second = { ...podWithHostPort(9000), metadata: { namespace: 'shop', name: 'zoo' } };
+    const objects = [...twins, podWithHostPort(9000), second, ...nodes];
+    for (const order of [objects, objects.toReversed()]) {
+      expect(ask(order, '192.0.2.10:30080/TCP')).toBe('unsupported NodePort shop/web:http');
+      expect(ask(order, '192.0.2.10:9000/TCP')).toBe('unsupported HostPort pod shop/cache');
+    }
+  });
 });

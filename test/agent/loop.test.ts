@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the loop does besides its laws: when it begins, what it computes again, how it heals and what it tells. */
+import { expect, test } from 'vitest';
+import { createLoop, type Loop } from '../../agent/loop.ts';
+import { canonical } from '../../core/control/canonical.ts';
+import { maps, type FrontendKeyRecord } from '../../core/layout.gen.ts';
+import { deleteOperation, setOperation, wordOperation } from '../../core/store.ts';
+import { MemoryStore } from '../core/control/memory.ts';
+import { added, deleted, EMPTY_LISTS, endpoint, node, NODE, service, slice, tell } from '../core/control/objects.ts';
+
+const web = [
+  added(service('web', '10.96.0.1')),
+  added(
+    slice('web', [
+      endpoint('10.0.0.1', { pod: 'a', forZones: ['z1'] }),
+      endpoint('10.0.0.2', { pod: 'b', forZones: ['z2'] }),
+    ]),
+  ),
+];
+
+function start(store: MemoryStore, failures: string[] = []): Loop {
+  return createLoop({ store, node: NODE, onProblem: ({ object, message }) => failures.push(`${object}: ${message}`) });
+}
+
+function text(store: MemoryStore): string {
+  const result = canonical(store);
+  if (!result.ok) throw new Error(result.error.message);
+  return result.value;
+}
+
+test('I1: nothing is programmed, and nothing removed, until Services and EndpointSlices have been listed', () => {
+  const store = new MemoryStore();
+  const before = start(store);
+  tell(before, [...EMPTY_LISTS, ...web]);
+  before.step();
+  const programmed = text(store);
+  const restarted = start(store);
+  expect(restarted.step()).toMatchObject({ unlisted: ['Service', 'EndpointSlice'], done: 0, isSettled: false });
+  restarted.event({ type: 'LISTED', kind: 'Service', items: [] });
+  expect(restarted.step()).toMatchObject({ unlisted: ['EndpointSlice'], done: 0 });
+  expect(text(store)).toBe(programmed);
+  restarted.event({ type: 'LISTED', kind: 'EndpointSlice', items: [] });
+  expect(restarted.step()).toMatchObject({ unlisted: [], isSettled: true });
+  expect(text(store)).toBe('');
+});
+
+test('an event computes one Service again, the zone of our node all of them, another node none', () => {
+  const loop = start(new MemoryStore());
+  tell(loop, [...EMPTY_LISTS, ...web, added(service('api', '10.96.0.2'))]);
+  expect(loop.step().services).toBe(2);
+  tell(loop, web.slice(1));
+  expect(loop.step()).toMatchObject({ services: 1, planned: 0 });
+  tell(loop, [added(node('node-b', 'z2'))]);
+  expect(loop.step()).toMatchObject({ services: 0, planned: 0 });
+  tell(loop, [added(node('node-a', 'z2'))]);
+  expect(loop.step()).toMatchObject({ services: 2 });
+});
+
+test('the zone of our node decides, and its deletion brings the configured one back', () => {
+  const store = new MemoryStore();
+  const loop = start(store);
+  tell(loop, [...EMPTY_LISTS, ...web]);
+  loop.step();
+  const inZone1 = text(store);
+  expect(inZone1).toContain('[10.0.0.1:8080/6 ');
+  tell(loop, [added(node('node-a', 'z2'))]);
+  loop.step();
+  expect(text(store)).toContain('[10.0.0.2:8080/6 ');
+  tell(loop, [deleted(node('node-a', 'z2'))]);
+  loop.step();
+  expect(text(store)).toBe(inZone1);
+});
+
+test('a failed write is told and tried again by the next step without a new event', () => {
+  const store = new MemoryStore();
+  const failures: string[] = [];
+  const loop = start(store, failures);
+  tell(loop, [...EMPTY_LISTS, ...web]);
+  store.failAt = 3;
+  expect(loop.step()).toMatchObject({ done: 3, isSettled: false, waiting: ['shop/web:http/TCP', '10.96.0.1'] });
+  expect(failures).toEqual(['store: posed failure']);
+  expect(loop.step()).toMatchObject({ isSettled: true, waiting: [], services: 0 });
+  expect(text(store)).toContain('10.96.0.1:80/TCP');
+});
+
+test('a lost watch changes nothing and is shown until the next list', () => {
+  const store = new MemoryStore();
+  const loop = start(store);
+  tell(loop, [...EMPTY_LISTS, ...web]);
+  loop.step();
+  loop.event({ type: 'DISCONNECTED', kind: 'EndpointSlice', reason: 'timeout' });
+  expect(loop.step()).toMatchObject({ planned: 0, isSettled: true });
+  expect([...loop.gaps()]).toEqual([['EndpointSlice', 'timeout']]);
+  tell(loop, EMPTY_LISTS);
+  expect([...loop.gaps()]).toEqual([]);
+});
+
+test('a resync repairs what somebody else changed in the maps', () => {
+  const store = new MemoryStore();
+  const loop = start(store);
+  tell(loop, [...EMPTY_LISTS, ...web, added(service('api', '10.96.0.2')), added(slice('api', [endpoint('10.0.0.7')]))]);
+  loop.step();
+  const good = text(store);
+  const frontend = store.keys().find((key) => key.port === 80) as FrontendKeyRecord;
+  const vandalism = [
+    [deleteOperation(maps.frontends, frontend)],
+    [setOperation(maps.frontends, frontend, 60_000)],
+    [setOperation(maps.frontends, { ...frontend, port: frontend.port }, 1)],
+    [...store.liveBackends().keys()].map((id) => wordOperation(maps.backends, id, 32, 0x100)),
+  ];
+  for (const operations of vandalism) {
+    for (const operation of operations) store.damage(operation);
+    loop.resync();
+    expect(text(store)).toBe(good);
+  }
+});

@@ -6,7 +6,7 @@
 #pragma once
 
 #define ICMP_LENGTH 28 /* IP header and ICMP header before the quote */
-#define QUOTE_MAX (60 + TCP_LENGTH)
+#define HEADER_MAX 60
 
 struct icmp_error {
 	struct ipv4_header ip;
@@ -63,24 +63,33 @@ static __noinline void apply_translation(struct __sk_buff *skb, const struct pac
 		bpf_csum_update(skb, checksum_fold(checksum_address_delta(new_address, old_address)));
 }
 
-/* The sum of the quote, as it will be once a pending (partial) checksum has been completed by whoever sends it. */
-static __always_inline __u32 quote_sum(void *quote, void *end, __u32 length, __u32 transport, __u32 mode)
+/* The sum of an even number of bytes, 60 at most. */
+static __always_inline __u32 sum_bytes(void *data, void *end, __u32 length)
 {
-	__u32 sum = 0, inner = 0;
+	__u32 sum = 0;
 
-	for (__u32 at = 0; at < QUOTE_MAX; at += 2) {
-		__u16 *word = quote + at;
+	for (__u32 at = 0; at < HEADER_MAX; at += 2) {
+		__u16 *word = data + at;
 
 		if (at >= length || (void *)(word + 1) > end)
 			break;
-		if (at >= transport)
-			inner += *word;
-		if (at != transport + 16 || mode != CHECKSUM_MODE_PARTIAL)
-			sum += *word;
+		sum += *word;
 	}
-	if (mode == CHECKSUM_MODE_PARTIAL)
-		sum += ~checksum_fold(inner) & 0xffff;
 	return sum;
+}
+
+/* The sum of the quote, as it will be once a pending (partial) checksum has been completed by whoever sends it. */
+static __always_inline __u32 quote_sum(void *quote, void *end, __u32 header_length, __u32 mode)
+{
+	struct tcp_header *tcp = quote + header_length;
+
+	if ((void *)(tcp + 1) > end)
+		return 0;
+	__u32 sum = sum_bytes(quote, end, header_length), transport = sum_bytes(tcp, end, TCP_LENGTH);
+
+	if (mode == CHECKSUM_MODE_PARTIAL)
+		return sum + transport - tcp->check + (~checksum_fold(transport) & 0xffff);
+	return sum + transport;
 }
 
 static __always_inline void write_icmp(struct icmp_error *icmp, const struct packet *packet, __u32 quote_length)
@@ -148,8 +157,7 @@ static __noinline enum reason answer_unreachable(struct __sk_buff *skb, struct p
 	}
 	turn_ethernet(data);
 	write_icmp(icmp, packet, quote_length);
-	icmp->check = ~checksum_fold(0x0303 + quote_sum(quote, end, quote_length, header_length,
-							outside->checksum_mode));
+	icmp->check = ~checksum_fold(0x0303 + quote_sum(quote, end, header_length, outside->checksum_mode));
 	MARK(REFUSE_ICMP);
 	return reason;
 }

@@ -119,6 +119,7 @@ export function readElfSections(object: Uint8Array, name: string): Result<readon
   }
   return guarded(name, 'section table', () => {
     const table = file.u64(40);
+    file.slice(table, file.u16(60) * ELF_SECTION_SIZE);
     const entry = (index: number): number => table + index * ELF_SECTION_SIZE;
     const names = file.u64(entry(file.u16(62)) + 24);
     const sections = Array.from({ length: file.u16(60) }, (_, index) => ({

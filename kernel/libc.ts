@@ -52,6 +52,13 @@ const c = {
     fd: number,
     offset: number,
   ) => bigint | null,
+  setsockopt: library.func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)') as (
+    fd: number,
+    level: number,
+    option: number,
+    value: Uint8Array,
+    size: number,
+  ) => number,
   syscall: library.func('int64_t syscall(int64_t number, int64_t a, int64_t b, int64_t c)') as (
     number: number,
     a: number,
@@ -142,6 +149,10 @@ export function sendTo(fd: number, data: Uint8Array, to: Uint8Array): Result<num
 export function socketOption(fd: number, level: number, option: number, value: Uint8Array): Result<number> {
   const size = new Uint8Array(Uint32Array.of(value.length).buffer);
   return judged(c.getsockopt(fd, level, option, value, size), `getsockopt ${option}`);
+}
+
+export function setSocketOption(fd: number, level: number, option: number, value: Uint8Array): Result<number> {
+  return judged(c.setsockopt(fd, level, option, value, value.length), `setsockopt ${option}`);
 }
 
 /**

@@ -2,8 +2,8 @@
 /** Packets of our own making, put on a real path: raw IPv4 with its header included, or whole frames on a device. */
 import { closeSync } from 'node:fs';
 import { TCP, type Address, type Port } from '../core/address.ts';
-import { ok, type Result } from '../core/result.ts';
-import { AF_INET, AF_PACKET, deviceIndex, openSocket, sendTo, SOCK_RAW } from '../kernel/libc.ts';
+import type { Result } from '../core/result.ts';
+import { AF_INET, AF_PACKET, deviceIndex, openSocket, sendTo, setSocketOption, SOCK_RAW } from '../kernel/libc.ts';
 import { insideNamespace } from '../kernel/netns.ts';
 
 const IPPROTO_RAW = 255;
@@ -11,31 +11,29 @@ const IPV4_HEADER_BYTES = 20;
 const TCP_HEADER_BYTES = 20;
 const TCP_SYN = 0x02;
 
-function flat<T>(visit: Result<Result<T>>): Result<T> {
-  return visit.ok ? visit.value : visit;
-}
+const SOL_PACKET = 263;
+const PACKET_VNET_HDR = 15;
+/** struct virtio_net_hdr { flags, gso_type, hdr_len, gso_size, csum_start, csum_offset } */
+const VNET_HEADER_BYTES = 10;
+const VNET_NEEDS_CHECKSUM = 1;
 
-/** Opens a socket in the namespace, sends once, closes. */
-function sendOnce(
+/** Opens a socket of the kind in the namespace, lets `send` use it, closes it. */
+function withSocket(
   path: string,
   family: number,
   protocol: number,
-  data: Uint8Array,
-  to: () => Result<Uint8Array>,
+  send: (socket: number) => Result<number>,
 ): Result<number> {
-  return flat(
-    insideNamespace(path, (): Result<number> => {
-      const target = to();
-      if (!target.ok) return target;
-      const socket = openSocket(family, SOCK_RAW, protocol);
-      if (!socket.ok) return socket;
-      try {
-        return sendTo(socket.value, data, target.value);
-      } finally {
-        closeSync(socket.value);
-      }
-    }),
-  );
+  const visit = insideNamespace(path, (): Result<number> => {
+    const socket = openSocket(family, SOCK_RAW, protocol);
+    if (!socket.ok) return socket;
+    try {
+      return send(socket.value);
+    } finally {
+      closeSync(socket.value);
+    }
+  });
+  return visit.ok ? visit.value : visit;
 }
 
 /**
@@ -47,12 +45,18 @@ export function sendPacket(path: string, packet: Uint8Array): Result<number> {
   const to = Buffer.alloc(16);
   to.writeUInt16LE(AF_INET, 0);
   to.set(packet.subarray(16, 20), 4);
-  return sendOnce(path, AF_INET, IPPROTO_RAW, packet, () => ok(to));
+  return withSocket(path, AF_INET, IPPROTO_RAW, (socket) => sendTo(socket, packet, to));
 }
 
-/** Sends a whole Ethernet frame out of a device of the namespace, past its network stack. */
-export function sendFrame(path: string, device: string, frame: Uint8Array): Result<number> {
-  return sendOnce(path, AF_PACKET, 0, frame, () => {
+/** Where a checksum that a later device is to complete begins, and where in that part it stands; in bytes. */
+export type PartialChecksum = { readonly start: number; readonly offset: number };
+
+/**
+ * Sends a whole Ethernet frame out of a device of the namespace, past its network stack. With `partial` it travels as
+ * a local sender's packets do (CHECKSUM_PARTIAL): its checksum field holds the pseudo-header's sum only.
+ */
+export function sendFrame(path: string, device: string, frame: Uint8Array, partial?: PartialChecksum): Result<number> {
+  return withSocket(path, AF_PACKET, 0, (socket) => {
     const index = deviceIndex(device);
     if (!index.ok) return index;
     // struct sockaddr_ll { family, protocol, ifindex, hatype, pkttype, halen, address[8] }
@@ -62,7 +66,14 @@ export function sendFrame(path: string, device: string, frame: Uint8Array): Resu
     to.writeInt32LE(index.value, 4);
     to.writeUInt8(6, 11);
     to.set(frame.subarray(0, 6), 12);
-    return ok(to);
+    if (partial === undefined) return sendTo(socket, frame, to);
+    const enabled = setSocketOption(socket, SOL_PACKET, PACKET_VNET_HDR, Uint8Array.of(1, 0, 0, 0));
+    if (!enabled.ok) return enabled;
+    const header = Buffer.alloc(VNET_HEADER_BYTES);
+    header.writeUInt8(VNET_NEEDS_CHECKSUM, 0);
+    header.writeUInt16LE(partial.start, 6);
+    header.writeUInt16LE(partial.offset, 8);
+    return sendTo(socket, Buffer.concat([header, frame]), to);
   });
 }
 
@@ -80,9 +91,14 @@ export type SynPacket = {
   readonly destination: Address;
   readonly destinationPort: Port;
   readonly sequence: number;
+  /** `partial`: the pseudo-header's sum, for `sendFrame` with a partial checksum at `tcpChecksum`. */
+  readonly checksum: 'complete' | 'partial';
   /** Added to the right checksum; 0 for a packet that receivers accept. */
   readonly checksumError: number;
 };
+
+/** The TCP checksum of an IPv4 packet without options behind an Ethernet header. */
+export const tcpChecksum: PartialChecksum = { start: 14 + IPV4_HEADER_BYTES, offset: 16 };
 
 /** An IPv4 TCP SYN without options. */
 export function synPacket(syn: SynPacket): Uint8Array {
@@ -101,7 +117,9 @@ export function synPacket(syn: SynPacket): Uint8Array {
   segment.writeUInt8(TCP_SYN, 13);
   segment.writeUInt16BE(0xffff, 14);
   const pseudoHeader = Buffer.from([...packet.subarray(12, 20), 0, TCP, 0, TCP_HEADER_BYTES]);
-  const right = ~sum16(Buffer.concat([pseudoHeader, segment])) & 0xffff;
+  const whole = ~sum16(Buffer.concat([pseudoHeader, segment])) & 0xffff;
+  const right = syn.checksum === 'complete' ? whole : sum16(pseudoHeader);
   segment.writeUInt16BE((right + syn.checksumError) & 0xffff, 16);
+  packet.writeUInt16BE(~sum16(packet.subarray(0, IPV4_HEADER_BYTES)) & 0xffff, 10);
   return packet;
 }

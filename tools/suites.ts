@@ -92,9 +92,11 @@ const checkLint: Step = (context) =>
 const checkFormat: Step = (context) => checkModule('oxfmt', 'oxfmt/bin/oxfmt', ['--check', '.'], context);
 
 const checkFormatOfC: Step = (context) => {
-  const sources = readdirSync(join(context.directory, 'bpf'))
-    .filter((name) => /\.[ch]$/.test(name))
-    .map((name) => join('bpf', name));
+  const sources = ['bpf', 'bench'].flatMap((room) =>
+    readdirSync(join(context.directory, room))
+      .filter((name) => /\.[ch]$/.test(name))
+      .map((name) => join(room, name)),
+  );
   const args = ['--dry-run', '-Werror', ...sources];
   return check('clang-format', { program: 'clang-format', args, asOwner: true }, context);
 };

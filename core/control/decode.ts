@@ -5,8 +5,6 @@ import {
   isIPv4,
   parseAddress,
   parsePrefix,
-  parseProtocol,
-  port,
   type Address,
   type Port,
   type Prefix,
@@ -14,6 +12,21 @@ import {
 } from '../address.ts';
 import type { EndpointSliceObject, NodeObject, ServiceObject } from '../objects.ts';
 import type { Family, Problem, TrafficPolicy } from '../service.ts';
+import {
+  addressesField,
+  addressField,
+  fieldsOf,
+  listField,
+  listOf,
+  policyField,
+  portField,
+  protocolField,
+  report,
+  shown,
+  textOf,
+  type Fields,
+  type Findings,
+} from './fields.ts';
 import { serviceText } from './names.ts';
 
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
@@ -90,81 +103,7 @@ export type SliceInfo = {
 
 export type NodeInfo = { readonly name: string; readonly zone: string };
 
-type Fields = Readonly<Record<string, unknown>>;
-
-const NO_FIELDS: Fields = {};
 const NO_NAMES: readonly string[] = [];
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function fieldsOf(value: unknown): Fields {
-  return isFields(value) ? value : NO_FIELDS;
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : '';
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-/** Collects what is wrong with one object. */
-type Findings = { readonly object: string; readonly problems: Problem[] };
-
-function report(findings: Findings, field: string, message: string): void {
-  findings.problems.push({ object: findings.object, field, message });
-}
-
-function shown(value: unknown): string {
-  return JSON.stringify(value) ?? 'undefined';
-}
-
-/** A list field; something else than a list is a problem, absence and null are an empty list. */
-function listField(findings: Findings, field: string, value: unknown): readonly unknown[] {
-  if (value !== undefined && value !== null && !Array.isArray(value))
-    report(findings, field, `not a list: ${shown(value)}`);
-  return listOf(value);
-}
-
-function addressField(findings: Findings, field: string, value: unknown): Address | null {
-  const parsed = typeof value === 'string' ? parseAddress(value) : undefined;
-  if (parsed?.ok === true) return parsed.value;
-  report(findings, field, `not an IP address: ${shown(value)}`);
-  return null;
-}
-
-function addressesField(findings: Findings, field: string, value: unknown): Address[] {
-  const addresses: Address[] = [];
-  for (const [index, item] of listField(findings, field, value).entries()) {
-    const parsed = addressField(findings, `${field}[${index}]`, item);
-    if (parsed !== null) addresses.push(parsed);
-  }
-  return addresses;
-}
-
-function portField(findings: Findings, field: string, value: unknown): Port | null {
-  if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 65_535) return port(value);
-  report(findings, field, `not a port from 1 to 65535: ${shown(value)}`);
-  return null;
-}
-
-function protocolField(findings: Findings, field: string, value: unknown): Protocol | null {
-  const parsed = parseProtocol(value === undefined || value === null ? 'TCP' : textOf(value));
-  if (parsed.ok) return parsed.value;
-  report(findings, field, `not one of TCP, UDP, SCTP: ${shown(value)}`);
-  return null;
-}
-
-function policyField(findings: Findings, field: string, value: unknown): TrafficPolicy {
-  if (value === 'Local') return 'Local';
-  if (value !== undefined && value !== null && value !== '' && value !== 'Cluster') {
-    report(findings, field, `not one of Cluster, Local: ${shown(value)}; Cluster is used`);
-  }
-  return 'Cluster';
-}
 
 /** Namespace and name; undefined where the object can't be told from others. */
 function identity(metadata: unknown): { namespace: string; name: string } | undefined {

@@ -85,7 +85,7 @@ export function emptyImage(store: MapStore): MapImage {
     ports: new Map(),
     frontends: new Map(),
     frontendsMax: store.capacity(maps.frontends),
-    portIds: idPool(Math.min(store.capacity(maps.services), store.capacity(maps.serviceCounters)), 0),
+    portIds: idPool(store.capacity(maps.services), 0),
     rows: idPool(store.capacity(maps.services), 0),
     backendIds: idPool(store.capacity(maps.backends), BACKEND_QUARANTINE),
     pairs: emptySpace(store.capacity(maps.slots)),

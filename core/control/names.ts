@@ -58,3 +58,13 @@ export function podIdentity(uid: string): Hash {
 export function hashHex(hash: Hash): string {
   return hash[1].toString(16).padStart(8, '0') + hash[0].toString(16).padStart(8, '0');
 }
+
+/** Whether two hashes are one. */
+export function sameHash(left: Hash, right: Hash): boolean {
+  return left[0] === right[0] && left[1] === right[1];
+}
+
+/** Whether an address has surely passed to another pod; unknown pods prove nothing. */
+export function isOtherPod(before: Hash, after: Hash): boolean {
+  return !sameHash(before, NO_HASH) && !sameHash(after, NO_HASH) && !sameHash(before, after);
+}

@@ -10,10 +10,8 @@ import {
   BACKEND_STATE,
   maps,
   type BackendRecord,
-  type ServiceRecord,
 } from '../layout.gen.ts';
 import { fail, ok, type Result } from '../result.ts';
-import type { Frontend, View } from '../service.ts';
 import { deleteOperation, setOperation, wordOperation, type Operation } from '../store.ts';
 import { addKnown } from './classifier.ts';
 import {
@@ -29,12 +27,12 @@ import {
   type MapImage,
   type PortEntry,
 } from './image.ts';
-import { frontendText, hashHex, nameHash, type Hash } from './names.ts';
-import { freeElements, idsLeft, releaseBlock, releaseId, returnBlock, returnId, takeBlock, takeId } from './space.ts';
+import { frontendText, hashHex, isOtherPod, nameHash, type Hash } from './names.ts';
+import { mapFull, pairsOf, reserve, type Reservation } from './reserve.ts';
+import { releaseBlock, releaseId, takeId } from './space.ts';
 import {
   frontendKey,
   sameService,
-  serviceRecord,
   wantedBackends,
   wholeAddressKey,
   wholeAddressRecord,
@@ -84,31 +82,6 @@ export function emptySegment(): Segment {
   };
 }
 
-/** What a Service port needs in the maps that it doesn't have; taken from the pools, given back if anything is short. */
-type Reservation = {
-  readonly port: { readonly id: number; readonly hash: Hash };
-  readonly backends: Map<string, number>;
-  readonly blocks: Block[];
-  readonly rows: {
-    readonly frontend: Frontend;
-    readonly text: string;
-    readonly row: number;
-    readonly record: ServiceRecord;
-    readonly blocks: readonly Block[];
-  }[];
-};
-
-function mapFull(
-  map: { readonly name: string },
-  name: string,
-  need: number,
-  left: number,
-  limit: number,
-): Result<never> {
-  const message = `map-full: ${name} needs ${need} more, ${left} of ${limit} are left`;
-  return fail('limit', map.name, message, `raise mapSizes.${map.name}; what is programmed stays`);
-}
-
 /** Brings one Service port to what is wanted; a failure leaves it as it was. */
 export function planPort(image: MapImage, segment: Segment, wanted: WantedPort): Result<void> {
   const hash = nameHash(wanted.name);
@@ -134,108 +107,6 @@ function createPort(image: MapImage, { id, hash }: { readonly id: number; readon
   const port: PortEntry = { id, hash, name: '', backends: new Map(), frontends: new Set(), blocks: new Set() };
   image.ports.set(hashHex(hash), port);
   return port;
-}
-
-/** The published backend that is the wanted one: the same address held by the same pod. */
-function sameBackend(port: PortEntry | undefined, text: string, { identity }: WantedBackend): BackendEntry | undefined {
-  const known = port?.backends.get(text);
-  return known !== undefined && sameHash(known.record.identity, identity) ? known : undefined;
-}
-
-function sameHash(left: Hash, right: Hash): boolean {
-  return left[0] === right[0] && left[1] === right[1];
-}
-
-function reserve(
-  image: MapImage,
-  wanted: WantedPort,
-  hash: Hash,
-  known: PortEntry | undefined,
-  backends: ReadonlyMap<string, WantedBackend>,
-): Result<Reservation> {
-  const id = known?.id ?? takeId(image.portIds);
-  if (id === undefined) return mapFull(maps.serviceCounters, wanted.name, 1, 0, image.portIds.limit - 1);
-  const reservation: Reservation = { port: { id, hash }, backends: new Map(), blocks: [], rows: [] };
-  const taken =
-    reserveBackends(image, wanted, known, backends, reservation) ?? reserveRows(image, wanted, known, reservation);
-  if (taken === undefined) return ok(reservation);
-  for (const backend of reservation.backends.values()) if (backend !== 0) returnId(image.backendIds, backend);
-  for (const { pair, ids } of reservation.blocks) returnBlock(image.pairs, pair, pairsOf(ids));
-  for (const { row } of reservation.rows) returnId(image.rows, row);
-  if (known === undefined) returnId(image.portIds, id);
-  return taken;
-}
-
-/** Fails with what is short, undefined if nothing is. */
-function reserveBackends(
-  image: MapImage,
-  wanted: WantedPort,
-  known: PortEntry | undefined,
-  backends: ReadonlyMap<string, WantedBackend>,
-  reservation: Reservation,
-): Result<never> | undefined {
-  const missing = [...backends].filter(([text, backend]) => sameBackend(known, text, backend) === undefined);
-  const left = idsLeft(image.backendIds);
-  if (missing.length > left)
-    return mapFull(maps.backends, wanted.name, missing.length, left, image.backendIds.limit - 1);
-  for (const [text] of missing) reservation.backends.set(text, takeId(image.backendIds) ?? 0);
-  return undefined;
-}
-
-function pairsOf(ids: readonly number[]): number {
-  return (ids.length + 1) >> 1;
-}
-
-function sameIds(left: readonly number[], right: readonly number[]): boolean {
-  return left.length === right.length && left.every((id, index) => id === right[index]);
-}
-
-/** A block with exactly these slots: one the port has, one reserved a moment ago, or a new one. */
-function blockFor(
-  image: MapImage,
-  known: PortEntry | undefined,
-  reservation: Reservation,
-  view: View | null,
-): Block | 'none' | 'full' {
-  if (view === null || view.backends.length === 0) return 'none';
-  const ids = view.backends.map(({ text }) => reservation.backends.get(text) ?? known?.backends.get(text)?.id ?? 0);
-  for (const block of [...(known?.blocks ?? []), ...reservation.blocks]) if (sameIds(block.ids, ids)) return block;
-  const pair = takeBlock(image.pairs, pairsOf(ids));
-  if (pair === undefined) return 'full';
-  const block: Block = { pair, ids, references: 0 };
-  reservation.blocks.push(block);
-  return block;
-}
-
-function reserveRows(
-  image: MapImage,
-  wanted: WantedPort,
-  known: PortEntry | undefined,
-  reservation: Reservation,
-): Result<never> | undefined {
-  let keys = image.frontends.size;
-  for (const frontend of wanted.frontends) {
-    const text = frontendText(frontend.address, frontend.port, frontend.protocol);
-    const internal = blockFor(image, known, reservation, frontend.internal);
-    const external = blockFor(image, known, reservation, frontend.external);
-    if (internal === 'full' || external === 'full') {
-      const need = Math.max(frontend.internal?.backends.length ?? 0, frontend.external?.backends.length ?? 0);
-      return mapFull(maps.slots, wanted.name, need, freeElements(image.pairs) * 2, image.pairs.limit * 2);
-    }
-    const blocks = [internal, external].filter((block) => block !== 'none');
-    const record = serviceRecord(frontend, reservation.port, {
-      internal: internal === 'none' ? undefined : internal,
-      external: external === 'none' ? undefined : external,
-    });
-    const current = image.frontends.get(text);
-    if (current === undefined) keys += 1;
-    if (keys > image.frontendsMax) return mapFull(maps.frontends, wanted.name, 1, 0, image.frontendsMax);
-    if (current?.record !== undefined && current.port === known && sameService(current.record, record)) continue;
-    const row = takeId(image.rows);
-    if (row === undefined) return mapFull(maps.services, wanted.name, 1, 0, image.rows.limit - 1);
-    reservation.rows.push({ frontend, text, row, record, blocks });
-  }
-  return undefined;
 }
 
 /** New backends are complete before anything names them; bits are added before and taken away after the flip. */
@@ -291,12 +162,6 @@ function markReused(image: MapImage, segment: Segment, record: BackendRecord): v
     image.retired.set(id, { ...retired, record: { ...retired.record, live } });
     segment.prepare.push(wordOperation(maps.backends, id, BACKEND_LIVE_AT, live));
   }
-}
-
-/** Unknown pods prove nothing. */
-function isOtherPod(before: Hash, after: Hash): boolean {
-  const isKnown = (hash: Hash): boolean => hash[0] !== 0 || hash[1] !== 0;
-  return isKnown(before) && isKnown(after) && !sameHash(before, after);
 }
 
 function changeBackend(segment: Segment, entry: BackendEntry, bits: number): void {

@@ -122,7 +122,9 @@ export function storeOf(maps: Maps): MapStore {
   const rows = (map: MapSpec<never, never>, array: Uint32Array): number => Math.floor((array.length * 4) / map.value.size);
   const capacity = <K, V>(map: MapSpec<K, V>): number => {
     const array = arrayOf(maps, map.name);
-    return array === undefined ? (tableOf(maps, map.name)?.capacity ?? 0) : rows(map as never, array);
+    if (array !== undefined) return rows(map as never, array);
+    if (map.name === 'service_counters') return maps.serviceCounters.length / 2;
+    return tableOf(maps, map.name)?.capacity ?? 0;
   };
   const get = <K, V>(map: MapSpec<K, V>, key: K): Result<V | undefined> => {
     const table = tableOf(maps, map.name);

@@ -63,17 +63,21 @@ export function applyTranslation(
   putHalf(bytes, portAt, newPort);
 }
 
-/** The sum of the quote, as it will be once a pending (partial) checksum has been completed by whoever sends it. */
-export function quoteSum(bytes: Uint8Array, quote: number, length: number, transport: number, mode: number): number {
+/** The sum of an even number of bytes. */
+export function sumBytes(bytes: Uint8Array, from: number, length: number): number {
   let sum = 0;
-  let inner = 0;
-  for (let at = 0; at < length; at += 2) {
-    const word = halfAt(bytes, quote + at);
-    if (at >= transport) inner += word;
-    if (at !== transport + 16 || mode !== CHECKSUM_MODE_PARTIAL) sum += word;
-  }
-  if (mode === CHECKSUM_MODE_PARTIAL) sum += ~checksumFold(inner) & 0xffff;
+  for (let at = 0; at < length; at += 2) sum += halfAt(bytes, from + at);
   return sum;
+}
+
+/** The sum of the quote, as it will be once a pending (partial) checksum has been completed by whoever sends it. */
+export function quoteSum(bytes: Uint8Array, quote: number, headerLength: number, mode: number): number {
+  const tcp = quote + headerLength;
+  const sum = sumBytes(bytes, quote, headerLength);
+  const transport = sumBytes(bytes, tcp, TCP_LENGTH);
+  if (mode === CHECKSUM_MODE_PARTIAL)
+    return sum + transport - halfAt(bytes, tcp + 16) + (~checksumFold(transport) & 0xffff);
+  return sum + transport;
 }
 
 export function writeIcmp(bytes: Uint8Array, packet: Packet, quoteLength: number): void {
@@ -91,9 +95,7 @@ export function writeIcmp(bytes: Uint8Array, packet: Packet, quoteLength: number
   putWord(bytes, ip + 16, packet.key[KEY_SOURCE + 3]!);
   bytes[ip + IPV4_LENGTH] = 3;
   bytes[ip + IPV4_LENGTH + 1] = 3;
-  let sum = 0;
-  for (let at = 0; at < IPV4_LENGTH; at += 2) sum += halfAt(bytes, ip + at);
-  putHalf(bytes, ip + 10, ~checksumFold(sum) & 0xffff);
+  putHalf(bytes, ip + 10, ~checksumFold(sumBytes(bytes, ip, IPV4_LENGTH)) & 0xffff);
 }
 
 export function turnEthernet(bytes: Uint8Array): void {
@@ -129,7 +131,7 @@ export function answerUnreachable(log: Log, packet: Packet, outside: Outside, ou
   outcome.length = quote + quoteLength;
   turnEthernet(bytes);
   writeIcmp(bytes, packet, quoteLength);
-  const sum = 0x0303 + quoteSum(bytes, quote, quoteLength, headerLength, outside.checksumMode);
+  const sum = 0x0303 + quoteSum(bytes, quote, headerLength, outside.checksumMode);
   putHalf(bytes, ETHERNET_LENGTH + IPV4_LENGTH + 2, ~checksumFold(sum) & 0xffff);
   mark(log, MARK_REFUSE_ICMP);
   return reason;

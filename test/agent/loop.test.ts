@@ -3,7 +3,9 @@
 import { expect, test } from 'vitest';
 import { createLoop, type Loop } from '../../agent/loop.ts';
 import { canonical } from '../../core/control/canonical.ts';
-import { maps, type FrontendKeyRecord } from '../../core/layout.gen.ts';
+import { classifierCovers } from '../../core/control/classifier.ts';
+import { createMaps, storeOf } from '../../core/datapath/maps.ts';
+import { CLASSIFIER_WORDS, configCodec, maps, type FrontendKeyRecord } from '../../core/layout.gen.ts';
 import { deleteOperation, setOperation, wordOperation } from '../../core/store.ts';
 import { MemoryStore } from '../core/control/memory.ts';
 import { added, deleted, EMPTY_LISTS, endpoint, node, NODE, service, slice, tell } from '../core/control/objects.ts';
@@ -113,4 +115,22 @@ test('a resync repairs what somebody else changed in the maps', () => {
     loop.resync();
     expect(text(store)).toBe(good);
   }
+});
+
+test('the maps of the model hold the same as any other store', () => {
+  const config = {
+    ...configCodec.decode(new DataView(new ArrayBuffer(configCodec.size)), 0),
+    classifierMask: CLASSIFIER_WORDS - 1,
+  };
+  const model = storeOf(createMaps(config));
+  const memory = new MemoryStore();
+  const texts = [model, memory].map((store) => {
+    const loop = createLoop({ store, node: NODE, onProblem: () => undefined });
+    tell(loop, [...EMPTY_LISTS, ...web]);
+    expect(loop.step()).toMatchObject({ isSettled: true });
+    expect(loop.resync()).toMatchObject({ isSettled: true, done: 1 });
+    expect(classifierCovers(store)).toEqual({ ok: true, value: true });
+    return canonical(store);
+  });
+  expect(texts[0]).toEqual(texts[1]);
 });

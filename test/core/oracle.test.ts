@@ -241,6 +241,29 @@ describe('ClusterIP frontends', () => {
     expect(answers()).toEqual(['drop-unallocated', 'drop-unallocated']);
   });
 
+  test('B16 an external address that comes or goes on a live Service, its ClusterIP untouched', () => {
+    const oracle = createOracle(OPTIONS);
+    const answers = (): string[] =>
+      [WEB, '198.51.100.7:80/TCP'].map((text) => answerText(oracle.answer(question(text))));
+    for (const object of [ONE, web()]) oracle.apply({ type: 'ADDED', object });
+    oracle.apply({ type: 'MODIFIED', object: web({ externalIPs: ['198.51.100.7'] }) });
+    expect(answers()).toEqual([PERMITTED, 'unsupported ExternalIP shop/web:http']);
+    oracle.apply({ type: 'MODIFIED', object: web() });
+    expect(answers()).toEqual([PERMITTED, 'not-a-service']);
+  });
+
+  test('B16 what a new list no longer names is gone, other kinds stay', () => {
+    const oracle = createOracle(OPTIONS);
+    for (const object of [ONE, web()]) oracle.apply({ type: 'ADDED', object });
+    oracle.apply({ type: 'LISTED', kind: 'EndpointSlice', items: [] });
+    expect(answerText(oracle.answer(question(WEB)))).toBe('refuse shop/web:http no-endpoints');
+    oracle.apply({ type: 'LISTED', kind: 'EndpointSlice', items: [ONE] });
+    expect(answerText(oracle.answer(question(WEB)))).toBe(PERMITTED);
+    oracle.apply({ type: 'LISTED', kind: 'Service', items: [] });
+    expect(answerText(oracle.answer(question(WEB)))).toBe('drop-unallocated');
+    expect(oracle.frontends()).toEqual([]);
+  });
+
   test('E affinity does not change the permitted set', () => {
     const sticky = { sessionAffinity: 'ClientIP', sessionAffinityConfig: { clientIP: { timeoutSeconds: 10 } } };
     expect(ask([web(sticky), slice('a', [endpoint('10.0.0.1'), endpoint('10.0.0.2')])], WEB)).toBe(

@@ -98,8 +98,9 @@ test.each([
 
 test('a header of one frame leaves nothing behind for the next', () => {
   const header = newLinkHeader();
-  const cooked = Buffer.from('0800000000000005000104060a0000000001000045', 'hex');
+  const cooked = Buffer.from('8100000000000005000104060a000000000100000064080045', 'hex');
   expect(parseLink(LINK_LINUX_COOKED_V2, cooked, 0, cooked.length, header)).toBeUndefined();
+  expect(header).toMatchObject({ protocol: 0x0800, interfaceIndex: 5, direction: 'outgoing', vlanTags: 1 });
   expect(parseLink(LINK_RAW_IP, Buffer.from('45', 'hex'), 0, 1, header)).toBeUndefined();
   expect(header).toEqual({ protocol: 0x0800, networkOffset: 0, ...UNTOLD });
 });

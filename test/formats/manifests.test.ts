@@ -76,6 +76,13 @@ items:
   expect([...manifests.skipped]).toEqual([['Secret', 1]]);
 });
 
+test('JSON of usual size has lines', () => {
+  const items = [{ kind: 'Pod', metadata: { name: 'p' } }, { kind: 'Pod' }];
+  const manifests = readManifests([file(JSON.stringify({ kind: 'List', items }, undefined, 2), 'list.json')]);
+  expect(told(manifests)).toEqual(['list.json:4 Pod default/p']);
+  expect(manifests.failures.map(failureText)).toEqual(['list.json line 10 (items[1]): a Pod without metadata.name']);
+});
+
 test('large JSON is read without lines, the item is named', () => {
   const items = Array.from({ length: 20_000 }, (_, index) => ({
     metadata: { name: index === 7 ? '' : `s${index}`, namespace: 'shop' },

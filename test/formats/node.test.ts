@@ -77,6 +77,21 @@ test.each([
     'ignored: no pod behind it, no node address, no route to other nodes',
   ],
   [
+    'route to this node’s range by a gateway',
+    { routes: [{ dst: '10.244.1.128/25', gateway: '10.88.0.12', dev: 'dev2' }] },
+    'ignored: no pod behind it, no node address, no route to other nodes',
+  ],
+  [
+    'route to a pod behind a gateway',
+    { routes: [{ dst: '10.244.1.4', gateway: '10.88.0.12', dev: 'dev2' }] },
+    'ignored: no pod behind it, no node address, no route to other nodes',
+  ],
+  [
+    'route that is none of unicast',
+    { routes: [{ type: 'blackhole', dst: '10.244.1.4', dev: 'dev2' }] },
+    'ignored: no pod behind it, no node address, no route to other nodes',
+  ],
+  [
     'route of another device',
     { routes: [{ dst: 'default', dev: 'dev1' }] },
     'ignored: no pod behind it, no node address, no route to other nodes',

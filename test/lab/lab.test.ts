@@ -4,11 +4,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addressFromIPv4, port } from '../../core/address.ts';
 import { failureText, type Result } from '../../core/result.ts';
-import { readOffload } from '../../kernel/ethtool.ts';
+import { readOffload, writeOffload } from '../../kernel/ethtool.ts';
 import { insideNamespace, namespaceCookie } from '../../kernel/netns.ts';
 import { readCounters, type ChecksumErrors } from '../../lab/counters.ts';
 import type { Client } from '../../lab/driver.ts';
-import { sendPacket, synPacket } from '../../lab/inject.ts';
+import { takeNodeFacts } from '../../lab/facts.ts';
+import { sendFrame, sendPacket, synPacket, tcpChecksum } from '../../lab/inject.ts';
 import { startLab, type Lab } from '../../lab/lab.ts';
 import type { LabSpec } from '../../lab/spec.ts';
 import { twoNodes } from '../../lab/twonodes.ts';
@@ -142,30 +143,66 @@ describe('a lab of two nodes and six pods', () => {
     }
   });
 
+  /** A SYN to web1; its checksum is off by `error`. */
+  const synToWeb1 = (source: number, checksum: 'complete' | 'partial', error: number): Uint8Array =>
+    synPacket({
+      source: addressFromIPv4(source),
+      sourcePort: port(1_234),
+      destination: addressFromIPv4(0x0af40104),
+      destinationPort: port(8080),
+      sequence: 7,
+      checksum,
+      checksumError: error,
+    });
+
+  /** How many wrong checksums web1 counts while `send` runs. */
+  const countedByWeb1 = async (from: string, send: () => Result<number> | Promise<Result<number>>): Promise<number> => {
+    const { namespacePath } = lab.pod('web1');
+    const before = value(readCounters(namespacePath));
+    value(await send());
+    // A real connection behind it: once that is answered, the packet before it was judged.
+    expect((await client(from).connect({ address: '10.244.1.4', port: 8080, timeoutMs })).result).toBe('answered');
+    return value(readCounters(namespacePath)).tcp - before.tcp;
+  };
+
   test.each([
     { from: 'client1', source: 0x0af40106, error: 0, counted: 0 },
     { from: 'client1', source: 0x0af40106, error: 1, counted: 1 },
     { from: 'client2', source: 0x0af40206, error: 1, counted: 1 },
   ])('web1 counts $counted wrong checksums for a SYN of $from that is off by $error', async (row) => {
-    const { namespacePath } = lab.pod('web1');
-    const before = value(readCounters(namespacePath));
-    const packet = synPacket({
-      source: addressFromIPv4(row.source),
-      sourcePort: port(1_234),
-      destination: addressFromIPv4(0x0af40104),
-      destinationPort: port(8080),
-      sequence: 7,
-      checksumError: row.error,
-    });
-    expect(value(sendPacket(lab.pod(row.from).namespacePath, packet))).toBe(packet.length);
-    // A real connection behind it: once that is answered, the packet before it was judged.
-    expect((await client(row.from).connect({ address: '10.244.1.4', port: 8080, timeoutMs })).result).toBe('answered');
-    expect(value(readCounters(namespacePath))).toEqual({ ...before, tcp: before.tcp + row.counted });
+    const { namespacePath } = lab.pod(row.from);
+    const packet = synToWeb1(row.source, 'complete', row.error);
+    expect(await countedByWeb1(row.from, () => sendPacket(namespacePath, packet))).toBe(row.counted);
+  });
+
+  test.each([
+    { offload: false, error: 0, counted: 0 },
+    { offload: false, error: 1, counted: 1 },
+    // What a lab would hide that left the offload on: the same fault, and nobody verifies.
+    { offload: true, error: 1, counted: 0 },
+  ])('a partial checksum off by $error is counted $counted times with the last offload on: $offload', async (row) => {
+    const node = lab.node('node1');
+    const setOffload = (on: boolean): boolean =>
+      value(
+        value(insideNamespace(node.namespacePath, () => writeOffload(lab.pod('web1').device, 'transmit-checksum', on))),
+      );
+    const facts = value(await takeNodeFacts(lab, 'node1', 'none'));
+    const gateway = facts.links.find(({ ifname }) => ifname === lab.pod('client1').device)?.address ?? '';
+    const macs = Buffer.from(`${gateway.replaceAll(':', '')}020000000001`, 'hex');
+    const frame = Buffer.concat([macs, Buffer.from('0800', 'hex'), synToWeb1(0x0af40106, 'partial', row.error)]);
+    try {
+      expect(setOffload(row.offload)).toBe(row.offload);
+      const { namespacePath } = lab.pod('client1');
+      const counted = await countedByWeb1('client1', () => sendFrame(namespacePath, 'eth0', frame, tcpChecksum));
+      expect(counted).toBe(row.counted);
+    } finally {
+      setOffload(false);
+    }
   });
 
   test('nobody else counted a wrong checksum in all of that', () => {
     const { 'tandem-laba-web1': planted, ...rest } = checksumErrors(lab);
-    expect(planted).toEqual({ ...noErrors, tcp: 2 });
+    expect(planted).toEqual({ ...noErrors, tcp: 3 });
     expect(rest).toEqual(Object.fromEntries(Object.keys(rest).map((name) => [name, noErrors])));
   });
 

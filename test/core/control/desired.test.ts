@@ -1,41 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which endpoints a Service offers on a node and why others are left out, rule by rule. */
 import { describe, expect, test } from 'vitest';
-import { applyEvent, emptyCluster, type ClusterState } from '../../../core/control/cluster.ts';
-import { compileServices, type CompiledFrontend, type CompiledServices } from '../../../core/control/document.ts';
-import type { ClusterEvent, EndpointObject, ServiceObject } from '../../../core/objects.ts';
-import type { NodeConfig } from '../../../core/service.ts';
-import { added, deleted, endpoint, node, NODE, service, slice } from './objects.ts';
-
-function compile(events: readonly ClusterEvent[], config: Partial<NodeConfig> = {}): CompiledServices {
-  let cluster: ClusterState = emptyCluster();
-  for (const event of events) cluster = applyEvent(cluster, event).state;
-  return compileServices(cluster, { ...NODE, serviceCIDRs: [], ...config });
-}
-
-/** The only frontend of what is compiled. */
-function only(compiled: CompiledServices): CompiledFrontend {
-  const [frontend, second] = compiled.frontends;
-  if (frontend === undefined || second !== undefined) throw new Error(`${compiled.frontends.length} frontends`);
-  return frontend;
-}
-
-/** `address state` of the internal view, and `address reason` of the rest, where the port is 8080. */
-function summary(frontend: CompiledFrontend): {
-  readonly chosen: string[];
-  readonly excluded: string[];
-  readonly whenEmpty: string | undefined;
-} {
-  return {
-    chosen: (frontend.internal?.backends ?? []).map(({ address, state }) => `${address} ${state}`),
-    excluded: frontend.excluded.map(({ address, reason }) => `${address} ${reason}`),
-    whenEmpty: frontend.internal?.whenEmpty,
-  };
-}
-
-function web(endpoints: readonly EndpointObject[], spec: ServiceObject['spec'] = {}): readonly ClusterEvent[] {
-  return [added(service('web', '10.96.0.1', spec)), added(slice('web', endpoints))];
-}
+import { compile, only, summary, web } from './compiled.ts';
+import { added, endpoint, node, service, slice } from './objects.ts';
 
 const terminating = { ready: false, serving: true, terminating: true };
 
@@ -209,6 +176,18 @@ describe('2.3 ports and addresses', () => {
   });
 });
 
+test('H4: not terminating wins although the other one is ready', () => {
+  const ready = endpoint('10.0.0.1', { ready: true, terminating: true });
+  const waiting = endpoint('10.0.0.1', { ready: false });
+  for (const [first, second] of [
+    [ready, waiting],
+    [waiting, ready],
+  ] as const) {
+    const compiled = compile([...web([first]), added(slice('web', [second], { slice: 'web-2' }))]);
+    expect(summary(only(compiled)).excluded).toEqual(['10.0.0.1 duplicate', '10.0.0.1 not-ready']);
+  }
+});
+
 describe('1.9 families', () => {
   const dual = { clusterIPs: ['10.96.0.1', 'fd00:96::1'], ipFamilies: ['IPv4', 'IPv6'] };
   const six = slice('web', [endpoint('fd00::9')], { slice: 'web-6', addressType: 'IPv6' });
@@ -320,6 +299,9 @@ describe('2.4 policies and topology', () => {
   test('a node without a zone matches no zone hint, and topology can be switched off', () => {
     const events = web([near, far]);
     expect(only(compile(events, { zone: '' })).internal?.topology).toBe('none');
+    expect(only(compile(web([endpoint('10.0.0.1', { forZones: [''] })]), { zone: '' })).internal?.topology).toBe(
+      'none',
+    );
     expect(only(compile(events, { topology: false })).internal?.topology).toBe('none');
   });
 
@@ -336,105 +318,5 @@ describe('2.4 policies and topology', () => {
 
   test('eTP Local without an external frontend is ignored', () => {
     expect(summary(only(compile(web([far], { externalTrafficPolicy: 'Local' })))).chosen).toEqual(['10.0.0.2 active']);
-  });
-});
-
-describe('the document', () => {
-  test('masquerade follows what is known of pod addresses, and a ClusterIP has no external view', () => {
-    const events = web([endpoint('10.0.0.1')]);
-    expect(only(compile(events)).internal?.masquerade).toBe('never');
-    expect(only(compile(events)).external).toBeNull();
-    expect(only(compile(events, { masqueradeAll: true })).internal?.masquerade).toBe('always');
-  });
-
-  test('parts that are not compiled are told, never left out in silence', () => {
-    const spec = {
-      type: 'LoadBalancer',
-      externalTrafficPolicy: 'Local',
-      externalIPs: ['192.0.2.9'],
-      healthCheckNodePort: 30_112,
-    };
-    const object = service('web', '10.96.0.1', { ...spec, ports: [{ name: 'http', port: 80, nodePort: 30_080 }] });
-    const balanced = { ...object, status: { loadBalancer: { ingress: [{ ip: '192.0.2.1' }, { hostname: 'x' }] } } };
-    expect(compile([added(balanced)]).problems.map(({ field, message }) => `${field}: ${message}`)).toEqual([
-      'spec.externalIPs: unsupported: an external IP is not compiled yet',
-      'spec.healthCheckNodePort: unsupported: the health check port is not compiled yet',
-      'spec.ports[0].nodePort: unsupported: NodePort 30080 is not compiled yet',
-      'status.loadBalancer.ingress: unsupported: a load balancer address is not compiled yet',
-    ]);
-  });
-
-  test('objects that lack what they need are told by object and field, and the rest is compiled', () => {
-    const events: ClusterEvent[] = [
-      { type: 'ADDED', object: { kind: 'Service' } },
-      { type: 'ADDED', object: { kind: 'EndpointSlice', metadata: { namespace: 'shop' } } },
-      added(
-        service('bad', '10.96.0.300', {
-          ports: [{ port: 0 }, { port: 80, protocol: 'ICMP' }, { port: 81 }, { port: 82 }],
-        }),
-      ),
-      ...web([endpoint('10.0.0.1')], { externalIPs: ['nope'] }),
-    ];
-    const compiled = compile(events);
-    expect(compiled.frontends.map((frontend) => frontend.service)).toEqual(['shop/web']);
-    expect(compiled.problems.map(({ object, field, message }) => `${object} ${field}: ${message}`)).toEqual([
-      'EndpointSlice metadata: no namespace and name: the object is ignored',
-      'Service metadata: no namespace and name: the object is ignored',
-      'Service shop/bad spec.clusterIP: not an IP address: "10.96.0.300"',
-      'Service shop/bad spec.ports[0].port: not a port from 1 to 65535: 0',
-      'Service shop/bad spec.ports[1].protocol: not one of TCP, UDP, SCTP: "ICMP"',
-      'Service shop/bad spec.ports[3].name: another port has the name "" and the same protocol; the first is used',
-      'Service shop/web spec.externalIPs[0]: not an IP address: "nope"',
-    ]);
-  });
-
-  test('a lost watch is told until the next list', () => {
-    const lost: ClusterEvent = { type: 'DISCONNECTED', kind: 'EndpointSlice', reason: '410 Gone' };
-    const events = web([endpoint('10.0.0.1')]);
-    const compiled = compile([...events, lost]);
-    expect(summary(only(compiled)).chosen).toEqual(['10.0.0.1 active']);
-    expect(compiled.problems.map(({ object }) => object)).toEqual(['watch of EndpointSlice']);
-    expect(compile([...events, lost, { type: 'LISTED', kind: 'EndpointSlice', items: [] }]).problems).toEqual([]);
-  });
-});
-
-describe('events', () => {
-  test('H3, H5: endpoints are the union of slices, and a slice that moves takes its endpoints along', () => {
-    const moved = slice('api', [endpoint('10.0.0.2')], { slice: 'web-2' });
-    const events = [
-      ...web([endpoint('10.0.0.1')]),
-      added(service('api', '10.96.0.2')),
-      added(slice('web', [endpoint('10.0.0.2')], { slice: 'web-2' })),
-    ];
-    const chosen = (compiled: CompiledServices): string[][] =>
-      compiled.frontends.map((frontend) => summary(frontend).chosen);
-    expect(chosen(compile(events))).toEqual([[], ['10.0.0.1 active', '10.0.0.2 active']]);
-    expect(chosen(compile([...events, added(moved)]))).toEqual([['10.0.0.2 active'], ['10.0.0.1 active']]);
-    expect(chosen(compile([...events, deleted(moved)]))).toEqual([[], ['10.0.0.1 active']]);
-  });
-
-  test('deleting what is not there is fine, and a list replaces what is', () => {
-    const other = slice('other', [endpoint('10.0.0.9')]);
-    const compiled = compile([deleted(other), ...web([endpoint('10.0.0.1')]), deleted(other)]);
-    expect(summary(only(compiled)).chosen).toEqual(['10.0.0.1 active']);
-    const relisted: ClusterEvent = {
-      type: 'LISTED',
-      kind: 'EndpointSlice',
-      items: [slice('web', [endpoint('10.0.0.3')], { slice: 'new' })],
-    };
-    expect(summary(only(compile([...web([endpoint('10.0.0.1')]), relisted]))).chosen).toEqual(['10.0.0.3 active']);
-  });
-
-  test('an event names the Services that it can affect', () => {
-    let { state } = applyEvent(emptyCluster(), added(service('web', '10.96.0.1')));
-    const moved = applyEvent(state, added(slice('web', [], { slice: 'x' })));
-    state = moved.state;
-    expect([...moved.changed.services]).toEqual(['shop/web']);
-    expect([...applyEvent(state, added(slice('api', [], { slice: 'x' }))).changed.services]).toEqual([
-      'shop/web',
-      'shop/api',
-    ]);
-    expect([...applyEvent(state, added(node('n', 'z'))).changed.nodes]).toEqual(['n']);
-    expect([...applyEvent(state, added(node('n', 'z'))).changed.nodes]).toEqual([]);
   });
 });

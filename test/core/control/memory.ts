@@ -27,7 +27,11 @@ export type Sizes = {
 type WordOperation = Extract<Operation, { op: 'word' }>;
 
 /** What a frontend answers: `refuse`, `drop`, or backends; undefined: nobody owns it. */
-export type Answer = { readonly whenEmpty: 'refuse' | 'drop'; readonly backends: readonly string[] };
+export type Answer = {
+  readonly whenEmpty: 'refuse' | 'drop';
+  readonly backends: readonly string[];
+  readonly external: readonly string[];
+};
 
 /** `failAt`: steps until one fails, once. `onStep` runs after every step that was carried out. */
 export class MemoryStore implements MapStore {
@@ -40,6 +44,7 @@ export class MemoryStore implements MapStore {
   readonly #freedRows = new Set<number>();
   readonly #freedPairs = new Set<number>();
   readonly #freedBackends = new Set<number>();
+  #isDamaged = false;
 
   constructor(sizes: Sizes = {}) {
     this.sizes = sizes;
@@ -65,6 +70,7 @@ export class MemoryStore implements MapStore {
       return fail('environment', 'store', 'posed failure');
     }
     this.#carryOut(operation);
+    this.#checkUnderWay();
     this.steps += 1;
     this.onStep();
     return ok(undefined);
@@ -72,6 +78,7 @@ export class MemoryStore implements MapStore {
 
   /** A change by somebody who keeps to no order. */
   damage(operation: Operation): void {
+    this.#isDamaged = true;
     if (operation.op === 'set') this.#set(operation.map, operation.key, operation.value);
     else if (operation.op === 'delete') this.#table(operation.map).delete(this.#text(operation.map, operation.key));
     else if (operation.op === 'word') this.#storeWord(operation);
@@ -93,9 +100,8 @@ export class MemoryStore implements MapStore {
     const name = keyText(key);
     assert(service !== undefined && keyText(service.key) === name, `${name}: the row is its own`);
     const whenEmpty = (service.flags & 1) === 0 ? 'refuse' : 'drop';
-    const [internal, external] = service.views;
-    this.#backends(service, external, BACKEND_IN_EXTERNAL);
-    return { whenEmpty, backends: this.#backends(service, internal, BACKEND_IN_INTERNAL) };
+    const { internal, external } = this.#resolve(service);
+    return { whenEmpty, backends: internal, external };
   }
 
   keys(): FrontendKeyRecord[] {
@@ -109,6 +115,20 @@ export class MemoryStore implements MapStore {
       if (isLive(record as BackendRecord)) live.set(id as number, record as BackendRecord);
     }
     return live;
+  }
+
+  /** Live backends that no frontend reaches: there should be none between two steps of the loop. */
+  strayBackends(): number[] {
+    const reachable = this.#reachableBackends();
+    return [...this.liveBackends().keys()].filter((id) => !reachable.has(id));
+  }
+
+  #resolve(service: ServiceRecord): { readonly internal: readonly string[]; readonly external: readonly string[] } {
+    const [internal, external] = service.views;
+    return {
+      internal: this.#backends(service, internal, BACKEND_IN_INTERNAL),
+      external: this.#backends(service, external, BACKEND_IN_EXTERNAL),
+    };
   }
 
   #backends(service: ServiceRecord, { firstSlot, count }: { firstSlot: number; count: number }, bit: number): string[] {
@@ -216,6 +236,15 @@ export class MemoryStore implements MapStore {
         `backend ${String(key)} gets another generation`,
       );
     } else if (name === 'frontends') this.#noteFreed(name, key);
+  }
+
+  /** A packet that read a row before it was freed still finds what the row names, until a barrier. */
+  #checkUnderWay(): void {
+    if (this.#isDamaged) return;
+    for (const row of this.#freedRows) {
+      const service = this.#value(maps.services, row);
+      if (service !== undefined) this.#resolve(service);
+    }
   }
 
   /** What a change of this key frees can't be written before the next barrier. */

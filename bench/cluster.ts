@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A cluster of a given size, put into the maps of a twin by the control plane itself. */
+import { createLoop } from '../agent/loop.ts';
+import { addressText, addressFromIPv4 } from '../core/address.ts';
+import type { EndpointSliceObject, ServiceObject } from '../core/objects.ts';
+import { failureText } from '../core/result.ts';
+import type { MapStore } from '../core/store.ts';
+
+/** Word of the first Service's address, 10.96.0.1; the next ones follow. */
+export const FIRST_SERVICE = 0x0a600001;
+const FIRST_BACKEND = 0x0ac80001; // 10.200.0.1
+export const SERVICE_PORT = 80;
+
+function serviceOf(index: number): ServiceObject {
+  const ip = addressText(addressFromIPv4(FIRST_SERVICE + index));
+  return {
+    kind: 'Service',
+    metadata: { name: `s${index}`, namespace: 'bench' },
+    spec: {
+      type: 'ClusterIP',
+      clusterIP: ip,
+      clusterIPs: [ip],
+      ipFamilies: ['IPv4'],
+      ports: [{ name: 'http', port: SERVICE_PORT, protocol: 'TCP' }],
+    },
+  };
+}
+
+function sliceOf(index: number, backends: number): EndpointSliceObject {
+  return {
+    kind: 'EndpointSlice',
+    metadata: { name: `s${index}-x`, namespace: 'bench', labels: { 'kubernetes.io/service-name': `s${index}` } },
+    addressType: 'IPv4',
+    endpoints: Array.from({ length: backends }, (_, one) => ({
+      addresses: [addressText(addressFromIPv4(FIRST_BACKEND + index * backends + one))],
+      conditions: { ready: true },
+      nodeName: 'node-b',
+      targetRef: { kind: 'Pod', uid: `${index}-${one}` },
+    })),
+    ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
+  };
+}
+
+/** Programs `services` Services with `backends` backends each into the store. */
+export function programCluster(store: MapStore, services: number, backends: number): void {
+  const node = {
+    nodeName: 'node-a',
+    zone: '',
+    serviceProxyName: null,
+    topology: true,
+    masqueradeAll: false,
+    clusterCIDRs: [],
+  };
+  const loop = createLoop({
+    store,
+    node,
+    onProblem: (failure) => {
+      throw new Error(failureText(failure));
+    },
+  });
+  const indexes = Array.from({ length: services }, (_, index) => index);
+  loop.event({ type: 'LISTED', kind: 'Service', items: indexes.map(serviceOf) });
+  loop.event({ type: 'LISTED', kind: 'EndpointSlice', items: indexes.map((index) => sliceOf(index, backends)) });
+  if (!loop.step().isSettled) throw new Error('the cluster could not be programmed');
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `tandem bench`: packets per second of both twins, nanoseconds per packet of the programs, beside their goals. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { benchPrograms, type ProgramFigure } from '../bench/programs.ts';
+import { comparedRate, establish, modelRate, type Rate } from '../bench/rates.ts';
+import { programCluster } from '../bench/cluster.ts';
+import type { Spread } from '../bench/statistics.ts';
+import { configOf, createDatapath, type Datapath } from '../core/datapath/datapath.ts';
+import { defaultSizes } from '../core/datapath/maps.ts';
+import type { ConfigRecord } from '../core/layout.gen.ts';
+import { ok, type Result } from '../core/result.ts';
+import { loadObject, readObjectFile } from '../kernel/object.ts';
+import { createKernelTwin } from '../kernel/twin.ts';
+import { compareOutcomes, sameOutcome } from '../proof/compare.ts';
+import { buildObject } from '../tools/build.ts';
+import type { CommandOptions } from './commands.ts';
+import { exitCode, printJson, printText, reportFailure, startProgress } from './output.ts';
+
+const ROOT = resolve(import.meta.dirname, '..');
+const OBJECT = join(ROOT, 'bpf/tandem.bpf.o');
+const FLOORS = join(ROOT, 'bench/floor.bpf.c');
+const SERVICES = 10_000;
+const BACKENDS = 10;
+const FLOWS = 65_536;
+const BUCKETS = 16_384;
+const MODEL_PACKETS = 500_000;
+const COMPARED_PACKETS = 60_000;
+const GOALS = { modelPacketsPerSecond: 2_000_000, comparedPacketsPerSecond: 150_000, pauseMsMax: 5 };
+
+type Figures = { readonly model: Rate; readonly compared: Rate; readonly programs: readonly ProgramFigure[] };
+
+/** Fixed keys: a run is repeated by running it again. */
+function benchConfig(testMode: number): ConfigRecord {
+  const flowSecret = Array.from({ length: 12 }, (_, index) => Math.imul(index + 1, 0x9e3779b1) >>> 0);
+  return configOf({ testMode, flowBucketMask: BUCKETS - 1, flowSecret, selectionKey: [1, 2] });
+}
+
+function benchModel(): Datapath {
+  const model = createDatapath(benchConfig(1), { ...defaultSizes, flowBuckets: BUCKETS });
+  programCluster(model.store, SERVICES, BACKENDS);
+  return model;
+}
+
+function benchCompared(model: Datapath): Result<Rate> {
+  const bytes = readObjectFile(OBJECT);
+  if (!bytes.ok) return bytes;
+  const settings = benchConfig(1);
+  const programs = ['tc_from_pod', 'tc_to_pod'];
+  const loaded = loadObject({
+    object: bytes.value,
+    name: OBJECT,
+    settings,
+    maxEntries: { flows: BUCKETS },
+    programs,
+  });
+  if (!loaded.ok) return loaded;
+  using object = loaded.value;
+  const kernel = createKernelTwin({ object });
+  if (!kernel.ok) return kernel;
+  programCluster(kernel.value.store, SERVICES, BACKENDS);
+  establish([kernel.value], FLOWS, SERVICES);
+  return ok(
+    comparedRate(model, kernel.value, FLOWS, SERVICES, COMPARED_PACKETS, (left, right) =>
+      sameOutcome(left, right) ? undefined : (compareOutcomes(left, right)?.field ?? 'something'),
+    ),
+  );
+}
+
+function benchAll(onStep: (line: string) => void): Result<Figures> {
+  const folder = mkdtempSync(join(tmpdir(), 'tandem-bench-'));
+  try {
+    const floors = join(folder, 'floor.o');
+    const built = buildObject({ defines: [], output: floors, source: FLOORS });
+    if (!built.ok) return built;
+    onStep('model: 65,536 flows, 10,000 Services');
+    const model = benchModel();
+    establish([model], FLOWS, SERVICES);
+    const alone = modelRate(model, FLOWS, SERVICES, MODEL_PACKETS);
+    onStep('both twins, everything compared');
+    const compared = benchCompared(model);
+    if (!compared.ok) return compared;
+    onStep('programs and floors');
+    const programs = benchPrograms({
+      object: OBJECT,
+      floors,
+      config: benchConfig(0),
+      services: SERVICES,
+      flows: FLOWS,
+      onFigure: (figure) => onStep(`${figure.program}, ${figure.packet}, ${figure.flows} flows`),
+    });
+    return programs.ok ? ok({ model: alone, compared: compared.value, programs: programs.value }) : programs;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function thousands(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
+function rateLine(what: string, rate: Rate, goal: number): string {
+  const { median, low, high } = rate.packetsPerSecond;
+  const verdict = median >= goal ? 'met' : 'MISSED';
+  return `| ${what} | ${thousands(median)} | ${thousands(low)} to ${thousands(high)} | ${thousands(goal)} | ${verdict} |`;
+}
+
+function nsText(spread: Spread): string {
+  return `${Math.round(spread.least)} / ${Math.round(spread.median)} (${Math.round(spread.low)} to ${Math.round(spread.high)})`;
+}
+
+function figuresText({ model, compared, programs }: Figures): string {
+  const pause = model.pauseMsMax;
+  const rows = programs.map(
+    ({ program, packet, flows, netNs, harnessNs }) =>
+      `| ${program} | ${packet} | ${thousands(flows)} | ${nsText(netNs)} | ${Math.round(harnessNs.median)} |`,
+  );
+  return [
+    `${thousands(FLOWS)} flows, ${thousands(SERVICES)} Services, packets of 100 bytes; medians of 9 rounds.`,
+    '',
+    '| packets a second | median | quarter to three quarters | goal | |',
+    '|---|---|---|---|---|',
+    rateLine('model alone', model, GOALS.modelPacketsPerSecond),
+    rateLine('both twins, compared', compared, GOALS.comparedPacketsPerSecond),
+    '',
+    `Longest pause of the model (256 packets): ${pause.toFixed(2)} ms, goal ${GOALS.pauseMsMax} ms: ${pause <= GOALS.pauseMsMax ? 'met' : 'MISSED'}`,
+    '',
+    '| program | packet | flows | ns a packet, net: least / median (quarters) | harness ns |',
+    '|---|---|---|---|---|',
+    ...rows,
+    '',
+    'Net: without the wrapper and an empty program, measured in turn with it; 25 rounds.',
+  ].join('\n');
+}
+
+export async function run(_args: readonly string[], options: CommandOptions): Promise<number> {
+  if (process.getuid?.() !== 0)
+    return reportFailure({
+      kind: 'environment',
+      object: 'bench twins',
+      message: 'loading eBPF programs needs root',
+      remedy: 'run it as root',
+    });
+  const progress = startProgress();
+  const figures = benchAll((line) => {
+    progress.update(line);
+  });
+  progress.done();
+  if (!figures.ok) return reportFailure(figures.error);
+  if (options['output'] === 'json') printJson({ kind: 'BenchTwins', goals: GOALS, ...figures.value });
+  else printText(figuresText(figures.value));
+  return await Promise.resolve(exitCode.agreed);
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Both twins side by side, each with a control plane of its own: the model, and an object loaded in test mode. */
+import { createLoop } from '../agent/loop.ts';
+import { createDatapath, type Datapath } from '../core/datapath/datapath.ts';
+import { ok, type Failure, type Result } from '../core/result.ts';
+import type { MapStore } from '../core/store.ts';
+import { loadObject, type LoadedObject } from '../kernel/object.ts';
+import { createKernelTwin, type KernelTwin } from '../kernel/twin.ts';
+import type { Settings } from '../proof/settings.ts';
+import { createModelSide, createSide, storedCounters, withoutBarriers, type ControlPlane, type Side } from '../proof/side.ts';
+import { worldNode } from '../proof/world.ts';
+
+/** Disposing of it unloads the object. */
+export interface Rig extends Disposable {
+  readonly model: Side;
+  readonly kernel: Side;
+  readonly datapath: Datapath;
+  readonly twin: KernelTwin;
+  readonly object: LoadedObject;
+}
+
+export type RigOptions = {
+  readonly object: Uint8Array;
+  /** Stands for the object in Failures. */
+  readonly name: string;
+  readonly settings: Settings;
+  /** The kernel's packets really are CHECKSUM_COMPLETE. */
+  readonly checksumComplete?: boolean;
+};
+
+function controlOf(store: MapStore): ControlPlane {
+  return createLoop({ store: withoutBarriers(store), node: worldNode, onProblem: () => undefined });
+}
+
+/** The model alone, for what needs no kernel. */
+export function openModel(settings: Settings): { readonly side: Side; readonly datapath: Datapath } {
+  const datapath = createDatapath(settings.config, settings.sizes);
+  return { side: createModelSide(datapath, controlOf(datapath.store)), datapath };
+}
+
+/** Loads the object with the settings, and a model with the same. Needs root. */
+export function openRig({ object: bytes, name, settings, checksumComplete = false }: RigOptions): Result<Rig, Failure> {
+  const { sizes } = settings;
+  const maxEntries = {
+    classifier: sizes.classifierWords,
+    frontends: sizes.frontends,
+    services: sizes.services,
+    slots: sizes.slotPairs,
+    backends: sizes.backends,
+    flows: sizes.flowBuckets,
+    peers: sizes.peers,
+    service_counters: sizes.services,
+  };
+  const object = loadObject({ object: bytes, name, settings: settings.config, maxEntries });
+  if (!object.ok) return object;
+  const twin = createKernelTwin({ object: object.value, checksumComplete });
+  if (!twin.ok) {
+    object.value[Symbol.dispose]();
+    return twin;
+  }
+  const { store } = twin.value;
+  const kernel = createSide({
+    twin: twin.value,
+    control: controlOf(store),
+    marks: () => twin.value.markCounts(),
+    counters: () => storedCounters(store),
+  });
+  const { side: model, datapath } = openModel(settings);
+  return ok({
+    model,
+    kernel,
+    datapath,
+    twin: twin.value,
+    object: object.value,
+    [Symbol.dispose]: () => object.value[Symbol.dispose](),
+  });
+}

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Traffic that knows what it is doing: connections that open, live and end in every order, what misses them by a
+ * little, and what no honest host would send. It learns from the answers which backend a connection got.
+ */
+import { VERDICT_FORWARD } from '../core/layout.gen.ts';
+import { quietOutside, type Outcome, type Outside, type PacketHook } from '../core/twin.ts';
+import { distort, garbage } from './distort.ts';
+import { ACK, FIN, frameOf, PSH, RST, segment, SYN, type Segment } from './frame.ts';
+import type { Stream } from './stream.ts';
+import type { World } from './world.ts';
+
+/** One packet and everything that it is posed. */
+export type PacketStep = { readonly hook: PacketHook; readonly frame: Uint8Array; readonly outside: Outside };
+
+type Socket = { readonly address: number; readonly port: number };
+
+/** What the generator believes of a connection; the backend is known once a packet was forwarded. */
+type Connection = {
+  readonly client: Socket;
+  readonly service: Socket;
+  backend: Socket | undefined;
+  clientSequence: number;
+  readonly serverSequence: number;
+  last: Planned | undefined;
+};
+
+type Planned = { readonly hook: PacketHook; readonly segment: Segment; readonly connection?: Connection };
+
+/** Relative weights of the kinds of packets; each seed draws its own and switches some off. */
+const KINDS = [
+  'open',
+  'handshake',
+  'data',
+  'reply',
+  'synAck',
+  'finish',
+  'reset',
+  'wrongAck',
+  'retransmit',
+  'nearMiss',
+  'direct',
+  'flood',
+  'oddFlags',
+  'martian',
+  'distorted',
+  'garbage',
+] as const;
+type Kind = (typeof KINDS)[number];
+const CONNECTIONS_MAX = 200;
+const LATENCY_TICKS_MAX = 3;
+
+export type TrafficOptions = {
+  readonly stream: Stream;
+  readonly world: World;
+  /** Where the clock begins, in ticks. */
+  readonly now: number;
+  /** Ticks after which something of a flow ends: the clock sometimes jumps just before, to and behind them. */
+  readonly lifetimes: readonly number[];
+};
+
+/** Packets of one episode; `learn` must be told what became of each before the next is asked for. */
+export class Traffic {
+  private readonly stream: Stream;
+  private readonly lifetimes: readonly number[];
+  private readonly weights: readonly (readonly [Kind, number])[];
+  private readonly total: number;
+  private readonly connections: Connection[] = [];
+  private readonly queue: Planned[] = [];
+  private planned: Planned | undefined;
+  private now: number;
+  /** Changes with the cluster. */
+  world: World;
+
+  constructor({ stream, world, now, lifetimes }: TrafficOptions) {
+    this.stream = stream;
+    this.world = world;
+    this.now = now;
+    this.lifetimes = lifetimes;
+    this.weights = KINDS.map((kind) => [kind, stream.chance(0.2) ? 0 : 1 + stream.below(8)] as const);
+    this.total = this.weights.reduce((sum, [, weight]) => sum + weight, 0);
+  }
+
+  /** The next packet. */
+  next(): PacketStep {
+    this.tick();
+    const kind = this.draw();
+    if (kind === 'garbage' && this.queue.length === 0) {
+      this.planned = undefined;
+      const hook = this.stream.pick(['from-pod', 'to-pod'] as const);
+      return { hook, frame: garbage(this.stream), outside: this.outside('full') };
+    }
+    if (this.queue.length === 0) this.plan(kind);
+    const planned = this.queue.shift() ?? this.open();
+    this.planned = planned;
+    const frame = frameOf(planned.segment);
+    const bent = kind === 'distorted' || this.stream.chance(0.01) ? distort(this.stream, frame) : frame;
+    const outside = this.outside(planned.segment.checksum);
+    // The answers of the wrong side: never translated, and must say so alike.
+    const turned = planned.hook === 'from-pod' ? 'to-pod' : 'from-pod';
+    return { hook: this.stream.chance(0.01) ? turned : planned.hook, frame: bent, outside };
+  }
+
+  /** Reads from the answer to the last packet where its connection goes. */
+  learn(outcome: Outcome): void {
+    const { planned } = this;
+    if (planned?.connection === undefined) return;
+    planned.connection.last = planned;
+    if (outcome.verdict !== VERDICT_FORWARD || planned.hook !== 'from-pod') return;
+    const view = new DataView(outcome.bytes.buffer, outcome.bytes.byteOffset);
+    const transport = 14 + (view.getUint8(14) & 15) * 4;
+    planned.connection.backend = { address: view.getUint32(30), port: view.getUint16(transport + 2) };
+  }
+
+  private tick(): void {
+    const { stream } = this;
+    if (stream.chance(0.3)) this.now += stream.below(LATENCY_TICKS_MAX + 1);
+    if (stream.chance(0.002)) this.now += Math.max(0, stream.pick(this.lifetimes) - 2 + stream.below(5));
+    if (stream.chance(0.0005)) this.now += 1 + stream.below(2000);
+    // Another CPU's clock may be a tick behind.
+    if (stream.chance(0.005)) this.now -= 1;
+    this.now >>>= 0;
+  }
+
+  private outside(checksum: 'full' | 'partial'): Outside {
+    const { stream } = this;
+    const outside = quietOutside(this.now);
+    outside.checksumMode = checksum === 'partial' ? 3 : stream.pick([0, 0, 0, 1, 2]);
+    if (stream.chance(0.02)) outside.checksumMode = stream.below(4);
+    if (stream.chance(0.02)) outside.gsoSize = 1 + stream.below(1460);
+    if (stream.chance(0.004)) outside.pullResult = -12;
+    if (stream.chance(0.01)) outside.roomResult = -22;
+    if (stream.chance(0.01)) outside.tailResult = -12;
+    return outside;
+  }
+
+  private draw(): Kind {
+    let left = this.stream.below(this.total);
+    for (const [kind, weight] of this.weights) {
+      left -= weight;
+      if (left < 0) return kind;
+    }
+    return 'open';
+  }
+
+  private plan(kind: Kind): void {
+    const connection = this.someConnection();
+    switch (kind) {
+      case 'open':
+      case 'distorted':
+      case 'garbage':
+        return this.add(this.stream.chance(0.5) || connection === undefined ? this.open() : this.data(connection));
+      case 'handshake':
+        return this.handshake();
+      case 'flood':
+        return this.flood();
+      case 'direct':
+        return this.direct();
+      case 'oddFlags':
+        return this.add(this.odd());
+      case 'martian':
+        return this.add(this.martian());
+      default:
+        return connection === undefined ? this.add(this.open()) : this.proceed(kind, connection);
+    }
+  }
+
+  private proceed(kind: Kind, connection: Connection): void {
+    switch (kind) {
+      case 'data':
+        return this.add(this.data(connection));
+      case 'reply':
+        return this.add(this.fromBackend(connection, this.stream.pick([ACK, ACK | PSH])));
+      case 'synAck':
+        return this.add(this.fromBackend(connection, SYN | ACK, { sequence: connection.serverSequence }));
+      case 'finish':
+        return this.finish(connection);
+      case 'reset':
+        return this.reset(connection);
+      case 'wrongAck':
+        return this.add(this.fromClient(connection, ACK, { acknowledgement: this.nearAck(connection) }));
+      case 'retransmit':
+        return this.add(connection.last ?? this.open());
+      default:
+        return this.add(this.nearMiss(connection));
+    }
+  }
+
+  private add(planned: Planned): void {
+    this.queue.push(planned);
+  }
+
+  private someConnection(): Connection | undefined {
+    const { connections, stream } = this;
+    if (connections.length === 0) return undefined;
+    // Mostly the latest ones: hot flows, and now and then one long forgotten.
+    const back = stream.chance(0.7) ? stream.below(Math.min(12, connections.length)) : stream.below(connections.length);
+    return connections[connections.length - 1 - back];
+  }
+
+  private client(): Socket {
+    const { stream } = this;
+    const address = stream.chance(0.3) ? 0x0a010000 + 1 + stream.below(24) : 0x0a020000 + 1 + stream.below(4);
+    return { address, port: 40000 + stream.below(stream.chance(0.5) ? 6 : 400) };
+  }
+
+  private frontend(): Socket {
+    const { stream, world } = this;
+    if (world.services.length === 0) return { address: 0x0a600001, port: 80 };
+    const service = stream.pick(world.services);
+    const port = stream.pick(service.ports).port;
+    if (stream.chance(0.04)) return { address: service.address, port: (port + stream.pick([1, 65535])) & 0xffff };
+    if (stream.chance(0.02)) return { address: service.address + 1, port };
+    if (stream.chance(0.01)) return { address: service.address, port: 0 };
+    return { address: service.address, port };
+  }
+
+  private connect(client: Socket, service: Socket): Connection {
+    const { stream, connections } = this;
+    const connection: Connection = {
+      client,
+      service,
+      backend: undefined,
+      clientSequence: stream.word(),
+      serverSequence: stream.chance(0.1) ? 0xffffffff - stream.below(2) : stream.word(),
+      last: undefined,
+    };
+    connections.push(connection);
+    if (connections.length > CONNECTIONS_MAX) connections.shift();
+    return connection;
+  }
+
+  private open(): Planned {
+    const { stream } = this;
+    const connection = this.connect(this.client(), this.frontend());
+    // 0xc0: a SYN that asks for ECN. Payload: fast open.
+    const flags = stream.chance(0.1) ? SYN | 0xc0 : SYN;
+    const payload = stream.chance(0.05) ? new Uint8Array(8).fill(0x61) : new Uint8Array();
+    return this.fromClient(connection, flags, { sequence: connection.clientSequence, acknowledgement: 0, payload });
+  }
+
+  private handshake(): void {
+    const connection = this.connect(this.client(), this.frontend());
+    this.add(this.fromClient(connection, SYN, { acknowledgement: 0 }));
+    this.add(this.fromBackend(connection, SYN | ACK));
+    this.add(this.fromClient(connection, ACK));
+  }
+
+  /** Many that open at once: tables fill up, half-open ones are recycled, full buckets refuse. */
+  private flood(): void {
+    const { stream } = this;
+    const service = this.frontend();
+    const completes = stream.chance(0.6);
+    const port = 1024 + stream.below(60000);
+    for (let i = 0; i < 8 + stream.below(56); i++) {
+      const connection = this.connect({ address: this.client().address, port: port + i }, service);
+      this.add(this.fromClient(connection, SYN, { acknowledgement: 0 }));
+      if (!completes) continue;
+      this.add(this.fromBackend(connection, SYN | ACK));
+      this.add(this.fromClient(connection, ACK));
+    }
+  }
+
+  /** The client talks to a backend without the Service, then through it: the same answers belong to both. */
+  private direct(): void {
+    const { stream } = this;
+    const known = this.someConnection();
+    const service = this.frontend();
+    const client = known?.client ?? this.client();
+    if (known?.backend !== undefined && stream.chance(0.5)) {
+      this.add({ hook: 'from-pod', segment: segment(client, known.backend, SYN, { sequence: stream.word() }) });
+    }
+    this.add(this.fromClient(this.connect(client, service), SYN, { acknowledgement: 0 }));
+  }
+
+  private data(connection: Connection): Planned {
+    return this.fromClient(connection, this.stream.pick([ACK, ACK | PSH]));
+  }
+
+  private finish(connection: Connection): void {
+    const { stream } = this;
+    const both: Planned[] = [this.fromClient(connection, FIN | ACK), this.fromBackend(connection, FIN | ACK)];
+    if (stream.chance(0.5)) both.reverse();
+    const last = stream.chance(0.5) ? [this.data(connection)] : [];
+    const again = stream.chance(0.3) ? [this.fromClient(connection, SYN, { acknowledgement: 0 })] : [];
+    for (const planned of stream.chance(0.5) ? [...both, ...last, ...again] : both.slice(0, 1)) this.add(planned);
+  }
+
+  private reset(connection: Connection): void {
+    const { stream } = this;
+    const flags = stream.pick([RST, RST | ACK]);
+    this.add(stream.chance(0.5) ? this.fromClient(connection, flags) : this.fromBackend(connection, flags));
+    // A reset that was not meant: data go on.
+    if (stream.chance(0.4)) this.add(stream.chance(0.5) ? this.data(connection) : this.fromBackend(connection, ACK));
+  }
+
+  /** The initial sequence number's surroundings: one too few, far too many, just inside the window. */
+  private nearAck(connection: Connection): number {
+    const away = this.stream.pick([0, 1, -1, 2, 65535, 65536, 65537, this.stream.below(70000), this.stream.word()]);
+    return (connection.serverSequence + away) >>> 0;
+  }
+
+  private nearMiss(connection: Connection): Planned {
+    const { stream } = this;
+    const near = this.stream.chance(0.7) ? this.data(connection) : this.fromBackend(connection, ACK);
+    const by = stream.pick([1, 65535]);
+    const it = near.segment;
+    const changes: readonly Partial<Segment>[] = [
+      { sourcePort: (it.sourcePort + by) & 0xffff },
+      { destinationPort: (it.destinationPort + by) & 0xffff },
+      { source: (it.source ^ (1 << stream.below(32))) >>> 0 },
+      { destination: (it.destination ^ (1 << stream.below(32))) >>> 0 },
+      { destination: it.destination + 1 },
+      { sourcePort: it.destinationPort, destinationPort: it.sourcePort },
+      { protocol: stream.pick([1, 17, 132]) },
+      { fragment: stream.pick([0x2000, 0x2001, 1, 185]) },
+    ];
+    return { hook: near.hook, segment: { ...it, ...stream.pick(changes) } };
+  }
+
+  private odd(): Planned {
+    const connection = this.someConnection();
+    const flags = this.stream.pick([0, SYN | FIN, SYN | RST, FIN, 0xff, 41, SYN | FIN | ACK, PSH, this.stream.below(256)]);
+    if (connection === undefined || this.stream.chance(0.5)) {
+      return { hook: 'from-pod', segment: segment(this.client(), this.frontend(), flags) };
+    }
+    return this.stream.chance(0.7) ? this.fromClient(connection, flags) : this.fromBackend(connection, flags);
+  }
+
+  private martian(): Planned {
+    const frontend = this.frontend();
+    const address = this.stream.pick([0, 0x00010203, 0x7f000001, 0xe0000001, 0xffffffff, 0xdfffffff, frontend.address]);
+    return { hook: 'from-pod', segment: segment({ address, port: this.client().port }, frontend, SYN) };
+  }
+
+  /** Options, payload, padding and a pending checksum now and then. */
+  private dress(): Partial<Segment> {
+    const { stream } = this;
+    const options = stream.chance(0.08) ? new Uint8Array(4 * (1 + stream.below(10))).fill(1) : new Uint8Array();
+    return {
+      id: stream.below(65536),
+      checksum: stream.chance(0.12) ? 'partial' : 'full',
+      ipOptions: options,
+      tcpOptions: stream.chance(0.2) ? new Uint8Array(4 * (1 + stream.below(10))).fill(1) : new Uint8Array(),
+      payload: Uint8Array.from({ length: stream.chance(0.3) ? stream.below(60) : 0 }, () => stream.below(256)),
+      padding: new Uint8Array(stream.chance(0.1) ? stream.below(20) : 0),
+      timeToLive: stream.pick([64, 64, 1, 255]),
+    };
+  }
+
+  private fromClient(connection: Connection, flags: number, more: Partial<Segment> = {}): Planned {
+    const numbers = {
+      sequence: (connection.clientSequence + 1) >>> 0,
+      acknowledgement: (connection.serverSequence + 1) >>> 0,
+    };
+    const it = segment(connection.client, connection.service, flags, { ...this.dress(), ...numbers, ...more });
+    return { hook: 'from-pod', segment: it, connection };
+  }
+
+  /** Where the backend isn't known yet it is looked up when the packet is sent. */
+  private fromBackend(connection: Connection, flags: number, more: Partial<Segment> = {}): Planned {
+    const numbers = {
+      sequence: (connection.serverSequence + ((flags & SYN) === 0 ? 1 : 0)) >>> 0,
+      acknowledgement: (connection.clientSequence + 1) >>> 0,
+    };
+    const dress = { ...this.dress(), ...numbers, ...more };
+    const { client, service } = connection;
+    return {
+      hook: 'to-pod',
+      get segment() {
+        return segment(connection.backend ?? service, client, flags, dress);
+      },
+      connection,
+    };
+  }
+}

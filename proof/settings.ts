@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a seed makes of the datapath's settings: small tables, short lives, secrets that are sometimes bad on purpose. */
+import { configOf, flowLifetimes, type FlowTimeouts } from '../core/datapath/datapath.ts';
+import type { MapSizes } from '../core/datapath/maps.ts';
+import type { ConfigRecord } from '../core/layout.gen.ts';
+import { createStream, type Stream } from './stream.ts';
+
+const TICK_MS = 1.048576;
+
+/** Settings of one run, the same for both twins. */
+export type Settings = {
+  readonly config: ConfigRecord;
+  readonly sizes: MapSizes;
+  /** Ticks after which flows of some state end. */
+  readonly lifetimes: readonly number[];
+};
+
+/** Room for any world; `flowBuckets` and `classifierWords` are drawn. */
+const SIZES: MapSizes = {
+  classifierWords: 64,
+  frontends: 256,
+  services: 256,
+  slotPairs: 4096,
+  backends: 8192,
+  flowBuckets: 4,
+  peers: 16384,
+};
+
+/** A word that takes the ports of client packets out of the flow hash: their protocol word is 6. */
+const BLIND_TO_PORTS = -6 >>> 0;
+
+function secretOf(stream: Stream): readonly number[] {
+  const secret = Array.from({ length: 12 }, () => stream.word());
+  // All flows of a client to a Service then share buckets and fingerprint: more than FLOW_CANDIDATES of them.
+  return stream.chance(0.15) ? secret.with(9, BLIND_TO_PORTS) : secret;
+}
+
+/** The settings that belong to a seed. */
+export function settingsOf(seed: number): Settings {
+  const stream = createStream(seed, 1);
+  const scale = stream.pick([1, 1, 4]);
+  const ticks = { pending: 60 * scale, established: 800 * scale, halfClosed: 300 * scale, closing: 30 * scale };
+  const timeouts: FlowTimeouts = {
+    pendingMs: ticks.pending * TICK_MS,
+    establishedMs: ticks.established * TICK_MS,
+    halfClosedMs: ticks.halfClosed * TICK_MS,
+    closingMs: ticks.closing * TICK_MS,
+  };
+  const sizes = { ...SIZES, flowBuckets: stream.pick([2, 4, 4, 8, 16]), classifierWords: stream.pick([16, 64, 1024]) };
+  const config = configOf({
+    testMode: 1,
+    flowBucketMask: sizes.flowBuckets - 1,
+    classifierMask: sizes.classifierWords - 1,
+    flowLifetimes: flowLifetimes(timeouts),
+    flowSecret: secretOf(stream),
+    selectionKey: [stream.word(), stream.word()],
+  });
+  return { config, sizes, lifetimes: Object.values(ticks) };
+}

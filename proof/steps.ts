@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What happens to both twins, step by step: a cluster or a packet; and the first step at which they differ. */
+import { maps, verdictNames } from '../core/layout.gen.ts';
+import { fail, ok, type Result } from '../core/result.ts';
+import { emptyOutcome, type Outcome, type PacketHook } from '../core/twin.ts';
+import { compareLines, compareOutcomes, compareTables, sameOutcome, type Difference } from './compare.ts';
+import { packetText } from './describe.ts';
+import type { PacketStep } from './packets.ts';
+import { dumpLines, type Side } from './side.ts';
+import { serviceAt, worldEvents, type World } from './world.ts';
+
+export type WorldStep = { readonly world: World };
+export type Step = WorldStep | PacketStep;
+
+/** The model is right until somebody says otherwise; the kernel is what is tried. */
+export type Sides = { readonly model: Side; readonly kernel: Side };
+
+/** A difference with everything that a reader needs to know of it. */
+export type Finding = Difference & {
+  /** `shop/web:http`; `none` where the packet concerns no Service. */
+  readonly service: string;
+  /** The packet that showed it, in one line. */
+  readonly packet: string;
+  /** Index of its step. */
+  readonly step: number;
+};
+
+/** Which packets are judged; all of them are run, since replies need flows. */
+export type Scope = { readonly hook?: PacketHook | undefined };
+
+/** How often the flow tables are compared. */
+const TABLES_EVERY = 256;
+const NO_WORLD: World = { services: [] };
+
+/** Runs steps on both sides and remembers what the last one did. */
+export class Bench {
+  readonly sides: Sides;
+  readonly outcomes: { readonly model: Outcome; readonly kernel: Outcome } = { model: emptyOutcome(), kernel: emptyOutcome() };
+  world: World = NO_WORLD;
+  private readonly scope: Scope;
+
+  constructor(sides: Sides, scope: Scope = {}) {
+    this.sides = sides;
+    this.scope = scope;
+  }
+
+  /** No flows and an empty cluster. */
+  reset(): Result<void> {
+    for (const side of [this.sides.model, this.sides.kernel]) side.twin.clearFlows();
+    return this.tell(NO_WORLD);
+  }
+
+  /** Brings both sides' maps to a world; they must come out alike. */
+  tell(world: World): Result<void> {
+    this.world = world;
+    for (const side of [this.sides.model, this.sides.kernel]) {
+      const told = side.tell(worldEvents(world));
+      if (!told.ok) return told;
+    }
+    return ok(undefined);
+  }
+
+  /** Runs a packet on both sides; the difference, if it is in scope. */
+  packet({ hook, frame, outside }: PacketStep): Result<Difference | undefined> {
+    const { model, kernel } = this.outcomes;
+    const mine = this.sides.model.twin.packet(hook, frame, outside, model);
+    if (!mine.ok) return mine;
+    const theirs = this.sides.kernel.twin.packet(hook, frame, outside, kernel);
+    if (!theirs.ok) return contradiction(theirs, hook, model);
+    if (sameOutcome(model, kernel) || (this.scope.hook !== undefined && this.scope.hook !== hook)) return ok(undefined);
+    return ok(compareOutcomes(model, kernel));
+  }
+
+  tables(): Difference | undefined {
+    return compareTables(this.sides.model.twin.flowMemory(), this.sides.kernel.twin.flowMemory());
+  }
+
+  /** Entries that the control plane wrote and counters that the programs wrote. */
+  rest(): Result<Difference | undefined> {
+    const { model, kernel } = this.sides;
+    const [mine, theirs] = [dumpLines(model.twin.store), dumpLines(kernel.twin.store)];
+    if (!mine.ok) return mine;
+    if (!theirs.ok) return theirs;
+    const entries = compareLines('maps', mine.value, theirs.value);
+    if (entries !== undefined) return ok(entries);
+    const [counted, found] = [model.counters(), kernel.counters()];
+    if (!counted.ok) return counted;
+    if (!found.ok) return found;
+    return ok(compareLines('counters', counted.value, found.value) ?? this.marks());
+  }
+
+  private marks(): Difference | undefined {
+    const text = (counts: readonly number[]): string[] => counts.map((count, mark) => `mark ${mark}: ${count}`);
+    return compareLines('marks', text(this.sides.model.marks()), text(this.sides.kernel.marks()));
+  }
+
+  /** The difference with the Service and the packet it was seen at. */
+  finding(difference: Difference, { hook, frame }: PacketStep, step: number): Finding {
+    return { ...difference, service: this.service(frame), packet: `${hook} ${packetText(frame)}`, step };
+  }
+
+  private service(frame: Uint8Array): string {
+    const { model, kernel } = this.outcomes;
+    const id = model.servicePort === 0 ? kernel.servicePort : model.servicePort;
+    const rows = id === 0 ? undefined : this.sides.model.twin.store.entries(maps.services);
+    const row = rows?.ok === true ? rows.value.find(([, record]) => record.servicePort === id) : undefined;
+    const named = row === undefined ? undefined : serviceAt(this.world, row[1].key.address.d, row[1].key.port);
+    return named ?? this.serviceOfFrame(frame) ?? (id === 0 ? 'none' : `service port ${id}`);
+  }
+
+  private serviceOfFrame(frame: Uint8Array): string | undefined {
+    if (frame.length < 34) return undefined;
+    const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+    const transport = 14 + (view.getUint8(14) & 15) * 4;
+    const port = transport + 4 <= frame.length ? view.getUint16(transport + 2) : 0;
+    const atDestination = serviceAt(this.world, view.getUint32(30), port);
+    return atDestination ?? serviceAt(this.world, view.getUint32(26), 0);
+  }
+}
+
+export function isWorldStep(step: Step): step is WorldStep {
+  return 'world' in step;
+}
+
+/** What a run of steps came to. */
+export type StepsReport = { readonly packets: number; readonly finding: Finding | undefined };
+
+/**
+ * Runs steps from a clean start and stops at the first difference. `everyStep`: tables are compared after each packet
+ * and not only now and then, which finds the packet that made them differ.
+ */
+export function runSteps(bench: Bench, steps: readonly Step[], everyStep: boolean): Result<StepsReport> {
+  const clean = bench.reset();
+  if (!clean.ok) return clean;
+  let packets = 0;
+  for (const [index, step] of steps.entries()) {
+    if (isWorldStep(step)) {
+      const told = bench.tell(step.world);
+      if (!told.ok) return told;
+      continue;
+    }
+    packets++;
+    const checks = everyStep || packets % TABLES_EVERY === 0;
+    const judged = judgePacket(bench, step, index, checks);
+    if (!judged.ok) return judged;
+    if (judged.value !== undefined) return ok({ packets, finding: judged.value });
+  }
+  return ok({ packets, finding: undefined });
+}
+
+/** Runs one packet; `checksTables`: the flow tables must be equal afterwards. */
+export function judgePacket(bench: Bench, step: PacketStep, index: number, checksTables: boolean): Result<Finding | undefined> {
+  const difference = bench.packet(step);
+  if (!difference.ok) return describeRefused(difference, step, index);
+  const found = difference.value ?? (checksTables ? bench.tables() : undefined);
+  return ok(found === undefined ? undefined : bench.finding(found, step, index));
+}
+
+/** A program whose return code contradicts the verdict it reported differs from the model, which has no such code. */
+function contradiction(refused: Extract<Result<never>, { ok: false }>, hook: PacketHook, model: Outcome): Result<Difference> {
+  const { object, message } = refused.error;
+  if (object !== `hook ${hook}`) return refused;
+  return ok({ field: 'returned', model: verdictNames[model.verdict] ?? String(model.verdict), kernel: message });
+}
+
+/** A twin that could not answer at all is as bad as one that answers otherwise, but it isn't a difference. */
+function describeRefused(refused: Extract<Result<never>, { ok: false }>, step: PacketStep, index: number): Result<never> {
+  const { kind, object, message, remedy } = refused.error;
+  return fail(kind, object, `${message} (step ${index}, ${step.hook} ${packetText(step.frame)})`, remedy);
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Which frames show the same packet: its first sighting on a device with a hook is an input, later ones what was observed. */
+import { addressEquals, type Address } from '../core/address.ts';
+import type { PacketHook } from '../core/twin.ts';
+import type { NodeFacts } from '../formats/node.ts';
+import { ICMP, ICMP_V6, type Headers } from './headers.ts';
+import { hookAt, isForNobody, isWithin, type Place } from './places.ts';
+
+/** Later sightings of a packet are looked for this long. */
+export const SIGHTING_WINDOW_NS = 2_000_000_000;
+
+/** One frame that shows a packet. */
+export type Sighting = {
+  readonly file: string;
+  /** Wireshark's number, from 1. */
+  readonly frame: number;
+  readonly timeNs: number;
+  readonly place: Place;
+  readonly headers: Headers;
+};
+
+/** A packet on its way through the node. */
+export type Sighted = {
+  readonly first: Sighting;
+  last: Sighting;
+  /** The hook that met it first; undefined: none so far. */
+  hook: PacketHook | undefined;
+  /** The first later sighting that shows another source or destination than the first. */
+  translated: Sighting | undefined;
+  /** The first later sighting on another device, translated or not. */
+  elsewhere: Sighting | undefined;
+  /** Fewest hops left, by device and direction. */
+  readonly hopsAt: Map<string, number>;
+};
+
+/** What a frame is: the first sighting of a packet or a later one, and whether a hook meets it first here. */
+export type Attributed = { readonly packet: Sighted; readonly isNew: boolean; readonly hook: PacketHook | undefined };
+
+export type Attribution = {
+  readonly take: (sighting: Sighting) => Attributed;
+  /** Packets whose window is over at this time, oldest first; each is given once. */
+  readonly expire: (timeNs: number) => readonly Sighted[];
+};
+
+export function createAttribution(): Attribution {
+  const recent = new Map<string, Sighted>();
+  const queue: Sighted[] = [];
+
+  function take(sighting: Sighting): Attributed {
+    const identity = identityOf(sighting.headers);
+    const known = recent.get(identity);
+    if (known !== undefined && isSighting(known, sighting)) {
+      return { packet: known, isNew: false, hook: noteSighting(known, sighting) };
+    }
+    const packet: Sighted = {
+      first: sighting,
+      last: sighting,
+      hook: undefined,
+      translated: undefined,
+      elsewhere: undefined,
+      hopsAt: new Map([[placeText(sighting.place), sighting.headers.hops]]),
+    };
+    packet.hook = hookAt(sighting.place);
+    recent.set(identity, packet);
+    queue.push(packet);
+    return { packet, isNew: true, hook: packet.hook };
+  }
+
+  function expire(timeNs: number): readonly Sighted[] {
+    const index = queue.findIndex(({ first }) => first.timeNs + SIGHTING_WINDOW_NS >= timeNs);
+    const over = queue.splice(0, index < 0 ? queue.length : index);
+    for (const packet of over) {
+      const identity = identityOf(packet.first.headers);
+      if (recent.get(identity) === packet) recent.delete(identity);
+    }
+    return over;
+  }
+
+  return { take, expire };
+}
+
+/** What no translation changes: source ports may be rewritten, addresses on one side only. */
+function identityOf(headers: Headers): string {
+  const { protocol, identification, sequence, acknowledgement, flags, payloadLength, digest } = headers;
+  const isIcmp = protocol === ICMP || protocol === ICMP_V6;
+  const kind = headers.error === undefined ? '' : `/${headers.error.type}/${headers.error.code}`;
+  const tail = isIcmp ? kind : `/${sequence}/${acknowledgement}/${flags}/${digest}`;
+  return `${headers.family}/${protocol}/${identification}/${payloadLength}${tail}`;
+}
+
+function placeText({ device, direction }: Place): string {
+  return `${device} ${direction}`;
+}
+
+/**
+ * A packet that is sent again looks the same and is met at the same place with as many hops left; one that is sent in
+ * circles comes by with fewer.
+ */
+function isSighting(packet: Sighted, sighting: Sighting): boolean {
+  if (sighting.timeNs - packet.first.timeNs > SIGHTING_WINDOW_NS) return false;
+  const { source, destination } = sighting.headers;
+  const { headers } = packet.first;
+  if (!addressEquals(headers.source, source) && !addressEquals(headers.destination, destination)) return false;
+  const hops = packet.hopsAt.get(placeText(sighting.place));
+  return hops === undefined || sighting.headers.hops < hops;
+}
+
+/** Returns the hook, if it is the first to meet the packet. */
+function noteSighting(packet: Sighted, sighting: Sighting): PacketHook | undefined {
+  packet.last = sighting;
+  packet.hopsAt.set(placeText(sighting.place), sighting.headers.hops);
+  if (sighting.place.device !== packet.first.place.device) packet.elsewhere ??= sighting;
+  if (!hasSameEnds(packet.first.headers, sighting.headers)) packet.translated ??= sighting;
+  if (packet.hook !== undefined) return undefined;
+  packet.hook = hookAt(sighting.place);
+  return packet.hook;
+}
+
+function hasSameEnds(left: Headers, right: Headers): boolean {
+  return (
+    left.sourcePort === right.sourcePort &&
+    left.destinationPort === right.destinationPort &&
+    addressEquals(left.source, right.source) &&
+    addressEquals(left.destination, right.destination)
+  );
+}
+
+/** Why no hook met a packet. `unattributed` is what can't be explained. */
+export type NoInput =
+  | 'not-ip'
+  | 'loopback'
+  | 'ignored-device'
+  | 'multicast'
+  | 'node-itself'
+  | 'not-delivered'
+  | 'transit'
+  | 'unattributed';
+
+/** The reason for a packet that was seen on devices without hooks only. */
+export function whyNoInput({ first }: Sighted, facts: NodeFacts): NoInput {
+  const { headers, place } = first;
+  const { source, destination } = headers;
+  if (place.role === 'unknown') return 'unattributed';
+  if (place.role === 'loopback') return 'loopback';
+  if (place.role === 'ignored') return 'ignored-device';
+  const isNode = (address: Address): boolean => facts.addresses.some((own) => addressEquals(own, address));
+  if (isForNobody(destination) || isForNobody(source)) return 'multicast';
+  if (isNode(source) || isNode(destination)) return 'node-itself';
+  if (isWithin(facts.podRanges, destination)) return 'not-delivered';
+  const isPod = (address: Address): boolean => isWithin(facts.clusterRanges, address);
+  return isPod(source) || isPod(destination) ? 'transit' : 'unattributed';
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One time line of everything that was recorded: frames of all captures and events of all streams, merged by time. */
+import { ok, type Failure, type Result } from '../core/result.ts';
+import type { Capture, CaptureRecord } from '../formats/capture.ts';
+import type { EventStreams, TimedEvent } from '../formats/events.ts';
+import type { InputSource } from '../formats/input.ts';
+import { compareInstants, nanosecondsBetween, type Instant } from '../formats/instant.ts';
+import { openCapture } from '../formats/open.ts';
+
+/** Times are nanoseconds from the first moment of the recording, exact to 104 days. */
+export type TimelineItem =
+  | { readonly is: 'event'; readonly timeNs: number; readonly timed: TimedEvent }
+  | { readonly is: 'frame'; readonly timeNs: number; readonly file: string; readonly record: CaptureRecord };
+
+export type Timeline = {
+  /** The first moment. */
+  readonly origin: Instant;
+  /** The next item; a frame is valid until the next call. At equal times events come before frames. */
+  readonly next: () => TimelineItem | undefined;
+  /** Captures that could not be read, or not to their end. */
+  readonly failures: () => readonly Failure[];
+  /** Frames whose time was before that of the frame before them in the file; they count as simultaneous with it. */
+  readonly backwards: () => number;
+  readonly close: () => void;
+};
+
+/** A capture with the record that it stands at. */
+type Reader = { readonly capture: Capture; record: CaptureRecord | undefined; timeNs: number };
+
+/** Opens all captures; those that can't be opened are in `failures`, the others are read. */
+export function openTimeline(sources: readonly InputSource[], streams: EventStreams): Timeline {
+  const failures: Failure[] = [];
+  const readers: Reader[] = [];
+  for (const source of sources) {
+    const opened = openReader(source, failures);
+    if (opened.ok) readers.push(opened.value);
+    else failures.push(opened.error);
+  }
+  const origin = firstMoment(readers, streams);
+  let backwards = 0;
+  let eventIndex = 0;
+  let current: Reader | undefined;
+  for (const reader of readers) reader.timeNs = timeOf(reader.record, origin);
+
+  /** Moves on only when the next item is asked for: the record handed out last must stay valid until then. */
+  function advance(reader: Reader): void {
+    reader.record = reader.capture.next();
+    if (reader.record === undefined) {
+      const failure = reader.capture.failure();
+      if (failure !== undefined) failures.push(failure);
+      return;
+    }
+    const timeNs = timeOf(reader.record, origin);
+    if (timeNs < reader.timeNs) backwards += 1;
+    else reader.timeNs = timeNs;
+  }
+
+  function next(): TimelineItem | undefined {
+    if (current !== undefined) advance(current);
+    current = undefined;
+    let earliest: Reader | undefined;
+    for (const reader of readers) {
+      if (reader.record !== undefined && (earliest === undefined || reader.timeNs < earliest.timeNs)) earliest = reader;
+    }
+    const timed = streams.events[eventIndex];
+    const eventNs = timed === undefined ? Infinity : nanosecondsBetween(origin, timed);
+    if (timed !== undefined && (earliest === undefined || eventNs <= earliest.timeNs)) {
+      eventIndex += 1;
+      return { is: 'event', timeNs: eventNs, timed };
+    }
+    if (earliest?.record === undefined) return undefined;
+    current = earliest;
+    return { is: 'frame', timeNs: earliest.timeNs, file: earliest.capture.name, record: earliest.record };
+  }
+
+  return {
+    origin,
+    next,
+    failures: () => failures,
+    backwards: () => backwards,
+    close: () => readers.forEach(({ capture }) => capture.close()),
+  };
+}
+
+function openReader(source: InputSource, failures: Failure[]): Result<Reader> {
+  const opened = openCapture(source);
+  if (!opened.ok) return opened;
+  const record = opened.value.next();
+  const failure = opened.value.failure();
+  if (record === undefined && failure !== undefined) failures.push(failure);
+  return ok({ capture: opened.value, record, timeNs: 0 });
+}
+
+function timeOf(record: CaptureRecord | undefined, origin: Instant): number {
+  return record === undefined ? 0 : nanosecondsBetween(origin, record);
+}
+
+function firstMoment(readers: readonly Reader[], streams: EventStreams): Instant {
+  const moments: Instant[] = readers.flatMap(({ record }) => (record === undefined ? [] : [record]));
+  const [event] = streams.events;
+  if (event !== undefined) moments.push(event);
+  const first = moments.sort(compareInstants)[0] ?? { seconds: 0, nanoseconds: 0 };
+  return { seconds: first.seconds, nanoseconds: first.nanoseconds };
+}

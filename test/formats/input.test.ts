@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The window over a file: large pieces, whole lines, and the offset that errors name. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { failureText, type Result } from '../../core/result.ts';
+import { openInput, readText } from '../../formats/input.ts';
+import { openLines } from '../../formats/lines.ts';
+
+const MIB = 1024 * 1024;
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tandem-input-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function fileOf(bytes: Uint8Array | string): string {
+  const path = join(folder, 'input');
+  writeFileSync(path, bytes);
+  return path;
+}
+
+function valueOf<T>(result: Result<T>): T {
+  if (!result.ok) throw new Error(failureText(result.error));
+  return result.value;
+}
+
+test('more than a chunk can be asked for, and the window still knows where it is', () => {
+  const bytes = Uint8Array.from({ length: 5 * MIB }, (_, index) => (index * 31) >>> 8);
+  const input = valueOf(openInput(fileOf(bytes)));
+  expect(input.ensure(10)).toBeGreaterThanOrEqual(10);
+  input.start += 10;
+  expect(input.ensure(3 * MIB)).toBeGreaterThanOrEqual(3 * MIB);
+  expect(input.offset()).toBe(10);
+  const last = input.start + 3 * MIB - 1;
+  expect(input.view.getUint8(last)).toBe(bytes[10 + 3 * MIB - 1]);
+  expect(input.bytes[last]).toBe(bytes[10 + 3 * MIB - 1]);
+  input.start += 3 * MIB;
+  expect(input.ensure(100 * MIB)).toBe(2 * MIB - 10);
+  expect(input.offset()).toBe(3 * MIB + 10);
+  expect(input.failure()).toBeUndefined();
+  input.close();
+  input.close();
+});
+
+test('lines longer than a chunk are whole', () => {
+  const texts = ['short', 'x'.repeat(3 * MIB), '', 'é'.repeat(MIB), 'end'];
+  const lines = valueOf(openLines(fileOf(texts.join('\n'))));
+  for (const [index, text] of texts.entries()) {
+    const line = lines.next();
+    expect(line?.number).toBe(index + 1);
+    expect(line?.text === text, `line ${index + 1}`).toBe(true);
+  }
+  expect(lines.next()).toBeUndefined();
+  expect(lines.failure()).toBeUndefined();
+});
+
+test('a text that is too large is refused', () => {
+  expect(valueOf(readText(fileOf('12345'), 5))).toBe('12345');
+  const refused = readText(fileOf('123456'), 5);
+  expect(refused.ok ? 'read' : failureText(refused.error)).toMatch(/input: larger than 5 bytes$/);
+});
+
+test('a folder cannot be read as text or lines', () => {
+  const text = readText(folder, 5);
+  expect(text.ok ? 'read' : failureText(text.error)).toBe(`${folder}: cannot be read: EISDIR`);
+  const lines = valueOf(openLines(folder));
+  expect(lines.next()).toBeUndefined();
+  expect(lines.failure()?.message).toBe('cannot be read: EISDIR');
+});

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * floor.bpf.c: times TC programs by test run. A test run never restores the packet between repeats, so a program that
- * rewrites it would meet its own output: wrap puts the packet back, picks the next flow, and tail-calls the program.
- * The floors are the least that a datapath of some kind has to do; they are timed in the same run.
+ * floor.bpf.c: times TC programs by test run. A test run never restores the packet between repeats,
+ * so a program that rewrites it would meet its own output: wrap puts the packet back, picks the
+ * next flow, and tail-calls the program. The floors are the least that a datapath of some kind has
+ * to do; they are timed in the same run.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -10,18 +11,18 @@
 #include <bpf/bpf_helpers.h>
 
 #define TEMPLATE 64
-#define UNSPEC (-1)
-#define SHOT 2
-#define ENTRIES 262144
+#define UNSPEC	 (-1)
+#define SHOT	 2
+#define ENTRIES	 262144
 
 struct control {
 	__u8 template[TEMPLATE]; /* the packet's head as it is before each call */
-	__u32 mask; /* flows - 1, a power of two minus one */
+	__u32 mask;		 /* flows - 1, a power of two minus one */
 	__u32 sequence;
 	__u32 address; /* of flow 0, host order */
 	__u32 port;
 	__u32 vary_destination;
-	__u32 pad;
+	__u32 step; /* odd: the order in which the flows come */
 };
 
 struct {
@@ -79,7 +80,7 @@ int wrap(struct __sk_buff *skb)
 #pragma unroll
 	for (int i = 0; i < TEMPLATE / 8; i++)
 		to[i] = from[i];
-	__u32 flow = now->sequence++ * 2654435761u & now->mask;
+	__u32 flow = now->sequence++ * now->step & now->mask;
 	__be32 address = bpf_htonl(now->address + (flow >> 15));
 	__be16 port = bpf_htons(now->port + (flow & 0x7fff));
 
@@ -110,12 +111,13 @@ static __always_inline int parse(struct __sk_buff *skb, struct headers *headers)
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__u8 *ip = data + 14;
 
-	if ((void *)(ip + 40) > end || *(__be16 *)(data + 12) != bpf_htons(0x0800) || *ip != 0x45 || ip[9] != 6)
+	if ((void *)(ip + 40) > end || *(__be16 *)(data + 12) != bpf_htons(0x0800) || *ip != 0x45 ||
+	    ip[9] != 6)
 		return 0;
 	headers->ip = ip;
-	headers->key = (struct key){ { 0, (__u64)*(__u32 *)(ip + 12) << 32 | 0xffff0000u, 0,
-				       (__u64)*(__u32 *)(ip + 16) << 32 | 0xffff0000u,
-				       (__u64)*(__u32 *)(ip + 20) | 6ull << 32 } };
+	headers->key = (struct key){ { 0, (__u64) * (__u32 *)(ip + 12) << 32 | 0xffff0000u, 0,
+				       (__u64) * (__u32 *)(ip + 16) << 32 | 0xffff0000u,
+				       (__u64) * (__u32 *)(ip + 20) | 6ull << 32 } };
 	return 1;
 }
 
@@ -189,8 +191,8 @@ int floor_first(struct __sk_buff *skb)
 
 	if (remember(skb, &lru) == SHOT || !parse(skb, &headers))
 		return SHOT;
-	struct key answer = { { headers.key.words[2], headers.key.words[3], headers.key.words[0], headers.key.words[1],
-				headers.key.words[4] | 1ull << 40 } };
+	struct key answer = { { headers.key.words[2], headers.key.words[3], headers.key.words[0],
+				headers.key.words[1], headers.key.words[4] | 1ull << 40 } };
 	struct value value = { .translation = headers.key };
 
 	return bpf_map_update_elem(&lru, &answer, &value, BPF_ANY) ? SHOT : UNSPEC;

@@ -68,7 +68,8 @@ export function vary(view: DataView, flow: number, services: number): void {
 
 /** The answer to a frame as it came out of the datapath: addresses and ports turned around. */
 export function answerTo(frame: Uint8Array, length: number, flags: number): Uint8Array {
-  const answer = frame.slice(0, length);
+  const answer = new Uint8Array(length); // not slice: a Buffer's shares its memory
+  answer.set(frame.subarray(0, length));
   answer.copyWithin(26, 30, 34);
   answer.set(frame.subarray(26, 30), 30);
   answer.copyWithin(34, 36, 38);

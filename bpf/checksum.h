@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * checksum.h: ones' complement arithmetic (RFC 1071, RFC 1624); twin of core/datapath/checksum.ts. Sums are of 16-bit
- * words in network order; since they are added with end-around carry, the host's order gives the same bytes.
+ * checksum.h: ones' complement arithmetic (RFC 1071, RFC 1624); twin of core/datapath/checksum.ts.
+ * Sums are of 16-bit words in network order; since they are added with end-around carry, the host's
+ * order gives the same bytes.
  */
 #pragma once
 
@@ -30,10 +31,12 @@ static __always_inline __sum16 checksum_replace(__sum16 check, __u32 delta)
 }
 
 /*
- * The transport checksum after address and port have changed. In a CHECKSUM_PARTIAL packet the field holds the sum of
- * the pseudo-header, not complemented, and whoever completes it will add the port: the address alone counts.
+ * The transport checksum after address and port have changed. In a CHECKSUM_PARTIAL packet the
+ * field holds the sum of the pseudo-header, not complemented, and whoever completes it will add the
+ * port: the address alone counts.
  */
-static __always_inline __sum16 checksum_transport(__sum16 check, __u32 address_delta, __u32 port_delta, __u32 mode)
+static __always_inline __sum16 checksum_transport(__sum16 check, __u32 address_delta,
+						  __u32 port_delta, __u32 mode)
 {
 	if (mode == CHECKSUM_MODE_PARTIAL) {
 		MARK(CHECKSUM_PARTIAL);

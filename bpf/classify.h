@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * classify.h: "certainly not ours" in one or two array reads; twin of core/datapath/classify.ts. A Bloom filter with
- * two bits in one 64-bit word for every frontend, owned address and backend; false hits cost a lookup, nothing else.
+ * classify.h: "certainly not ours" in one or two array reads; twin of core/datapath/classify.ts. A
+ * Bloom filter with two bits in one 64-bit word for every frontend, owned address and backend;
+ * false hits cost a lookup, nothing else.
  */
 #pragma once
 
@@ -31,7 +32,8 @@ static __always_inline bool maybe_service(const struct packet *packet)
 {
 	const struct flow_key *key = &packet->key;
 
-	return maybe_known(&key->destination, bpf_ntohs(key->destination_port) | key->protocol << 16) ||
+	return maybe_known(&key->destination,
+			   bpf_ntohs(key->destination_port) | key->protocol << 16) ||
 	       maybe_known(&key->destination, 0);
 }
 

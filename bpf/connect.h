@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * connect.h: a socket that connects to a Service connects to a backend instead; twin of core/datapath/connect.ts. No
- * packet is touched afterwards. What connect() can't decide is left to the packet road.
+ * connect.h: a socket that connects to a Service connects to a backend instead; twin of
+ * core/datapath/connect.ts. No packet is touched afterwards. What connect() can't decide is left to
+ * the packet road.
  */
 #pragma once
 
@@ -55,7 +56,8 @@ __noinline int decide_connect(struct connection *connection, struct outside *out
 
 		connection->reason = drop ? REASON_NO_LOCAL_ENDPOINTS : REASON_NO_ENDPOINTS;
 		if (drop)
-			MARK(SOCKET_LEFT); /* to be dropped in silence by the packet road, as a remote client's would be */
+			MARK(SOCKET_LEFT); /* to be dropped in silence by the packet road, as a
+					      remote client's would be */
 		else
 			MARK(EMPTY_REFUSE);
 		return drop ? VERDICT_PASS : VERDICT_REFUSE;
@@ -63,10 +65,11 @@ __noinline int decide_connect(struct connection *connection, struct outside *out
 	__u64 cookie = outside->socket_cookie;
 	struct peer *earlier = bpf_map_lookup_elem(&peers, &cookie);
 	__u32 attempts = earlier ? earlier->attempts + 1 : 0;
-	struct select_input input = { .words = {
-		(__u32)cookie, (__u32)(cookie >> 32), attempts, 0, asked.protocol << 16,
-		service->name_hash[0], service->name_hash[1], SELECT_SOCKET } };
-	struct backend *backend = select_backend(service, VIEW_INTERNAL, &input, &connection->backend);
+	struct select_input input = { .words = { (__u32)cookie, (__u32)(cookie >> 32), attempts, 0,
+						 asked.protocol << 16, service->name_hash[0],
+						 service->name_hash[1], SELECT_SOCKET } };
+	struct backend *backend =
+		select_backend(service, VIEW_INTERNAL, &input, &connection->backend);
 
 	if (!backend) {
 		connection->reason = REASON_MAPS_DISAGREE;
@@ -80,7 +83,8 @@ __noinline int decide_connect(struct connection *connection, struct outside *out
 	return VERDICT_FORWARD;
 }
 
-/* forward: connection->address, the socket's real peer, is replaced by the Service address it asked for. */
+/* forward: connection->address, the socket's real peer, is replaced by the Service address it asked
+ * for. */
 __noinline int decide_peer(struct connection *connection, struct outside *outside)
 {
 	if (!connection || !outside)

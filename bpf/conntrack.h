@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * conntrack.h: from a parsed packet and the flow table to a verdict; twin of core/datapath/conntrack.ts. A connection
- * has one entry per direction: the answer's is made first, so that nothing is forwarded whose answer can't come back.
+ * conntrack.h: from a parsed packet and the flow table to a verdict; twin of
+ * core/datapath/conntrack.ts. A connection has one entry per direction: the answer's is made first,
+ * so that nothing is forwarded whose answer can't come back.
  */
 #pragma once
 
-#define ESTABLISH_WINDOW 65536 /* the first ACK may also cover data that came with the SYN-ACK (RFC 7413) */
+#define ESTABLISH_WINDOW                                                                           \
+	65536 /* the first ACK may also cover data that came with the SYN-ACK (RFC 7413) */
 
 enum tcp_kind {
 	TCP_OPENS = 0,
@@ -37,10 +39,12 @@ static __always_inline bool martian(const struct flow_key *key)
 {
 	__u32 source = bpf_ntohl(key->source.words[3]), top = source >> 24;
 
-	return top == 0 || top == 127 || top >= 224 || key->source.words[3] == key->destination.words[3];
+	return top == 0 || top == 127 || top >= 224 ||
+	       key->source.words[3] == key->destination.words[3];
 }
 
-static __always_inline enum verdict decided(struct decision *decision, enum verdict verdict, enum reason reason)
+static __always_inline enum verdict decided(struct decision *decision, enum verdict verdict,
+					    enum reason reason)
 {
 	decision->reason = reason;
 	return verdict;
@@ -56,9 +60,10 @@ static __always_inline bool still_served(const struct flow_record *record)
 	       backend_serves(backend->live, VIEW_INTERNAL);
 }
 
-/* FIN, RST, and data after a RST that was not meant, kept in both entries: each must know alone when it ends. */
-static __always_inline void note_flags(struct flow_key *own, struct flow_key *other, __u32 state, __u32 flags,
-				       ticks now)
+/* FIN, RST, and data after a RST that was not meant, kept in both entries: each must know alone
+ * when it ends. */
+static __always_inline void note_flags(struct flow_key *own, struct flow_key *other, __u32 state,
+				       __u32 flags, ticks now)
 {
 	if (flags & TCP_RST) {
 		if (state & FLOW_RESET)
@@ -80,7 +85,8 @@ static __always_inline void note_flags(struct flow_key *own, struct flow_key *ot
 	}
 }
 
-/* The client's side of a record that held the answer's: one record serves both, the stack has no room for two. */
+/* The client's side of a record that held the answer's: one record serves both, the stack has no
+ * room for two. */
 static __always_inline void turn_to_forward(struct flow_record *record, const struct packet *packet,
 					    const struct flow_key *reply_key)
 {
@@ -90,11 +96,12 @@ static __always_inline void turn_to_forward(struct flow_record *record, const st
 }
 
 /*
- * A pending flow: its answer's entry is made again where it was recycled, and the client's ACK of the backend's
- * initial sequence number completes both. Nothing else does, so a flood of SYNs completes none.
+ * A pending flow: its answer's entry is made again where it was recycled, and the client's ACK of
+ * the backend's initial sequence number completes both. Nothing else does, so a flood of SYNs
+ * completes none.
  */
-static __always_inline void advance(struct packet *packet, struct flow_record *record, struct flow_key *reply_key,
-				    ticks now)
+static __always_inline void advance(struct packet *packet, struct flow_record *record,
+				    struct flow_key *reply_key, ticks now)
 {
 	if (!flow_lookup(reply_key, record, 0, now)) {
 		MARK(FORWARD_HEAL);
@@ -103,7 +110,8 @@ static __always_inline void advance(struct packet *packet, struct flow_record *r
 		flow_insert(reply_key, record, now, FLOW_IF_ABSENT);
 		return;
 	}
-	if ((packet->flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK || record->isn >> 32 != record->version ||
+	if ((packet->flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK ||
+	    record->isn >> 32 != record->version ||
 	    packet->acknowledgement - ((__u32)record->isn + 1) >= ESTABLISH_WINDOW)
 		return;
 	MARK(ESTABLISH);
@@ -111,7 +119,8 @@ static __always_inline void advance(struct packet *packet, struct flow_record *r
 	flow_change(&packet->key, FLOW_PROMOTE, 0, now);
 }
 
-static __always_inline enum verdict forward_known(struct packet *packet, struct decision *decision, ticks now)
+static __always_inline enum verdict forward_known(struct packet *packet, struct decision *decision,
+						  ticks now)
 {
 	struct flow_record *record = &decision->record;
 	struct flow_key reply_key;
@@ -128,7 +137,8 @@ static __always_inline enum verdict forward_known(struct packet *packet, struct 
 }
 
 /* Both entries of a new connection, the answer's first. */
-static __always_inline enum verdict create(struct packet *packet, struct decision *decision, ticks now, __u32 how)
+static __always_inline enum verdict create(struct packet *packet, struct decision *decision,
+					   ticks now, __u32 how)
 {
 	struct flow_record *record = &decision->record;
 	service_port_id service_port = record->service_port;
@@ -157,13 +167,15 @@ static __always_inline enum verdict create(struct packet *packet, struct decisio
 }
 
 /* The backend of a packet that belongs to no flow, or that opens one anew. */
-static __always_inline enum verdict choose(struct packet *packet, struct decision *decision, struct service *service)
+static __always_inline enum verdict choose(struct packet *packet, struct decision *decision,
+					   struct service *service)
 {
 	const struct flow_key *key = &packet->key;
-	struct select_input input = { .words = {
-		key->source.words[0], key->source.words[1], key->source.words[2], key->source.words[3],
-		bpf_ntohs(key->source_port) | key->protocol << 16,
-		service->name_hash[0], service->name_hash[1], SELECT_PACKET } };
+	struct select_input input = {
+		.words = { key->source.words[0], key->source.words[1], key->source.words[2],
+			   key->source.words[3], bpf_ntohs(key->source_port) | key->protocol << 16,
+			   service->name_hash[0], service->name_hash[1], SELECT_PACKET }
+	};
 	backend_id id;
 	struct backend *backend = select_backend(service, VIEW_INTERNAL, &input, &id);
 
@@ -180,7 +192,8 @@ static __always_inline enum verdict choose(struct packet *packet, struct decisio
 	return VERDICT_FORWARD;
 }
 
-static __always_inline enum verdict forward_new(struct packet *packet, struct decision *decision, ticks now, __u32 how)
+static __always_inline enum verdict forward_new(struct packet *packet, struct decision *decision,
+						ticks now, __u32 how)
 {
 	struct frontend_key wanted = {
 		.address = packet->key.destination,
@@ -223,8 +236,10 @@ static __always_inline enum verdict forward_new(struct packet *packet, struct de
 	return create(packet, decision, now, how);
 }
 
-/* A packet that comes from a pod. decision->record.translation is what it becomes where the verdict is forward. */
-__noinline int decide_from_pod(struct packet *packet, struct outside *outside, struct decision *decision)
+/* A packet that comes from a pod. decision->record.translation is what it becomes where the verdict
+ * is forward. */
+__noinline int decide_from_pod(struct packet *packet, struct outside *outside,
+			       struct decision *decision)
 {
 	if (!packet || !outside || !decision)
 		return VERDICT_PASS;
@@ -246,8 +261,10 @@ __noinline int decide_from_pod(struct packet *packet, struct outside *outside, s
 	return forward_new(packet, decision, now, how);
 }
 
-/* A packet that goes to a pod. decision->record.translation is what it becomes where the verdict is reply. */
-__noinline int decide_to_pod(struct packet *packet, struct outside *outside, struct decision *decision)
+/* A packet that goes to a pod. decision->record.translation is what it becomes where the verdict is
+ * reply. */
+__noinline int decide_to_pod(struct packet *packet, struct outside *outside,
+			     struct decision *decision)
 {
 	if (!packet || !outside || !decision)
 		return VERDICT_PASS;

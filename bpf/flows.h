@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * flows.h: the flow table, set-associative in an array; twin of core/datapath/flows.ts. Lookup takes no lock; every
- * change of an entry's life is a compare-and-exchange of its word, so a recycler loses against the packet that
- * refreshed the flow meanwhile. Insertion claims a slot, fills it, and only then, under the lock of the key's first
- * bucket, looks whether another CPU was faster and publishes: equal keys meet there.
+ * flows.h: the flow table, set-associative in an array; twin of core/datapath/flows.ts. Lookup
+ * takes no lock; every change of an entry's life is a compare-and-exchange of its word, so a
+ * recycler loses against the packet that refreshed the flow meanwhile. Insertion claims a slot,
+ * fills it, and only then, under the lock of the key's first bucket, looks whether another CPU was
+ * faster and publishes: equal keys meet there.
  */
 #pragma once
 
 #define barrier() asm volatile("" ::: "memory")
-#define HIDE(x) asm volatile("" : "+r"(x)) /* or clang makes branches of it and the verifier walks 3^16 paths */
-#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
+#define HIDE(x)                                                                                    \
+	asm volatile(                                                                              \
+		""                                                                                 \
+		: "+r"(x)) /* or clang makes branches of it and the verifier walks 3^16 paths */
+#define READ_ONCE(x)	       (*(const volatile __typeof__(x) *)&(x))
 #define EXCHANGE(at, old, new) __sync_val_compare_and_swap(at, old, new)
 
-#define FLOW_ISN_NONE (~0ull)
+#define FLOW_ISN_NONE  (~0ull)
 #define FLOW_NO_OLDEST 0xffffffffull
-#define FLOW_PROMOTE 1 /* pending | 1 = established */
+#define FLOW_PROMOTE   1 /* pending | 1 = established */
 
 enum flow_how {
 	FLOW_IF_ABSENT = 0,
@@ -23,7 +27,7 @@ enum flow_how {
 
 enum flow_result {
 	FLOW_INSERTED = 0, /* *record says where */
-	FLOW_EXISTS = 1, /* *record says now what the entry holds */
+	FLOW_EXISTS = 1,   /* *record says now what the entry holds */
 	FLOW_REFUSED = 2,
 };
 
@@ -43,7 +47,8 @@ struct flow_record {
 	__u32 version;
 	__u32 bucket;
 	__u32 slot;
-	__u32 first; /* of the key: both buckets and the fingerprint, set by flow_own for the steps after it */
+	__u32 first; /* of the key: both buckets and the fingerprint, set by flow_own for the steps
+			after it */
 	__u32 second;
 	__u32 fingerprint;
 };
@@ -98,12 +103,14 @@ static __always_inline __u64 flow_make_word(__u32 version, __u32 state, ticks se
 /* Reset, or FIN from both sides. */
 static __always_inline bool flow_closing(__u32 state)
 {
-	return (state & FLOW_RESET) || (state & (FLOW_FIN | FLOW_PEER_FIN)) == (FLOW_FIN | FLOW_PEER_FIN);
+	return (state & FLOW_RESET) ||
+	       (state & (FLOW_FIN | FLOW_PEER_FIN)) == (FLOW_FIN | FLOW_PEER_FIN);
 }
 
 /*
- * How long a flow in this state lives, an even number of ticks, 0 for none; bit 0: a newcomer may take its place. A
- * table, because each branch here would be walked by the verifier once for every slot that is looked at.
+ * How long a flow in this state lives, an even number of ticks, 0 for none; bit 0: a newcomer may
+ * take its place. A table, because each branch here would be walked by the verifier once for every
+ * slot that is looked at.
  */
 static __always_inline __u32 flow_lifetime(__u32 state)
 {
@@ -144,7 +151,8 @@ static __always_inline __u32 flow_matches(struct flow_bucket *bucket, __u32 fing
 /* The number of the lowest bit of a 16-bit mask that is not 0. */
 static __always_inline __u32 flow_lowest(__u32 mask)
 {
-	return (0xcd7ea84fb6935210ull >> ((((mask & -mask) * 0x09af) >> 12 & 15) * 4)) & (FLOW_SLOTS - 1);
+	return (0xcd7ea84fb6935210ull >> ((((mask & -mask) * 0x09af) >> 12 & 15) * 4)) &
+	       (FLOW_SLOTS - 1);
 }
 
 static __always_inline __u32 flow_count(__u32 mask)
@@ -163,8 +171,8 @@ static __always_inline bool same_flow(const struct flow_key *left, const struct 
 }
 
 /* The slot of the key's entry, live or not, and its word as read before the key; -1: none. */
-static __always_inline int flow_find(struct flow_bucket *bucket, __u32 fingerprint, const struct flow_key *key,
-				     __u64 *word)
+static __always_inline int flow_find(struct flow_bucket *bucket, __u32 fingerprint,
+				     const struct flow_key *key, __u64 *word)
 {
 	__u32 mask = flow_matches(bucket, fingerprint);
 
@@ -174,7 +182,8 @@ static __always_inline int flow_find(struct flow_bucket *bucket, __u32 fingerpri
 
 		*word = READ_ONCE(flow->word);
 		barrier();
-		if ((flow_word_state(*word) & FLOW_LIFE) >= FLOW_PENDING && same_flow(&flow->key, key))
+		if ((flow_word_state(*word) & FLOW_LIFE) >= FLOW_PENDING &&
+		    same_flow(&flow->key, key))
 			return slot;
 		mask &= mask - 1;
 	}
@@ -198,11 +207,11 @@ static __always_inline void flow_copy(struct flow_record *record, struct flow *f
 }
 
 /*
- * Reads the entry if it lives; with a length it is also counted and, once a tick, refreshed, which at the same time
- * proves that nobody recycled it meanwhile.
+ * Reads the entry if it lives; with a length it is also counted and, once a tick, refreshed, which
+ * at the same time proves that nobody recycled it meanwhile.
  */
-static __always_inline bool flow_take(struct flow_bucket *bucket, __u32 slot, __u64 word, ticks now, __u32 length,
-				      struct flow_record *record)
+static __always_inline bool flow_take(struct flow_bucket *bucket, __u32 slot, __u64 word, ticks now,
+				      __u32 length, struct flow_record *record)
 {
 	struct flow *flow = &bucket->flows[slot & (FLOW_SLOTS - 1)];
 
@@ -233,8 +242,10 @@ static __always_inline bool flow_take(struct flow_bucket *bucket, __u32 slot, __
 	return true;
 }
 
-/* Finds the live entry of a key; length: bytes of the packet that asks, 0 to look without leaving a trace. */
-__noinline bool flow_lookup(struct flow_key *key, struct flow_record *record, __u32 length, ticks now)
+/* Finds the live entry of a key; length: bytes of the packet that asks, 0 to look without leaving a
+ * trace. */
+__noinline bool flow_lookup(struct flow_key *key, struct flow_record *record, __u32 length,
+			    ticks now)
 {
 	if (!key || !record)
 		return false;
@@ -271,8 +282,9 @@ __noinline bool flow_lookup(struct flow_key *key, struct flow_record *record, __
 }
 
 /*
- * Low 16 bits: the free or, by their hints, expired slots. From bit 16: the recyclable slot that is due first, as ticks
- * left << 4 | slot; FLOW_NO_OLDEST where there is none. Without branches, or the verifier walks 3^16 paths.
+ * Low 16 bits: the free or, by their hints, expired slots. From bit 16: the recyclable slot that is
+ * due first, as ticks left << 4 | slot; FLOW_NO_OLDEST where there is none. Without branches, or
+ * the verifier walks 3^16 paths.
  */
 __noinline __u64 flow_scan(__u32 index, ticks now)
 {
@@ -307,7 +319,8 @@ static __always_inline bool flow_seize(struct flow_bucket *bucket, __u32 slot, _
 	return EXCHANGE(&bucket->flows[slot & (FLOW_SLOTS - 1)].word, word, busy) == word;
 }
 
-/* Claims one of the slots of mask, -1: none; a hint that had fallen behind is repaired and its slot left alone. */
+/* Claims one of the slots of mask, -1: none; a hint that had fallen behind is repaired and its slot
+ * left alone. */
 __noinline int flow_claim(__u32 index, __u32 mask, ticks now)
 {
 	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &index);
@@ -338,12 +351,15 @@ static __always_inline int flow_recycle(struct flow_bucket *bucket, __u64 oldest
 	__u32 slot = oldest & (FLOW_SLOTS - 1);
 	__u64 word = READ_ONCE(bucket->flows[slot].word);
 
-	return (flow_lifetime(flow_word_state(word)) & 1) && flow_seize(bucket, slot, word) ? (int)slot : -1;
+	return (flow_lifetime(flow_word_state(word)) & 1) && flow_seize(bucket, slot, word)
+		       ? (int)slot
+		       : -1;
 }
 
 /*
- * Claims a slot for a key that has none: free or expired, in the first bucket as long as that is not crowded, then in
- * the emptier one; else the one that may be recycled and is due first. record says where. false: all are live.
+ * Claims a slot for a key that has none: free or expired, in the first bucket as long as that is
+ * not crowded, then in the emptier one; else the one that may be recycled and is due first. record
+ * says where. false: all are live.
  */
 __noinline bool flow_place(struct flow_record *record, ticks now)
 {
@@ -389,7 +405,8 @@ __noinline bool flow_place(struct flow_record *record, ticks now)
 }
 
 /* Writes all of a claimed entry but its word. */
-static __always_inline void flow_fill(struct flow *flow, const struct flow_key *key, const struct flow_record *record)
+static __always_inline void flow_fill(struct flow *flow, const struct flow_key *key,
+				      const struct flow_record *record)
 {
 	flow->key = *key;
 	flow->packets = 0;
@@ -402,14 +419,16 @@ static __always_inline void flow_fill(struct flow *flow, const struct flow_key *
 }
 
 /*
- * Publishes the claimed entry unless another CPU was faster: then the claim is given back. The lock is that of the key's first bucket, whichever bucket the entry is in.
+ * Publishes the claimed entry unless another CPU was faster: then the claim is given back. The lock
+ * is that of the key's first bucket, whichever bucket the entry is in.
  */
 __noinline int flow_publish(struct flow_key *key, struct flow_record *record, ticks now)
 {
 	if (!key || !record)
 		return FLOW_REFUSED;
 	__u32 fingerprint = record->fingerprint, index1 = record->first, index2 = record->second;
-	__u32 index = record->bucket, slot = record->slot & (FLOW_SLOTS - 1), lock_index = index1 & (FLOW_LOCKS - 1);
+	__u32 index = record->bucket, slot = record->slot & (FLOW_SLOTS - 1),
+	      lock_index = index1 & (FLOW_LOCKS - 1);
 	struct flow_bucket *first = bpf_map_lookup_elem(&flows, &index1);
 	struct flow_bucket *second = bpf_map_lookup_elem(&flows, &index2);
 	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &index);
@@ -433,7 +452,8 @@ __noinline int flow_publish(struct flow_key *key, struct flow_record *record, ti
 		bucket->due[slot] = flow_hint(word);
 		__sync_lock_test_and_set(&flow->word, word);
 	} else {
-		__sync_lock_test_and_set(&flow->word, flow_make_word(flow_word_version(flow->word), FLOW_FREE, 0));
+		__sync_lock_test_and_set(
+			&flow->word, flow_make_word(flow_word_version(flow->word), FLOW_FREE, 0));
 	}
 	bpf_spin_unlock(&lock->lock);
 	if (twin >= 0)
@@ -443,9 +463,9 @@ __noinline int flow_publish(struct flow_key *key, struct flow_record *record, ti
 }
 
 /*
- * The key's own entry, live or not. FLOW_EXISTS: it lives and stays, *record says what it holds; FLOW_INSERTED: it was
- * expired, or is to be replaced, and is claimed in place, or a reader with an older clock could revive it beside the
- * new one; FLOW_REFUSED: there is none.
+ * The key's own entry, live or not. FLOW_EXISTS: it lives and stays, *record says what it holds;
+ * FLOW_INSERTED: it was expired, or is to be replaced, and is claimed in place, or a reader with an
+ * older clock could revive it beside the new one; FLOW_REFUSED: there is none.
  */
 __noinline int flow_own(struct flow_key *key, struct flow_record *record, ticks now, __u32 how)
 {

@@ -2,13 +2,13 @@
 /* hook_sock.h: the cgroup programs, and the only place that knows struct bpf_sock_addr. */
 #pragma once
 
-#define SOCK_STREAM 1
-#define SOCK_REFUSE 0
-#define SOCK_GO_ON 1
+#define SOCK_STREAM  1
+#define SOCK_REFUSE  0
+#define SOCK_GO_ON   1
 #define ECONNREFUSED 111
 
-static __always_inline void read_socket(struct bpf_sock_addr *context, struct connection *connection,
-					struct outside *outside)
+static __always_inline void read_socket(struct bpf_sock_addr *context,
+					struct connection *connection, struct outside *outside)
 {
 	connection->address.address.words[2] = bpf_htonl(0xffff);
 	connection->address.address.words[3] = context->user_ip4;
@@ -18,7 +18,8 @@ static __always_inline void read_socket(struct bpf_sock_addr *context, struct co
 	pose(outside);
 }
 
-static __always_inline void write_socket(struct bpf_sock_addr *context, const struct connection *connection)
+static __always_inline void write_socket(struct bpf_sock_addr *context,
+					 const struct connection *connection)
 {
 	context->user_ip4 = connection->address.address.words[3];
 	context->user_port = connection->address.port;
@@ -31,7 +32,8 @@ int sock_connect4(struct bpf_sock_addr *context)
 	struct outside outside = {};
 
 	read_socket(context, &connection, &outside);
-	if (context->type != SOCK_STREAM || connection.address.protocol != IPPROTO_TCP || !connection.address.port) {
+	if (context->type != SOCK_STREAM || connection.address.protocol != IPPROTO_TCP ||
+	    !connection.address.port) {
 		MARK(SOCKET_UNSUPPORTED);
 		report(VERDICT_PASS, REASON_UNSUPPORTED, 0, 0);
 		return SOCK_GO_ON;

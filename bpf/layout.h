@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * layout.h: every struct, enum, map, outside input and setting that C and TypeScript share. core/layout.gen.ts is
- * made from the object's BTF, so this file is the only place to change. Byte order lives in the types: __be16 and
+ * layout.h: every struct, enum, map, outside input and setting that C and TypeScript share.
+ * core/layout.gen.ts is made from the object's BTF, so this file is the only place to change. Byte
+ * order lives in the types: __be16 and
  * __be32 are network order, everything else is the host's (little-endian).
  */
 #pragma once
 
 #define DOC(text) __attribute__((btf_decl_tag(text)))
 
-/* Limits; sizes of maps are defaults, user space may choose others at load. An enum, so that BTF carries them. */
+/* Limits; sizes of maps are defaults, user space may choose others at load. An enum, so that BTF
+ * carries them. */
 enum limit {
 	FLOW_SLOTS = 16, /* entries of a bucket: one cache line of fingerprints, one of due times */
 	FLOW_BUCKETS = 4096, /* power of two; 65,536 entries of 136 bytes: 8.9 MB */
-	FLOW_LOCKS = 4096, /* power of two; a lock serves every bucket with the same low bits */
-	FLOW_STATES = 64, /* life and flags */
-	FLOW_CANDIDATES = 4, /* equal fingerprints, or stale hints, that are looked at before giving up */
-	FLOW_CROWDED = 12, /* entries in the first bucket from which on the emptier bucket is taken */
+	FLOW_LOCKS = 4096,   /* power of two; a lock serves every bucket with the same low bits */
+	FLOW_STATES = 64,    /* life and flags */
+	FLOW_CANDIDATES =
+		4, /* equal fingerprints, or stale hints, that are looked at before giving up */
+	FLOW_CROWDED =
+		12, /* entries in the first bucket from which on the emptier bucket is taken */
 	CLASSIFIER_WORDS = 16384, /* power of two; 64 bits each: 1 Mbit, 128 KiB */
 	FRONTENDS_MAX = 65536,
 	SERVICES_MAX = 65536,
@@ -27,19 +31,19 @@ enum limit {
 };
 
 typedef __be16 port_number;
-typedef __u8 protocol_number; /* 0 in a frontend key: the whole address */
+typedef __u8 protocol_number;  /* 0 in a frontend key: the whole address */
 typedef __u32 service_port_id; /* names a Service port on this node; index of service_counters */
-typedef __u32 backend_id; /* index of backends; 0 is never given out */
-typedef __u32 ticks; /* 2^20 ns of CLOCK_MONOTONIC_COARSE, wraps after 52 days */
+typedef __u32 backend_id;      /* index of backends; 0 is never given out */
+typedef __u32 ticks;	       /* 2^20 ns of CLOCK_MONOTONIC_COARSE, wraps after 52 days */
 
 struct address {
 	__be32 words[4];
 };
 
 enum verdict {
-	VERDICT_PASS = 0, /* byte-identical, to the next program or the stack */
+	VERDICT_PASS = 0,    /* byte-identical, to the next program or the stack */
 	VERDICT_FORWARD = 1, /* client to backend, destination rewritten */
-	VERDICT_REPLY = 2, /* backend to client, source rewritten */
+	VERDICT_REPLY = 2,   /* backend to client, source rewritten */
 	VERDICT_DROP = 3,
 	VERDICT_REFUSE = 4, /* answered: ICMP port unreachable, or ECONNREFUSED from connect() */
 };
@@ -48,9 +52,9 @@ enum reason {
 	REASON_NOT_SERVICE = 0,
 	REASON_NOT_IPV4 = 1,
 	REASON_NOT_TCP = 2,
-	REASON_FRAGMENT = 3, /* passed: fragments are not translated yet */
+	REASON_FRAGMENT = 3,  /* passed: fragments are not translated yet */
 	REASON_MALFORMED = 4, /* passed: a header that lies about lengths is the stack's business */
-	REASON_MARTIAN = 5, /* passed: a source that can't be on the wire is never translated */
+	REASON_MARTIAN = 5,   /* passed: a source that can't be on the wire is never translated */
 	REASON_NEW_FLOW = 6,
 	REASON_KNOWN_FLOW = 7,
 	REASON_STATELESS = 8, /* forwarded by the pure choice alone: a reset makes no state */
@@ -58,16 +62,18 @@ enum reason {
 	REASON_NO_ENDPOINTS = 10,
 	REASON_UNKNOWN_PORT = 11,
 	REASON_NO_LOCAL_ENDPOINTS = 12,
-	REASON_TCP_FLAGS = 13, /* a combination of flags that opens nothing and belongs to no flow */
+	REASON_TCP_FLAGS =
+		13, /* a combination of flags that opens nothing and belongs to no flow */
 	REASON_FLOWS_FULL = 14,
 	REASON_TUPLE_TAKEN = 15, /* another live flow has this reply tuple */
-	REASON_HAIRPIN = 16, /* the chosen backend is the client: not served on the packet road yet */
+	REASON_HAIRPIN =
+		16, /* the chosen backend is the client: not served on the packet road yet */
 	REASON_MAPS_DISAGREE = 17, /* a slot or backend row that should be there is not */
 	REASON_CANNOT_ANSWER = 18, /* refused, but the packet can't be turned into an ICMP error */
-	REASON_TRANSLATED = 19, /* connect() to a backend */
-	REASON_PEER = 20, /* getpeername() shows the Service address */
-	REASON_UNSUPPORTED = 21, /* a socket the hooks don't serve yet */
-	REASON_HEADERS = 22, /* passed: headers can't be made linear */
+	REASON_TRANSLATED = 19,	   /* connect() to a backend */
+	REASON_PEER = 20,	   /* getpeername() shows the Service address */
+	REASON_UNSUPPORTED = 21,   /* a socket the hooks don't serve yet */
+	REASON_HEADERS = 22,	   /* passed: headers can't be made linear */
 	REASON_MAX = 23,
 };
 
@@ -132,7 +138,8 @@ struct slot_pair {
 };
 
 enum backend_live {
-	BACKEND_STATE = 3, /* mask: 0 free, 1 active, 2 terminating, 3 the address is another pod's now */
+	BACKEND_STATE =
+		3, /* mask: 0 free, 1 active, 2 terminating, 3 the address is another pod's now */
 	BACKEND_ACTIVE = 1,
 	BACKEND_TERMINATING = 2,
 	BACKEND_REUSED = 3,
@@ -141,7 +148,8 @@ enum backend_live {
 	BACKEND_GENERATION_SHIFT = 8,
 };
 
-/* Belongs to one Service port. Everything but live is written while live is 0; live is one aligned store. */
+/* Belongs to one Service port. Everything but live is written while live is 0; live is one aligned
+ * store. */
 struct backend {
 	struct address address;
 	port_number port;
@@ -170,11 +178,11 @@ struct flow_key {
 /* The low byte of a flow's state: bits 0 and 1 its life, the rest what has passed. */
 enum flow_state {
 	FLOW_FREE = 0,
-	FLOW_BUSY = 1, /* claimed, being written */
+	FLOW_BUSY = 1,	  /* claimed, being written */
 	FLOW_PENDING = 2, /* not completed: may be recycled for a newcomer */
 	FLOW_ESTABLISHED = 3,
 	FLOW_LIFE = 3,
-	FLOW_FIN = 8, /* seen in this direction */
+	FLOW_FIN = 8,	    /* seen in this direction */
 	FLOW_PEER_FIN = 16, /* seen in the other direction */
 	FLOW_RESET = 32,
 };
@@ -185,8 +193,9 @@ enum flow_word {
 };
 
 /*
- * One direction of a connection: two cache lines. word = last seen (ticks) | state << 32 | version << 40 and changes
- * only by compare-and-exchange; the version counts owners. The second line is read only while the entry lives.
+ * One direction of a connection: two cache lines. word = last seen (ticks) | state << 32 | version
+ * << 40 and changes only by compare-and-exchange; the version counts owners. The second line is
+ * read only while the entry lives.
  */
 struct flow {
 	struct flow_key key;
@@ -198,14 +207,16 @@ struct flow {
 	backend_id backend;
 	__u32 generation;
 	__u32 pad;
-	__u64 isn DOC("backend's initial sequence number | version << 32; void where the version is not the word's");
+	__u64 isn DOC("backend's initial sequence number | version << 32; void where the version "
+		      "is not the word's");
 };
 
 struct flow_bucket {
 	__u16 fingerprints[FLOW_SLOTS];
 	__u32 spill; /* 1: an entry whose first bucket is this one lives in its second */
 	__u32 pad[7];
-	__u32 due[FLOW_SLOTS] DOC("not expired before, in ticks; bit 0: may be recycled. A hint: the word decides");
+	__u32 due[FLOW_SLOTS] DOC(
+		"not expired before, in ticks; bit 0: may be recycled. A hint: the word decides");
 	struct flow flows[FLOW_SLOTS];
 };
 
@@ -223,15 +234,15 @@ struct counter {
 };
 
 enum checksum_mode { /* skb->ip_summed */
-	CHECKSUM_MODE_NONE = 0,
-	CHECKSUM_MODE_UNNECESSARY = 1,
-	CHECKSUM_MODE_COMPLETE = 2,
-	CHECKSUM_MODE_PARTIAL = 3,
+		     CHECKSUM_MODE_NONE = 0,
+		     CHECKSUM_MODE_UNNECESSARY = 1,
+		     CHECKSUM_MODE_COMPLETE = 2,
+		     CHECKSUM_MODE_PARTIAL = 3,
 };
 
 /*
- * Every answer from outside that a decision may depend on. Read once per packet into this struct and nowhere else;
- * in test mode test_control poses it.
+ * Every answer from outside that a decision may depend on. Read once per packet into this struct
+ * and nowhere else; in test mode test_control poses it.
  */
 struct outside {
 	__u64 socket_cookie;
@@ -360,9 +371,11 @@ struct config {
 	__u32 test_mode;
 	__u32 flow_bucket_mask;
 	__u32 classifier_mask;
-	__u32 flow_lifetimes[FLOW_STATES] DOC("by state, in ticks, even, 0 for none; bit 0: a newcomer may take its place");
+	__u32 flow_lifetimes[FLOW_STATES] DOC(
+		"by state, in ticks, even, 0 for none; bit 0: a newcomer may take its place");
 	__u32 flow_secret[12] DOC("key of the flow table's hash: the node's own");
-	__u32 selection_key[2] DOC("key of the choice of a backend: the same on every node of a cluster");
+	__u32 selection_key[2] DOC(
+		"key of the choice of a backend: the same on every node of a cluster");
 };
 
 struct {
@@ -426,7 +439,8 @@ struct {
 	__type(value, struct flow_lock);
 } flow_locks SEC(".maps");
 
-/* Socket cookie to what was translated; losing a row shows the backend's address and nothing else. */
+/* Socket cookie to what was translated; losing a row shows the backend's address and nothing else.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, PEERS_MAX);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * lookup.h: an address and port to its Service row; twin of core/datapath/lookup.ts. frontends holds one word, the
- * number of a row that carries its own key: an element recycled under the reader shows as a mismatch.
+ * lookup.h: an address and port to its Service row; twin of core/datapath/lookup.ts. frontends
+ * holds one word, the number of a row that carries its own key: an element recycled under the
+ * reader shows as a mismatch.
  */
 #pragma once
 
-static __always_inline bool same_frontend(const struct frontend_key *left, const struct frontend_key *right)
+static __always_inline bool same_frontend(const struct frontend_key *left,
+					  const struct frontend_key *right)
 {
 	const __u32 *a = (const __u32 *)left, *b = (const __u32 *)right;
 
@@ -30,7 +32,8 @@ static __always_inline struct service *lookup_row(const struct frontend_key *key
 	return NULL;
 }
 
-/* The frontend of address, port and protocol, else the row of the whole address, else none. *key is left changed. */
+/* The frontend of address, port and protocol, else the row of the whole address, else none. *key is
+ * left changed. */
 static __always_inline struct service *lookup_frontend(struct frontend_key *key)
 {
 	struct service *service = lookup_row(key);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * nat.h: what a packet becomes; twin of core/datapath/nat.ts. Rule of sides: on the way in only the destination is
- * rewritten, sources are rewritten on the way out to the client (a packet with the node's own source is a martian).
+ * nat.h: what a packet becomes; twin of core/datapath/nat.ts. Rule of sides: on the way in only the
+ * destination is rewritten, sources are rewritten on the way out to the client (a packet with the
+ * node's own source is a martian).
  *
  *   client -> Service    from-pod: destination := backend
  *   client <- backend    to-pod:   source := Service
@@ -24,7 +25,8 @@ static __always_inline void nat_forward(struct flow_key *translation, const stru
 }
 
 /* The key under which the backend's answers will be found. */
-static __always_inline void nat_reply_key(struct flow_key *reply, const struct flow_key *translation)
+static __always_inline void nat_reply_key(struct flow_key *reply,
+					  const struct flow_key *translation)
 {
 	reply->source = translation->destination;
 	reply->destination = translation->source;
@@ -41,17 +43,21 @@ static __always_inline void nat_reply(struct flow_key *translation, const struct
 	nat_reply_key(translation, key);
 }
 
-/* The client's packet that an answer with this translation belongs to; the other way of nat_reply. */
-static __always_inline void nat_forward_key(struct flow_key *forward, const struct flow_key *translation)
+/* The client's packet that an answer with this translation belongs to; the other way of nat_reply.
+ */
+static __always_inline void nat_forward_key(struct flow_key *forward,
+					    const struct flow_key *translation)
 {
 	nat_reply_key(forward, translation);
 	forward->direction = DIRECTION_FORWARD;
 }
 
 /* Whether this translation of an answer belongs to this packet of a client. */
-static __always_inline bool nat_answers(const struct flow_key *translation, const struct flow_key *key)
+static __always_inline bool nat_answers(const struct flow_key *translation,
+					const struct flow_key *key)
 {
 	return same_address(&translation->source, &key->destination) &&
 	       same_address(&translation->destination, &key->source) &&
-	       translation->source_port == key->destination_port && translation->destination_port == key->source_port;
+	       translation->source_port == key->destination_port &&
+	       translation->destination_port == key->source_port;
 }

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * parse.h: bytes of a frame to a struct packet; twin of core/datapath/parse.ts. A header that lies about lengths is
- * passed untouched: judging it is the stack's business.
+ * parse.h: bytes of a frame to a struct packet; twin of core/datapath/parse.ts. A header that lies
+ * about lengths is passed untouched: judging it is the stack's business.
  */
 #pragma once
 
 #define ETHERNET_LENGTH 14
-#define IPV4_LENGTH 20
-#define TCP_LENGTH 20
-#define TRANSPORT_MAX (ETHERNET_LENGTH + 60)
-#define TRANSPORT_MASK 127 /* bounds an offset for the verifier; TRANSPORT_MAX fits */
-#define FRAGMENT_BITS 0x3fff /* more fragments, offset */
+#define IPV4_LENGTH	20
+#define TCP_LENGTH	20
+#define TRANSPORT_MAX	(ETHERNET_LENGTH + 60)
+#define TRANSPORT_MASK	127    /* bounds an offset for the verifier; TRANSPORT_MAX fits */
+#define FRAGMENT_BITS	0x3fff /* more fragments, offset */
 
 enum tcp_flag {
 	TCP_FIN = 1,
@@ -23,7 +23,7 @@ struct packet {
 	struct flow_key key; /* as on the wire */
 	__u32 acknowledgement;
 	__u32 sequence;
-	__u32 length; /* of the IP packet */
+	__u32 length;  /* of the IP packet */
 	__u16 network; /* offsets in the frame */
 	__u16 transport;
 	__u32 flags; /* of TCP */
@@ -75,7 +75,8 @@ static __always_inline enum reason parse_tcp(struct packet *packet, void *data, 
 	return REASON_NOT_SERVICE;
 }
 
-static __always_inline enum reason parse_ipv4(struct packet *packet, void *data, void *end, __u32 frame_length)
+static __always_inline enum reason parse_ipv4(struct packet *packet, void *data, void *end,
+					      __u32 frame_length)
 {
 	struct ipv4_header *ip = data + ETHERNET_LENGTH;
 
@@ -87,7 +88,8 @@ static __always_inline enum reason parse_ipv4(struct packet *packet, void *data,
 
 	packet->length = bpf_ntohs(ip->total_length);
 	if (ip->version_length >> 4 != 4 || header_length < IPV4_LENGTH ||
-	    packet->length < header_length + TCP_LENGTH || packet->length > frame_length - ETHERNET_LENGTH) {
+	    packet->length < header_length + TCP_LENGTH ||
+	    packet->length > frame_length - ETHERNET_LENGTH) {
 		MARK(MALFORMED);
 		return REASON_MALFORMED;
 	}
@@ -111,8 +113,10 @@ static __always_inline enum reason parse_ipv4(struct packet *packet, void *data,
 	return parse_tcp(packet, data, end);
 }
 
-/* REASON_NOT_SERVICE: parsed; anything else: why the packet passes untouched. *packet must be zero. */
-static __always_inline enum reason parse_frame(struct packet *packet, void *data, void *end, __u32 frame_length)
+/* REASON_NOT_SERVICE: parsed; anything else: why the packet passes untouched. *packet must be zero.
+ */
+static __always_inline enum reason parse_frame(struct packet *packet, void *data, void *end,
+					       __u32 frame_length)
 {
 	__be16 *type = data + 12;
 

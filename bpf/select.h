@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * select.h: the choice of a backend, a keyed hash over the view's slots; twin of core/datapath/select.ts. The input
- * holds no node-local id and no destination, so every node and every Service address choose alike.
+ * select.h: the choice of a backend, a keyed hash over the view's slots; twin of
+ * core/datapath/select.ts. The input holds no node-local id and no destination, so every node and
+ * every Service address choose alike.
  */
 #pragma once
 
@@ -71,7 +72,8 @@ static __always_inline bool backend_serves(__u32 live, enum view_index view)
 
 /* The chosen backend and its id, or none where the maps disagree. The view must not be empty. */
 static __always_inline struct backend *select_backend(struct service *service, enum view_index view,
-						      const struct select_input *input, backend_id *id)
+						      const struct select_input *input,
+						      backend_id *id)
 {
 	__u32 slot = select_slot(select_hash(input), &service->views[view]);
 	__u32 index = slot >> 1;
@@ -84,7 +86,8 @@ static __always_inline struct backend *select_backend(struct service *service, e
 	*id = slot & 1 ? pair->backends[1] : pair->backends[0];
 	struct backend *backend = bpf_map_lookup_elem(&backends, id);
 
-	if (!backend || backend->service_port != service->service_port || !backend_serves(backend->live, view)) {
+	if (!backend || backend->service_port != service->service_port ||
+	    !backend_serves(backend->live, view)) {
 		MARK(BACKEND_DEAD);
 		return NULL;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * tandem.bpf.c: the one object. Everything is included here, so there is one set of maps and one BTF; programs that
- * are not wanted are switched off when it is loaded.
+ * tandem.bpf.c: the one object. Everything is included here, so there is one set of maps and one
+ * BTF; programs that are not wanted are switched off when it is loaded.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -10,10 +10,10 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define ETH_P_IP 0x0800
+#define ETH_P_IP     0x0800
 #define IPPROTO_ICMP 1
-#define IPPROTO_TCP 6
-#define NULL ((void *)0)
+#define IPPROTO_TCP  6
+#define NULL	     ((void *)0)
 
 #include "layout.h"
 #include "test.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * test.h: what only test mode does: marks of the branches taken, the log of writes, posed answers from outside.
- * Everything here is static, inlined and behind config.test_mode, so the verifier removes it in production.
+ * test.h: what only test mode does: marks of the branches taken, the log of writes, posed answers
+ * from outside. Everything here is static, inlined and behind config.test_mode, so the verifier
+ * removes it in production.
  */
 #pragma once
 
@@ -31,7 +32,8 @@ static __always_inline void mark(enum mark id)
 
 #define MARK(name) mark(MARK_##name)
 
-static __always_inline void log_write(enum write_operation operation, __u32 bucket, __u32 slot, __u32 value)
+static __always_inline void log_write(enum write_operation operation, __u32 bucket, __u32 slot,
+				      __u32 value)
 {
 	if (!config.test_mode)
 		return;
@@ -61,8 +63,8 @@ static __always_inline void pose(struct outside *outside)
 	control->writes_length = 0;
 }
 
-static __always_inline void report(enum verdict verdict, enum reason reason, service_port_id service_port,
-				   backend_id backend)
+static __always_inline void report(enum verdict verdict, enum reason reason,
+				   service_port_id service_port, backend_id backend)
 {
 	if (!config.test_mode)
 		return;

@@ -186,7 +186,10 @@ export function parsePrefix(text: string): Result<Prefix> {
   if (given < 0 || given > bits) return fail('input', `range "${text}"`, 'not an IP address range');
   const length = given + 128 - bits;
   const { a, b, c, d } = base.value;
-  return ok({ address: address(a & mask(length), b & mask(length - 32), c & mask(length - 64), d & mask(length - 96)), length });
+  return ok({
+    address: address(a & mask(length), b & mask(length - 32), c & mask(length - 64), d & mask(length - 96)),
+    length,
+  });
 }
 
 function mask(bits: number): number {

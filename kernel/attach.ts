@@ -125,8 +125,8 @@ function filterHook(ifindex: number, direction: Direction): Uint8Array {
 }
 
 /** Where a cgroup v2 hierarchy is mounted, the first of them; hybrid systems have it below the old ones. */
-export function cgroupRoot(): Result<string> {
-  const mounts = readFileSync('/proc/mounts', 'utf8').split('\n');
+export function cgroupRoot(mountsPath: string = '/proc/mounts'): Result<string> {
+  const mounts = readFileSync(mountsPath, 'utf8').split('\n');
   const mount = mounts.map((line) => line.split(' ')).find((fields) => fields[2] === 'cgroup2')?.[1];
   if (mount !== undefined) return ok(mount);
   return fail('environment', 'cgroup2', 'not mounted', 'mount -t cgroup2 none /sys/fs/cgroup');

@@ -54,13 +54,22 @@ remove_namespaces() {
   done
 }
 
-remove_lab() {
+remove_once() {
   end_processes
   remove_mounts
   remove_namespaces
   [ -d "$cgroup" ] && find "$cgroup" -depth -type d -exec rmdir {} +
   rm -rf --one-file-system "$run"
   [ ! -d "$cgroup" ] && [ ! -d "$run" ]
+}
+
+remove_lab() {
+  # Again: a helper that was just being started may have joined the cgroup behind our back.
+  for _ in 1 2 3; do
+    remove_once && return 0
+    sleep 0.1
+  done
+  return 1
 }
 
 guard() {

@@ -47,10 +47,5 @@ export function maybeService(maps: Maps, packet: Packet): boolean {
 /** Whether a packet from this address and port may be a backend's answer. */
 export function maybeBackend(maps: Maps, packet: Packet): boolean {
   const key = packet.key;
-  return maybeKnown(
-    maps,
-    key,
-    KEY_SOURCE,
-    swap16(key[KEY_PORTS]! & 0xffff) | ((key[KEY_PROTOCOL]! & 0xff) << 16),
-  );
+  return maybeKnown(maps, key, KEY_SOURCE, swap16(key[KEY_PORTS]! & 0xffff) | ((key[KEY_PROTOCOL]! & 0xff) << 16));
 }

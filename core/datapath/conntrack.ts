@@ -143,9 +143,7 @@ export function decided(decision: Decision, verdict: number, reason: number): nu
 export function stillServed(maps: Maps, record: FlowRecord): boolean {
   const live = maps.backends[record.backend * BACKEND_WORDS + LIVE];
   return (
-    live !== undefined &&
-    live >>> BACKEND_GENERATION_SHIFT === record.generation &&
-    backendServes(live, VIEW_INTERNAL)
+    live !== undefined && live >>> BACKEND_GENERATION_SHIFT === record.generation && backendServes(live, VIEW_INTERNAL)
   );
 }
 
@@ -277,14 +275,7 @@ export function choose(log: Log, maps: Maps, packet: Packet, decision: Decision,
   return VERDICT_FORWARD;
 }
 
-export function forwardNew(
-  log: Log,
-  maps: Maps,
-  packet: Packet,
-  decision: Decision,
-  now: number,
-  how: number,
-): number {
+export function forwardNew(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number, how: number): number {
   const { record, wanted } = decision;
   for (let i = 0; i < 4; i++) wanted[i] = packet.key[KEY_DESTINATION + i]!;
   wanted[4] = (packet.key[KEY_PORTS]! >>> 16) | ((packet.key[KEY_PROTOCOL]! & 0xff) << 16);

@@ -249,14 +249,7 @@ function add(flows: Uint32Array, at: number, amount: number): void {
 }
 
 /** Reads the entry if it lives; with a length it is also counted and, once a tick, refreshed. */
-export function flowTake(
-  log: Log,
-  maps: Maps,
-  slot: number,
-  now: number,
-  length: number,
-  record: FlowRecord,
-): boolean {
+export function flowTake(log: Log, maps: Maps, slot: number, now: number, length: number, record: FlowRecord): boolean {
   const flow = flowAt(record.bucket, slot);
   if (!flowLive(maps, flow, now)) {
     mark(log, MARK_FLOW_EXPIRED);
@@ -434,14 +427,7 @@ export function flowPublish(log: Log, maps: Maps, key: Uint32Array, record: Flow
  * The key's own entry, live or not. FLOW_EXISTS: it lives and stays, the record says what it holds; FLOW_INSERTED: it
  * was expired, or is to be replaced, and is claimed in place; FLOW_REFUSED: there is none.
  */
-export function flowOwn(
-  log: Log,
-  maps: Maps,
-  key: Uint32Array,
-  record: FlowRecord,
-  now: number,
-  how: number,
-): number {
+export function flowOwn(log: Log, maps: Maps, key: Uint32Array, record: FlowRecord, now: number, how: number): number {
   const hash = flowHash(maps, key);
   let bucket = hash.first & maps.bucketMask;
   record.first = bucket;
@@ -482,14 +468,7 @@ export function flowInsert(
 }
 
 /** Sets and clears bits of the state of the key's live entry; nothing where it is gone. */
-export function flowChange(
-  log: Log,
-  maps: Maps,
-  key: Uint32Array,
-  set: number,
-  clear: number,
-  now: number,
-): boolean {
+export function flowChange(log: Log, maps: Maps, key: Uint32Array, set: number, clear: number, now: number): boolean {
   const hash = flowHash(maps, key);
   const fingerprint = flowFingerprint(hash);
   const second = hash.second & maps.bucketMask;

@@ -3,13 +3,7 @@
  * An address and port to its Service row; twin of bpf/lookup.h. `frontends` holds one word, the number of a row that
  * carries its own key: an element recycled under the reader shows as a mismatch.
  */
-import {
-  MARK_FRONTEND,
-  MARK_NO_FRONTEND,
-  MARK_ROW_MISMATCH,
-  MARK_WHOLE_ADDRESS,
-  SERVICE_SIZE,
-} from '../layout.gen.ts';
+import { MARK_FRONTEND, MARK_NO_FRONTEND, MARK_ROW_MISMATCH, MARK_WHOLE_ADDRESS, SERVICE_SIZE } from '../layout.gen.ts';
 import { mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
 import { tableFind } from './table.ts';

@@ -119,7 +119,8 @@ function full(map: MapSpec<unknown, unknown>, capacity: number, key: unknown): R
 
 /** A store over the model's own memory: what it writes, the next packet meets. */
 export function storeOf(maps: Maps): MapStore {
-  const rows = (map: MapSpec<never, never>, array: Uint32Array): number => Math.floor((array.length * 4) / map.value.size);
+  const rows = (map: MapSpec<never, never>, array: Uint32Array): number =>
+    Math.floor((array.length * 4) / map.value.size);
   const capacity = <K, V>(map: MapSpec<K, V>): number => {
     const array = arrayOf(maps, map.name);
     if (array !== undefined) return rows(map as never, array);
@@ -136,7 +137,9 @@ export function storeOf(maps: Maps): MapStore {
     const array = arrayOf(maps, map.name);
     if (array === undefined) return unknownMap(map.name);
     const at = Number(key) * map.value.size;
-    return at + map.value.size > array.byteLength ? ok(undefined) : ok(map.value.decode(new DataView(array.buffer), at));
+    return at + map.value.size > array.byteLength
+      ? ok(undefined)
+      : ok(map.value.decode(new DataView(array.buffer), at));
   };
   const entries = <K, V>(map: MapSpec<K, V>): Result<readonly (readonly [K, V])[]> => {
     const table = tableOf(maps, map.name);

@@ -68,18 +68,18 @@ export function selectHash(maps: Maps, input: Uint32Array): number {
   v[2] = 0x6c796765 ^ maps.selectionKey[0]!;
   v[3] = 0x74656462 ^ maps.selectionKey[1]!;
   for (let i = 0; i < SELECT_WORDS; i++) {
-    v[3]! ^= input[i]!;
+    v[3] ^= input[i]!;
     sipRound(v);
     sipRound(v);
-    v[0]! ^= input[i]!;
+    v[0] ^= input[i]!;
   }
-  v[3]! ^= (SELECT_WORDS * 4) << 24;
+  v[3] ^= (SELECT_WORDS * 4) << 24;
   sipRound(v);
   sipRound(v);
-  v[0]! ^= (SELECT_WORDS * 4) << 24;
-  v[2]! ^= 0xff;
+  v[0] ^= (SELECT_WORDS * 4) << 24;
+  v[2] ^= 0xff;
   for (let i = 0; i < 4; i++) sipRound(v);
-  return (v[1]! ^ v[3]!) >>> 0;
+  return (v[1] ^ v[3]) >>> 0;
 }
 
 /** Where a view of a Service row begins, in words. */

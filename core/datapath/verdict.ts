@@ -110,7 +110,13 @@ export function turnEthernet(bytes: Uint8Array): void {
  * Turns the packet into an ICMP port unreachable (RFC 792) from the address it was for, quoting its IP and TCP
  * headers, to be sent back by the device it came from. The reason, or REASON_CANNOT_ANSWER.
  */
-export function answerUnreachable(log: Log, packet: Packet, outside: Outside, outcome: Outcome, reason: number): number {
+export function answerUnreachable(
+  log: Log,
+  packet: Packet,
+  outside: Outside,
+  outcome: Outcome,
+  reason: number,
+): number {
   const headerLength = packet.transport - packet.network;
   const quoteLength = headerLength + TCP_LENGTH;
   const { bytes } = outcome;

@@ -2,6 +2,7 @@
 /** What the loop does besides its laws: when it begins, what it computes again, how it heals and what it tells. */
 import { expect, test } from 'vitest';
 import { createLoop, type Loop } from '../../agent/loop.ts';
+import { port } from '../../core/address.ts';
 import { canonical } from '../../core/control/canonical.ts';
 import { classifierCovers } from '../../core/control/classifier.ts';
 import { createMaps, storeOf } from '../../core/datapath/maps.ts';
@@ -106,8 +107,9 @@ test('a resync repairs what somebody else changed in the maps', () => {
   const frontend = store.keys().find((key) => key.port === 80) as FrontendKeyRecord;
   const vandalism = [
     [deleteOperation(maps.frontends, frontend)],
+    [setOperation(maps.frontends, { ...frontend, port: port(99) }, 1)],
     [setOperation(maps.frontends, frontend, 60_000)],
-    [setOperation(maps.frontends, { ...frontend, port: frontend.port }, 1)],
+    [setOperation(maps.frontends, frontend, 1)],
     [...store.liveBackends().keys()].map((id) => wordOperation(maps.backends, id, 32, 0x100)),
   ];
   for (const operations of vandalism) {

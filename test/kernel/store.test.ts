@@ -2,7 +2,7 @@
 /** The kernel's maps behave as MapStore promises: the same answers as a Map in memory, and failures that say which. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addressFromIPv4, port, TCP } from '../../core/address.ts';
 import {

@@ -24,7 +24,9 @@ function traces(namespaceIds: readonly string[]): readonly string[] {
   const mounts = readFileSync('/proc/mounts', 'utf8')
     .split('\n')
     .filter((line) => line.includes(`tandem-${name}`));
-  const processes = readdirSync('/proc').flatMap((entry) => (/^\d+$/.test(entry) ? describeOurs(entry, namespaceIds) : []));
+  const processes = readdirSync('/proc').flatMap((entry) =>
+    /^\d+$/.test(entry) ? describeOurs(entry, namespaceIds) : [],
+  );
   const paths = [directories.cgroup, directories.run].filter((path) => existsSync(path));
   return [...namespaces, ...mounts, ...processes, ...paths, ...listLabs(cgroupMount).filter((lab) => lab === name)];
 }

@@ -2,7 +2,7 @@
 /** The committed object and the committed core/layout.gen.ts are one layout, and codecs keep what they are given. */
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { addressFromIPv4, port, TCP } from '../../core/address.ts';
 import {

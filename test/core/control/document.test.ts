@@ -56,6 +56,12 @@ describe('the document', () => {
     ]);
   });
 
+  test('a Service without a cluster address is one problem, a headless one none', () => {
+    expect(compile([added(service('web', '')), added(service('headless', 'None'))]).problems).toEqual([
+      { object: 'Service shop/web', field: 'spec.clusterIP', message: 'not set: nothing is served' },
+    ]);
+  });
+
   test('a lost watch is told until the next list', () => {
     const lost: ClusterEvent = { type: 'DISCONNECTED', kind: 'EndpointSlice', reason: '410 Gone' };
     const events = web([endpoint('10.0.0.1')]);

@@ -26,6 +26,13 @@ test('ids are dense from 1, and released ones come back oldest first after they 
   expect([takeId(pool), takeId(pool), takeId(pool)]).toEqual([2, 1, undefined]);
 });
 
+test('without a quarantine released ids go before fresh ones', () => {
+  const pool = idPool(10, 0);
+  releaseId(pool, takeId(pool) ?? 0);
+  settleIds(pool);
+  expect([takeId(pool), takeId(pool)]).toEqual([1, 2]);
+});
+
 test('fresh ids go before released ones while fewer wait than the quarantine asks for', () => {
   const pool = idPool(5, 2);
   for (const id of [takeId(pool), takeId(pool)]) releaseId(pool, id ?? 0);

@@ -5,7 +5,8 @@ import { expect, test } from 'vitest';
 import { addressFromIPv4, endpointText, port, TCP } from '../../../core/address.ts';
 import { diff } from '../../../core/control/entries.ts';
 import { emptyImage } from '../../../core/control/image.ts';
-import type { WantedPort } from '../../../core/control/wanted.ts';
+import { hashHex } from '../../../core/control/names.ts';
+import { wantedBackends, type WantedPort } from '../../../core/control/wanted.ts';
 import type { Backend, Frontend, View } from '../../../core/service.ts';
 import { keyText, MemoryStore } from './memory.ts';
 
@@ -66,6 +67,19 @@ function texts(wanted: View | null): string[] {
   return (wanted?.backends ?? []).map(({ text }) => text);
 }
 
+/** Service port, backend and the views that it says to be in, for every live backend. */
+function liveBits(store: MemoryStore): string[] {
+  const found = [...store.liveBackends().values()].map(({ identity, live }) => `${hashHex(identity)} ${live & 0xff}`);
+  return found.toSorted();
+}
+
+function wantedBits(ports: readonly WantedPort[]): string[] {
+  const wanted = ports.flatMap(({ frontends }) =>
+    [...wantedBackends(frontends).values()].map(({ identity, bits }) => `${hashHex(identity)} ${bits}`),
+  );
+  return wanted.toSorted();
+}
+
 const historyArbitrary = fc.array(fc.tuple(portArbitrary('a', 1), portArbitrary('b', 2)), {
   minLength: 1,
   maxLength: 8,
@@ -104,6 +118,7 @@ test('both views of every frontend are what is wanted, and while writing what wa
           });
         }
         expect(store.strayBackends()).toEqual([]);
+        expect(liveBits(store)).toEqual(wantedBits(ports));
         expect(diff(image, { ports, addresses: [], isComplete: true }).operations).toEqual([]);
       }
     }),

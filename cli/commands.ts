@@ -63,7 +63,7 @@ export const commands: readonly CommandSpec[] = [
     summary: 'manifests or an event stream to the frontends and backends that a node would serve',
     arguments: [{ name: '<files...>', help: 'manifests, Lists or *.events.ndjson' }],
     options: [config, output('json', 'table')],
-    examples: ['./tandem compile fixtures/rolling-update/node1.events.ndjson -o table'],
+    examples: ['./tandem compile fixtures/rolling-update/*.events.ndjson -o table'],
   },
   {
     name: 'replay',

@@ -4,8 +4,9 @@ import { markNames, reasonNames, verdictNames } from '../core/layout.gen.ts';
 import { ok, type Result } from '../core/result.ts';
 import type { PacketHook } from '../core/twin.ts';
 import { compareTables } from './compare.ts';
+import { faultKinds } from './faults.ts';
 import { Traffic, type PacketStep } from './packets.ts';
-import { Bench, judgePacket, runSteps, type Finding, type Sides, type Step } from './steps.ts';
+import { Bench, isPacketStep, judgePacket, runSteps, type Finding, type Sides, type Step } from './steps.ts';
 import { shrinkSteps, type Shrunk } from './shrink.ts';
 import { createStream, type Stream } from './stream.ts';
 import { changeWorld, randomWorld, type World } from './world.ts';
@@ -13,7 +14,8 @@ import { changeWorld, randomWorld, type World } from './world.ts';
 /** Packets of an episode: it begins with no flows and a new cluster, so a case is never longer. */
 export const EPISODE_PACKETS = 4096;
 const TABLES_EVERY = 256;
-const WORLD_CHANGE_CHANCE = 1 / 200;
+const WORLD_CHANGE_CHANCE = 1 / 250;
+const FAULT_CHANCE = 1 / 1000;
 
 export type CampaignOptions = {
   /** A safe integer; with the packet budget it repeats the run. */
@@ -120,11 +122,8 @@ class Campaign {
   }
 
   private step(stream: Stream, traffic: Traffic, steps: Step[]): Result<Found | undefined> {
-    if (stream.chance(WORLD_CHANGE_CHANCE)) {
-      traffic.world = changeWorld(stream, traffic.world);
-      const told = this.tell(steps, traffic.world);
-      if (!told.ok) return told;
-    }
+    const prepared = this.disturb(stream, traffic, steps);
+    if (!prepared.ok) return prepared;
     const step = traffic.next();
     steps.push(step);
     this.packets++;
@@ -136,6 +135,18 @@ class Campaign {
     this.reasons[model.reason]! += 1;
     traffic.learn(model);
     return this.packets % TABLES_EVERY === 0 || this.packets === this.options.packetsMax ? this.checkpoint(steps, step) : ok(undefined);
+  }
+
+  /** Now and then the cluster changes, or a write to the maps is lost. */
+  private disturb(stream: Stream, traffic: Traffic, steps: Step[]): Result<void> {
+    if (stream.chance(WORLD_CHANGE_CHANCE)) {
+      traffic.world = changeWorld(stream, traffic.world);
+      return this.tell(steps, traffic.world);
+    }
+    if (!stream.chance(FAULT_CHANCE)) return ok(undefined);
+    const fault = { kind: stream.pick(faultKinds), pick: stream.below(1000) };
+    steps.push({ fault });
+    return this.bench.fault(fault);
   }
 
   /** Every 256 packets the whole flow tables, and the question whether to go on. */
@@ -152,7 +163,7 @@ class Campaign {
     const difference = this.bench.rest();
     if (!difference.ok) return difference;
     const last = steps.at(-1);
-    if (difference.value === undefined || last === undefined || 'world' in last) return ok(undefined);
+    if (difference.value === undefined || last === undefined || !isPacketStep(last)) return ok(undefined);
     const finding = this.bench.finding(difference.value, last, steps.length - 1);
     return ok({ steps, finding, packets: this.packets });
   }

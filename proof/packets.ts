@@ -47,6 +47,7 @@ const KINDS = [
   'garbage',
 ] as const;
 type Kind = (typeof KINDS)[number];
+const NOTHING = new Uint8Array();
 const CONNECTIONS_MAX = 200;
 const LATENCY_TICKS_MAX = 3;
 
@@ -235,7 +236,7 @@ export class Traffic {
     const connection = this.connect(this.client(), this.frontend());
     // 0xc0: a SYN that asks for ECN. Payload: fast open.
     const flags = stream.chance(0.1) ? SYN | 0xc0 : SYN;
-    const payload = stream.chance(0.05) ? new Uint8Array(8).fill(0x61) : new Uint8Array();
+    const payload = stream.chance(0.05) ? new Uint8Array(8).fill(0x61) : NOTHING;
     return this.fromClient(connection, flags, { sequence: connection.clientSequence, acknowledgement: 0, payload });
   }
 
@@ -336,14 +337,14 @@ export class Traffic {
   /** Options, payload, padding and a pending checksum now and then. */
   private dress(): Partial<Segment> {
     const { stream } = this;
-    const options = stream.chance(0.08) ? new Uint8Array(4 * (1 + stream.below(10))).fill(1) : new Uint8Array();
+    const options = (): Uint8Array => new Uint8Array(4 * (1 + stream.below(10))).fill(1);
     return {
       id: stream.below(65536),
       checksum: stream.chance(0.12) ? 'partial' : 'full',
-      ipOptions: options,
-      tcpOptions: stream.chance(0.2) ? new Uint8Array(4 * (1 + stream.below(10))).fill(1) : new Uint8Array(),
-      payload: Uint8Array.from({ length: stream.chance(0.3) ? stream.below(60) : 0 }, () => stream.below(256)),
-      padding: new Uint8Array(stream.chance(0.1) ? stream.below(20) : 0),
+      ipOptions: stream.chance(0.08) ? options() : NOTHING,
+      tcpOptions: stream.chance(0.2) ? options() : NOTHING,
+      payload: stream.chance(0.3) ? new Uint8Array(stream.below(60)).fill(stream.below(256)) : NOTHING,
+      padding: stream.chance(0.1) ? new Uint8Array(stream.below(20)) : NOTHING,
       timeToLive: stream.pick([64, 64, 1, 255]),
     };
   }

@@ -2,8 +2,8 @@
 /** From thousands of steps to the few that still show a difference, and such a case as a file. */
 import { fail, ok, type Result } from '../core/result.ts';
 import { quietOutside, type Outside } from '../core/twin.ts';
-import { isWorldStep, runSteps, type Bench, type Finding, type Step } from './steps.ts';
-import type { World } from './world.ts';
+import { faultKinds } from './faults.ts';
+import { isPacketStep, runSteps, type Bench, type FaultStep, type Finding, type Step, type WorldStep } from './steps.ts';
 
 /** Runs that shrinking may take; what is left then is still a counterexample. */
 const RUNS_MAX = 400;
@@ -45,7 +45,8 @@ type CaseFile = {
   readonly steps: readonly CaseStep[];
 };
 type CaseStep =
-  | { readonly world: World }
+  | WorldStep
+  | FaultStep
   | { readonly hook: 'from-pod' | 'to-pod'; readonly frame: string; readonly outside: CaseOutside };
 type CaseOutside = Partial<Omit<Outside, 'socketCookie'>> & { readonly now: number };
 
@@ -55,7 +56,7 @@ const KIND = 'VerifyCase';
 /** The case as JSON; of what was posed from outside only what isn't quiet. */
 export function caseText({ seed, steps }: Case): string {
   const written = steps.map((step): CaseStep => {
-    if (isWorldStep(step)) return step;
+    if (!isPacketStep(step)) return step;
     const { socketCookie: _cookie, ...outside } = step.outside;
     const posed = Object.entries(outside).filter(([, value]) => value !== 0);
     return {
@@ -79,7 +80,7 @@ export function parseCase(text: string, name: string): Result<Case> {
   }
   if (!isCaseFile(parsed)) return notACase;
   const steps = parsed.steps.map((step): Step => {
-    if ('world' in step) return step;
+    if (!('frame' in step)) return step;
     const frame = Uint8Array.from(Buffer.from(step.frame, 'hex'));
     return { hook: step.hook, frame, outside: { ...quietOutside(step.outside.now), ...step.outside } };
   });
@@ -98,6 +99,11 @@ function isCaseStep(value: unknown): boolean {
   if ('world' in value) {
     const { world } = value;
     return typeof world === 'object' && world !== null && 'services' in world && Array.isArray(world.services);
+  }
+  if ('fault' in value) {
+    const { fault } = value;
+    const isKnown = (kind: unknown): boolean => faultKinds.some((known) => known === kind);
+    return typeof fault === 'object' && fault !== null && 'kind' in fault && isKnown(fault.kind) && 'pick' in fault && typeof fault.pick === 'number';
   }
   if (!('hook' in value && (value.hook === 'from-pod' || value.hook === 'to-pod'))) return false;
   if (!('frame' in value && typeof value.frame === 'string' && /^([0-9a-f]{2})+$/.test(value.frame))) return false;

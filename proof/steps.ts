@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What happens to both twins, step by step: a cluster or a packet; and the first step at which they differ. */
+/** What happens to both twins, step by step: a cluster, a fault or a packet; and the first step at which they differ. */
 import { maps, verdictNames } from '../core/layout.gen.ts';
+import type { ClusterEvent } from '../core/objects.ts';
 import { fail, ok, type Result } from '../core/result.ts';
+import type { Operation } from '../core/store.ts';
 import { emptyOutcome, type Outcome, type PacketHook } from '../core/twin.ts';
 import { compareLines, compareOutcomes, compareTables, sameOutcome, type Difference } from './compare.ts';
 import { packetText } from './describe.ts';
+import { plantFault, type Fault } from './faults.ts';
 import type { PacketStep } from './packets.ts';
 import { dumpLines, type Side } from './side.ts';
-import { serviceAt, worldEvents, type World } from './world.ts';
+import { changeEvents, serviceAt, worldEvents, type World } from './world.ts';
 
 export type WorldStep = { readonly world: World };
-export type Step = WorldStep | PacketStep;
+/** Planted in the maps of both sides, and taken out before the next world. */
+export type FaultStep = { readonly fault: Fault };
+export type Step = WorldStep | FaultStep | PacketStep;
 
 /** The model is right until somebody says otherwise; the kernel is what is tried. */
 export type Sides = { readonly model: Side; readonly kernel: Side };
@@ -38,6 +43,7 @@ export class Bench {
   readonly outcomes: { readonly model: Outcome; readonly kernel: Outcome } = { model: emptyOutcome(), kernel: emptyOutcome() };
   world: World = NO_WORLD;
   private readonly scope: Scope;
+  private undo: { readonly side: Side; readonly operations: readonly Operation[] }[] = [];
 
   constructor(sides: Sides, scope: Scope = {}) {
     this.sides = sides;
@@ -46,17 +52,51 @@ export class Bench {
 
   /** No flows and an empty cluster. */
   reset(): Result<void> {
-    for (const side of [this.sides.model, this.sides.kernel]) side.twin.clearFlows();
-    return this.tell(NO_WORLD);
+    for (const side of this.both()) side.twin.clearFlows();
+    const mended = this.mend();
+    if (!mended.ok) return mended;
+    this.world = NO_WORLD;
+    return this.tellBoth(worldEvents(NO_WORLD));
   }
 
-  /** Brings both sides' maps to a world; they must come out alike. */
+  /** Brings both sides' maps to a world. */
   tell(world: World): Result<void> {
+    const mended = this.mend();
+    if (!mended.ok) return mended;
+    const events = changeEvents(this.world, world);
     this.world = world;
-    for (const side of [this.sides.model, this.sides.kernel]) {
-      const told = side.tell(worldEvents(world));
+    return this.tellBoth(events);
+  }
+
+  private both(): readonly Side[] {
+    return [this.sides.model, this.sides.kernel];
+  }
+
+  private tellBoth(events: readonly ClusterEvent[]): Result<void> {
+    for (const side of this.both()) {
+      const told = side.tell(events);
       if (!told.ok) return told;
     }
+    return ok(undefined);
+  }
+
+  /** Plants the same fault in the maps of both sides. */
+  fault(fault: Fault): Result<void> {
+    for (const side of this.both()) {
+      const planted = plantFault(side.twin.store, fault);
+      if (!planted.ok) return planted;
+      this.undo.unshift({ side, operations: planted.value });
+    }
+    return ok(undefined);
+  }
+
+  /** Takes all faults out: the control planes don't know of them. */
+  mend(): Result<void> {
+    for (const { side, operations } of this.undo) {
+      const { result } = side.twin.store.batch(operations);
+      if (!result.ok) return result;
+    }
+    this.undo = [];
     return ok(undefined);
   }
 
@@ -122,6 +162,10 @@ export function isWorldStep(step: Step): step is WorldStep {
   return 'world' in step;
 }
 
+export function isPacketStep(step: Step): step is PacketStep {
+  return 'frame' in step;
+}
+
 /** What a run of steps came to. */
 export type StepsReport = { readonly packets: number; readonly finding: Finding | undefined };
 
@@ -134,9 +178,9 @@ export function runSteps(bench: Bench, steps: readonly Step[], everyStep: boolea
   if (!clean.ok) return clean;
   let packets = 0;
   for (const [index, step] of steps.entries()) {
-    if (isWorldStep(step)) {
-      const told = bench.tell(step.world);
-      if (!told.ok) return told;
+    if (!isPacketStep(step)) {
+      const done = isWorldStep(step) ? bench.tell(step.world) : bench.fault(step.fault);
+      if (!done.ok) return done;
       continue;
     }
     packets++;

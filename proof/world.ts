@@ -169,6 +169,23 @@ export function worldEvents(world: World): readonly ClusterEvent[] {
   ];
 }
 
+/** What a watch tells where one world follows another: only the Services that are not the same object any more. */
+export function changeEvents(before: World, after: World): readonly ClusterEvent[] {
+  const events: ClusterEvent[] = [];
+  const names = new Set(after.services.map(({ name }) => name));
+  for (const service of before.services) {
+    if (names.has(service.name)) continue;
+    events.push({ type: 'DELETED', object: sliceObject(service) }, { type: 'DELETED', object: serviceObject(service) });
+  }
+  for (const service of after.services) {
+    const known = before.services.find(({ name }) => name === service.name);
+    if (known === service) continue;
+    const type = known === undefined ? 'ADDED' : 'MODIFIED';
+    events.push({ type, object: serviceObject(service) }, { type, object: sliceObject(service) });
+  }
+  return events;
+}
+
 /** `shop/web:http` for an address and port of a world; `shop/web` where only the address is its; else undefined. */
 export function serviceAt(world: World, address: number, port: number): string | undefined {
   const service = world.services.find((candidate) => candidate.address === address);

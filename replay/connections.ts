@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Connections to Services as a recording shows them: opened by whom, answered by whom, refused or left alone. */
+import { protocolText, TCP, type Address } from '../core/address.ts';
+import type { Answer, Question, Verdict } from '../core/oracle/answer.ts';
+import { flowText, isOpening, turned, type Headers, type Tuple } from './headers.ts';
+import type { Sighted, Sighting } from './attribute.ts';
+
+/** More than a recording of hours holds; each takes about 1 KB. */
+export const CONNECTIONS_MAX = 1_000_000;
+
+/** Why a connection, or a packet of it, is not judged by this build. */
+export type NotJudged =
+  | 'IPv6'
+  | 'UDP'
+  | 'SCTP'
+  | 'NodePort'
+  | 'LoadBalancer'
+  | 'ExternalIP'
+  | 'HostPort'
+  | 'protocol'
+  | 'fragment'
+  | 'duplicate-endpoints'
+  | 'external-address-in-service-range'
+  | 'unallocated-address'
+  | 'hairpin'
+  | 'opened-before'
+  | 'events-incomplete'
+  | 'not-seen-again';
+
+/** What the client got back. `unreachable`: an ICMP error that is no refusal, such as one from a router on the way. */
+export type Reply = 'none' | 'answered' | 'reset' | 'refused' | 'unreachable';
+
+/** What a twin decided about the packet that opened the connection. */
+export type Choice = { readonly verdict: string; readonly reason: string; readonly backend: string | undefined };
+
+export type Connection = {
+  /** From the client to the Service. */
+  readonly tuple: Tuple;
+  readonly flow: string;
+  /** `namespace/name:port`, or what else the address belongs to. */
+  readonly service: string;
+  readonly opened: Sighting;
+  /** Set from the beginning for what this build can't judge. */
+  notJudged: NotJudged | undefined;
+  /** Packets that asked for it: more than one means it was sent again. */
+  openings: number;
+  packets: number;
+  /** Who got it; undefined: not seen. */
+  backend: { readonly address: Address; readonly port: number; readonly lagNs: number } | undefined;
+  reply: Reply;
+  model: Choice | undefined;
+  kernel: Choice | undefined;
+  /** Where the model sends its packets now, as its answers would come from. */
+  modelBackend: { readonly word: number; readonly port: number } | undefined;
+  verdict: Verdict | undefined;
+};
+
+export type Connections = {
+  /** The connection that a packet from a pod belongs to; a new one where it opens or first shows one. */
+  readonly fromPod: (sighting: Sighting, answerTo: (question: Question) => Answer) => Connection | undefined;
+  /** The connection whose client gets this packet. */
+  readonly toPod: (headers: Headers) => Connection | undefined;
+  /** The connection that an ICMP error to its client is about. */
+  readonly about: (headers: Headers) => Connection | undefined;
+  readonly all: readonly Connection[];
+};
+
+export function createConnections(): Connections {
+  const byFlow = new Map<string, Connection>();
+  const all: Connection[] = [];
+
+  function fromPod(sighting: Sighting, answerTo: (question: Question) => Answer): Connection | undefined {
+    const { headers } = sighting;
+    const known = byFlow.get(flowText(headers));
+    if (known !== undefined && !isAnother(known, headers)) {
+      known.packets += 1;
+      return known;
+    }
+    const connection = newConnection(sighting, answerTo);
+    if (connection === undefined || all.length >= CONNECTIONS_MAX) return undefined;
+    byFlow.set(connection.flow, connection);
+    all.push(connection);
+    return connection;
+  }
+
+  return {
+    fromPod,
+    toPod: (headers) => byFlow.get(flowText(turned(headers))),
+    about: ({ error }) => (error?.about === undefined ? undefined : byFlow.get(flowText(error.about))),
+    all,
+  };
+}
+
+/** A client that uses its port again begins with another sequence number. */
+function isAnother(known: Connection, headers: Headers): boolean {
+  return isOpening(headers) && headers.sequence !== known.opened.headers.sequence;
+}
+
+function newConnection(sighting: Sighting, answerTo: (question: Question) => Answer): Connection | undefined {
+  const { headers } = sighting;
+  const { protocol, destination, destinationPort, source, sourcePort } = headers;
+  const question: Question = { client: 'pod', address: destination, protocol, port: destinationPort as Question['port'] };
+  const answer = answerTo(question);
+  if (answer.kind === 'not-a-service') return undefined;
+  const tuple = { protocol, source, sourcePort, destination, destinationPort };
+  return {
+    tuple,
+    flow: flowText(tuple),
+    service: serviceOf(answer),
+    opened: sighting,
+    notJudged: whyNotJudged(answer, headers),
+    openings: 0,
+    packets: 1,
+    backend: undefined,
+    reply: 'none',
+    model: undefined,
+    kernel: undefined,
+    modelBackend: undefined,
+    verdict: undefined,
+  };
+}
+
+export function serviceOf(answer: Answer): string {
+  switch (answer.kind) {
+    case 'contested':
+      return answer.services.join(' or ');
+    case 'unsupported':
+      return answer.object;
+    case 'not-a-service':
+    case 'drop-unallocated':
+      return 'no Service';
+    case 'permitted':
+    case 'refuse':
+    case 'drop':
+    case 'refuse-unknown-port':
+      return answer.service;
+  }
+}
+
+/** What this build programs is TCP over IPv4 to a ClusterIP. */
+function whyNotJudged(answer: Answer, headers: Headers): NotJudged | undefined {
+  if (headers.isFragment) return 'fragment';
+  if (answer.kind === 'unsupported') return answer.reason;
+  if (headers.family === 'IPv6') return 'IPv6';
+  if (answer.kind === 'drop-unallocated') return 'unallocated-address';
+  if (headers.protocol !== TCP) {
+    const name = protocolText(headers.protocol);
+    return name === 'UDP' || name === 'SCTP' ? name : 'protocol';
+  }
+  return isOpening(headers) ? undefined : 'opened-before';
+}
+
+/** A packet that asks for the connection went somewhere else: that is where the recorded proxy sent it. */
+export function noteForwarded(connection: Connection, packet: Sighted): void {
+  const { first, translated } = packet;
+  if (translated === undefined || connection.backend !== undefined) return;
+  const { destination, destinationPort } = translated.headers;
+  connection.backend = { address: destination, port: destinationPort, lagNs: translated.timeNs - first.timeNs };
+}
+
+/** ICMP codes of type 3 with which a proxy refuses: port unreachable, and the three kinds of "prohibited". RFC 1812 */
+const REFUSALS: ReadonlySet<number> = new Set([3, 9, 10, 13]);
+
+export function noteIcmpError(connection: Connection, { error }: Headers): void {
+  if (error === undefined || connection.reply === 'answered') return;
+  const isRefusal = error.type === 3 && REFUSALS.has(error.code) && connection.backend === undefined;
+  connection.reply = isRefusal ? 'refused' : 'unreachable';
+}

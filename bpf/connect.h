@@ -68,13 +68,14 @@ __noinline int decide_connect(struct connection *connection, struct outside *out
 	struct select_input input = { .words = { (__u32)cookie, (__u32)(cookie >> 32), attempts, 0,
 						 asked.protocol << 16, service->name_hash[0],
 						 service->name_hash[1], SELECT_SOCKET } };
-	struct backend *backend =
-		select_backend(service, VIEW_INTERNAL, &input, &connection->backend);
+	backend_id id;
+	struct backend *backend = select_backend(service, VIEW_INTERNAL, &input, &id);
 
 	if (!backend) {
 		connection->reason = REASON_MAPS_DISAGREE;
 		return VERDICT_REFUSE;
 	}
+	connection->backend = id;
 	remember_peer(&asked, outside, backend, attempts);
 	connection->address.address = backend->address;
 	connection->address.port = backend->port;

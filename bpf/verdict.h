@@ -168,8 +168,12 @@ static __noinline enum reason answer_unreachable(struct __sk_buff *skb, struct p
 	}
 	turn_ethernet(data);
 	write_icmp(icmp, packet, quote_length);
-	icmp->check = ~checksum_fold(0x0303 +
-				     quote_sum(quote, end, header_length, outside->checksum_mode));
+	__u32 sum = quote_sum(quote, end, header_length, outside->checksum_mode);
+
+	icmp->check = ~checksum_fold(0x0303 + sum);
+	/* The device's sum was that of the quote; headers with right checksums add nothing. */
+	if (outside->checksum_mode == CHECKSUM_MODE_COMPLETE)
+		bpf_csum_update(skb, ~checksum_fold(sum) & 0xffff);
 	MARK(REFUSE_ICMP);
 	return reason;
 }

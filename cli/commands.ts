@@ -55,7 +55,7 @@ export const commands: readonly CommandSpec[] = [
     name: 'demo',
     summary: 'two nodes and six pods on this machine, a rolling update, and both twins over what was captured (root)',
     arguments: [],
-    options: [yes, seed],
+    options: [yes, seed, output('text', 'json')],
     examples: ['./tandem demo --yes'],
   },
   {
@@ -87,12 +87,13 @@ export const commands: readonly CommandSpec[] = [
     arguments: [{ name: '[what]', help: 'mutants: also show that planted faults are found', choices: ['mutants'] }],
     options: [
       { flags: '--object <file>', help: 'another BPF object in place of the committed one' },
-      { flags: '--budget <seconds>', help: 'stop after this time', parse: 'number' },
-      { flags: '--hook <name>', help: 'this hook only' },
+      { flags: '--budget <packets|time>', help: 'stop after so many packets, or a time: 100000, 30s, 2m (default 20s)' },
+      { flags: '--hook <name>', help: 'this hook only', choices: ['from-pod', 'to-pod', 'connect'] },
+      { flags: '--case <file>', help: 'the steps of a counterexample instead of random ones' },
       seed,
       output('text', 'json'),
     ],
-    examples: ['./tandem verify --budget 20'],
+    examples: ['./tandem verify --budget 20s', './tandem verify --seed 7 --budget 100000'],
   },
   {
     name: 'bench',

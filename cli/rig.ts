@@ -24,8 +24,6 @@ export type RigOptions = {
   /** Stands for the object in Failures. */
   readonly name: string;
   readonly settings: Settings;
-  /** The kernel's packets really are CHECKSUM_COMPLETE. */
-  readonly checksumComplete?: boolean;
 };
 
 function controlOf(store: MapStore): ControlPlane {
@@ -39,7 +37,7 @@ export function openModel(settings: Settings): { readonly side: Side; readonly d
 }
 
 /** Loads the object with the settings, and a model with the same. Needs root. */
-export function openRig({ object: bytes, name, settings, checksumComplete = false }: RigOptions): Result<Rig, Failure> {
+export function openRig({ object: bytes, name, settings }: RigOptions): Result<Rig, Failure> {
   const { sizes } = settings;
   const maxEntries = {
     classifier: sizes.classifierWords,
@@ -53,7 +51,7 @@ export function openRig({ object: bytes, name, settings, checksumComplete = fals
   };
   const object = loadObject({ object: bytes, name, settings: settings.config, maxEntries });
   if (!object.ok) return object;
-  const twin = createKernelTwin({ object: object.value, checksumComplete });
+  const twin = createKernelTwin({ object: object.value, checksumComplete: settings.isComplete });
   if (!twin.ok) {
     object.value[Symbol.dispose]();
     return twin;

@@ -52,6 +52,11 @@ const c = {
     fd: number,
     offset: number,
   ) => bigint | null,
+  connect: library.func('int connect(int fd, void *to, uint32_t toSize)') as (
+    fd: number,
+    to: Uint8Array,
+    toSize: number,
+  ) => number,
   setsockopt: library.func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)') as (
     fd: number,
     level: number,
@@ -72,8 +77,10 @@ export const MNT_DETACH = 2;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_PACKET = 17;
+export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
+export const SOCK_NONBLOCK = 0o4000;
 /** Without it a socket would leak into every process that we start. */
 export const SOCK_CLOEXEC = 0o2000000;
 const PROT_READ = 1;
@@ -138,6 +145,11 @@ export function deviceIndex(name: string): Result<number> {
 /** A file descriptor of a new socket, closed on exec; close it with `closeSync`. */
 export function openSocket(family: number, type: number, protocol: number): Result<number> {
   return judged(c.socket(family, type | SOCK_CLOEXEC, protocol), 'socket');
+}
+
+/** Connects to a `struct sockaddr`: 0, or the errno, which is the answer that callers are after. */
+export function connectSocket(fd: number, to: Uint8Array): number {
+  return c.connect(fd, to, to.length) === 0 ? 0 : koffi.errno();
 }
 
 /** Sends the bytes to a `struct sockaddr`; the number of bytes taken. */

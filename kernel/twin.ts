@@ -44,6 +44,8 @@ const RUN = { size: 80, input: 8, output: 16, inputSize: 24, outputSize: 28, ret
 const FLAG_CHECKSUM_COMPLETE = 4;
 const OUTPUT_BYTES = 4096;
 const EINVAL = 22;
+/** A program left skb->csum of a CHECKSUM_COMPLETE packet as it was, or changed it wrongly. */
+const EBADMSG = 74;
 const TC_ACT_UNSPEC = -1;
 const TC_ACT_SHOT = 2;
 const TC_ACT_REDIRECT = 7;
@@ -125,6 +127,7 @@ export class KernelTwin implements Twin {
     this.optionsView.setUint32(RUN.inputSize, frame.length, true);
     this.optionsView.setUint32(RUN.outputSize, OUTPUT_BYTES, true);
     const done = this.bpf.programTestRun(hook === 'from-pod' ? this.fromPod : this.toPod, this.options);
+    if (done === -EBADMSG) return fail('environment', `hook ${hook}`, 'left a sum that is not that of the packet');
     if (done < 0)
       return done === -EINVAL ? refusedFrame(frame.length) : fail('environment', 'test run', errnoName(-done));
     this.read(outcome);

@@ -8,6 +8,7 @@ import { faultKinds } from './faults.ts';
 import { Traffic, type PacketStep } from './packets.ts';
 import { Bench, isPacketStep, judgePacket, runSteps, type Finding, type Sides, type Step } from './steps.ts';
 import { shrinkSteps, type Shrunk } from './shrink.ts';
+import type { Settings } from './settings.ts';
 import { createStream, type Stream } from './stream.ts';
 import { changeWorld, randomWorld, type World } from './world.ts';
 
@@ -15,7 +16,7 @@ import { changeWorld, randomWorld, type World } from './world.ts';
 export const EPISODE_PACKETS = 4096;
 const TABLES_EVERY = 256;
 const WORLD_CHANGE_CHANCE = 1 / 250;
-const FAULT_CHANCE = 1 / 1000;
+const FAULT_CHANCE = 1 / 600;
 
 export type CampaignOptions = {
   /** A safe integer; with the packet budget it repeats the run. */
@@ -23,8 +24,8 @@ export type CampaignOptions = {
   readonly sides: Sides;
   /** Packets to run at most. */
   readonly packetsMax: number;
-  /** Ticks after which flows of some state end, as the settings of the twins have them. */
-  readonly lifetimes: readonly number[];
+  /** With which the twins were made. */
+  readonly settings: Pick<Settings, 'lifetimes' | 'isComplete'>;
   /** Judge the packets of this hook only. */
   readonly hook?: PacketHook | undefined;
   /** Asked once per 256 packets with what has been done: false ends the campaign. */
@@ -107,7 +108,7 @@ class Campaign {
     if (!told.ok) return told;
     // Near the places where the clock's numbers wrap.
     const now = stream.pick([1000, 2 ** 31 - 300, 2 ** 32 - 500, stream.word()]);
-    const traffic = new Traffic({ stream, world, now, lifetimes: this.options.lifetimes });
+    const traffic = new Traffic({ stream, world, now, ...this.options.settings });
     for (let count = 1; count <= EPISODE_PACKETS && !this.isOver; count++) {
       const found = this.step(stream, traffic, steps);
       if (!found.ok || found.value !== undefined) return found;

@@ -1,92 +1,112 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Maps that don't fit together, as a packet may meet them when a write was lost: planted in a store, and taken out. */
+import { addressFromIPv4, type Address, type Port } from '../core/address.ts';
 import {
+  BACKEND_GENERATION_SHIFT,
+  BACKEND_IN_EXTERNAL,
+  BACKEND_IN_INTERNAL,
   BACKEND_LIVE_AT,
+  BACKEND_REUSED,
+  BACKEND_STATE,
   maps,
   type BackendRecord,
   type FrontendKeyRecord,
   type ServiceRecord,
+  type SlotPairRecord,
 } from '../core/layout.gen.ts';
 import { ok, type Result } from '../core/result.ts';
 import { setOperation, wordOperation, type MapSpec, type MapStore, type Operation } from '../core/store.ts';
 
 /**
- * `row`: a frontend names another's row; `slot`: a view lies beyond the slots; `live`: a backend is another pod's or
- * serves nothing; `owner`: a backend belongs to another Service port; `id`: slots name a backend that can't exist.
+ * `row`: frontends name others' rows; `slot`: views lie beyond the slots; `state`: backends are other pods' or serve
+ * nothing; `generation`: they were used anew; `owner`: they belong to another Service port; `id`: slots name backends
+ * that can't exist.
  */
-export const faultKinds = ['row', 'slot', 'live', 'owner', 'id'] as const;
+export const faultKinds = ['row', 'slot', 'state', 'generation', 'owner', 'id'] as const;
 
-/** `pick` chooses the entry; the same store gives the same one. */
+/** `pick` chooses a third of the entries and what is wrong with them. */
 export type Fault = { readonly kind: (typeof faultKinds)[number]; readonly pick: number };
 
-/** What plants a fault and what takes it out again; none where the store holds nothing of the kind. */
-type Plan = { readonly plant: readonly Operation[]; readonly undo: readonly Operation[] };
+/** What plants a fault in an entry, and what takes it out. */
+type Plan = { readonly plant: Operation; readonly undo: Operation };
 
-const NO_PLAN: Plan = { plant: [], undo: [] };
 const BEYOND = 0x7fff_fff0;
+const GENERATION = 1 << BACKEND_GENERATION_SHIFT;
 
-function chosen<K, V>(store: MapStore, map: MapSpec<K, V>, pick: number): Result<readonly [K, V] | undefined> {
-  const entries = store.entries(map);
-  if (!entries.ok) return entries;
-  const sorted = entries.value.toSorted(([left], [right]) => (map.key.text(left) < map.key.text(right) ? -1 : 1));
-  return ok(sorted[pick % Math.max(sorted.length, 1)]);
+type Place = { readonly address: Address; readonly port: Port };
+
+/** Told apart by what entries are about and not by their numbers, which differ from one start to the next. */
+function isChosen({ address, port }: Place, pick: number): boolean {
+  return (address.d + port + pick) % 3 === 0;
 }
 
 function rowPlan([key, row]: readonly [FrontendKeyRecord, number], pick: number): Plan {
-  const wrong = pick % 3 === 0 ? BEYOND : row + 1;
-  return { plant: [setOperation(maps.frontends, key, wrong)], undo: [setOperation(maps.frontends, key, row)] };
+  const wrong = pick % 5 === 0 ? BEYOND : row + 1 + (pick % 2);
+  return { plant: setOperation(maps.frontends, key, wrong), undo: setOperation(maps.frontends, key, row) };
 }
 
 function slotPlan([row, record]: readonly [number, ServiceRecord], pick: number): Plan {
   const [internal, external] = record.views;
-  const view = pick % 2 === 0 ? { ...internal, firstSlot: BEYOND } : { ...internal, firstSlot: internal.firstSlot + 2 };
-  const wrong: ServiceRecord = { ...record, views: [{ ...view, count: Math.max(view.count, 1) }, external] };
-  return { plant: [setOperation(maps.services, row, wrong)], undo: [setOperation(maps.services, row, record)] };
+  const firstSlot = pick % 2 === 0 ? BEYOND : internal.firstSlot + 2;
+  const wrong: ServiceRecord = {
+    ...record,
+    views: [{ ...internal, firstSlot, count: Math.max(internal.count, 1) }, external],
+  };
+  return { plant: setOperation(maps.services, row, wrong), undo: setOperation(maps.services, row, record) };
 }
 
-function livePlan([id, record]: readonly [number, BackendRecord], pick: number): Plan {
-  const bits = [0, record.live | 3, record.live & ~12, record.live + 256][pick % 4] ?? 0;
-  const word = (live: number): Operation => wordOperation(maps.backends, id, BACKEND_LIVE_AT, live >>> 0);
-  return { plant: [word(bits)], undo: [word(record.live)] };
+function livePlan([id, record]: readonly [number, BackendRecord], live: number): Plan {
+  const word = (value: number): Operation => wordOperation(maps.backends, id, BACKEND_LIVE_AT, value >>> 0);
+  return { plant: word(live), undo: word(record.live) };
+}
+
+function statePlan(entry: readonly [number, BackendRecord], pick: number): Plan {
+  const { live } = entry[1];
+  const views = BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL;
+  return livePlan(entry, [0, live | BACKEND_REUSED, live & ~views, live & ~BACKEND_STATE][pick % 4] ?? 0);
 }
 
 function ownerPlan([id, record]: readonly [number, BackendRecord]): Plan {
   const wrong = { ...record, servicePort: record.servicePort + 1 };
-  return { plant: [setOperation(maps.backends, id, wrong)], undo: [setOperation(maps.backends, id, record)] };
+  return { plant: setOperation(maps.backends, id, wrong), undo: setOperation(maps.backends, id, record) };
 }
 
-function planOf(store: MapStore, { kind, pick }: Fault): Result<Plan> {
+function idPlan([pair, record]: readonly [number, SlotPairRecord]): Plan {
+  const wrong = { backends: [BEYOND, BEYOND] as const };
+  return { plant: setOperation(maps.slots, pair, wrong), undo: setOperation(maps.slots, pair, record) };
+}
+
+function plansOf(store: MapStore, { kind, pick }: Fault): Result<readonly Plan[]> {
+  const plans = <K, V>(
+    map: MapSpec<K, V>,
+    place: (entry: readonly [K, V]) => Place,
+    plan: (entry: readonly [K, V]) => Plan,
+  ): Result<readonly Plan[]> => {
+    const entries = store.entries(map);
+    return entries.ok ? ok(entries.value.filter((entry) => isChosen(place(entry), pick)).map(plan)) : entries;
+  };
+  const backends = (plan: (entry: readonly [number, BackendRecord]) => Plan): Result<readonly Plan[]> =>
+    plans(maps.backends, ([, record]) => record, plan);
   switch (kind) {
-    case 'row': {
-      const entry = chosen(store, maps.frontends, pick);
-      return entry.ok ? ok(entry.value === undefined ? NO_PLAN : rowPlan(entry.value, pick)) : entry;
-    }
-    case 'slot': {
-      const entry = chosen(store, maps.services, pick);
-      return entry.ok ? ok(entry.value === undefined ? NO_PLAN : slotPlan(entry.value, pick)) : entry;
-    }
-    case 'live': {
-      const entry = chosen(store, maps.backends, pick);
-      return entry.ok ? ok(entry.value === undefined ? NO_PLAN : livePlan(entry.value, pick)) : entry;
-    }
-    case 'owner': {
-      const entry = chosen(store, maps.backends, pick);
-      return entry.ok ? ok(entry.value === undefined ? NO_PLAN : ownerPlan(entry.value)) : entry;
-    }
-    case 'id': {
-      const entry = chosen(store, maps.slots, pick);
-      if (!entry.ok || entry.value === undefined) return entry.ok ? ok(NO_PLAN) : entry;
-      const [pair, record] = entry.value;
-      const plant = [setOperation(maps.slots, pair, { backends: [BEYOND, BEYOND] })];
-      return ok({ plant, undo: [setOperation(maps.slots, pair, record)] });
-    }
+    case 'row':
+      return plans(maps.frontends, ([key]) => key, (entry) => rowPlan(entry, pick));
+    case 'slot':
+      return plans(maps.services, ([, { key }]) => key, (entry) => slotPlan(entry, pick));
+    case 'state':
+      return backends((entry) => statePlan(entry, pick));
+    case 'generation':
+      return backends((entry) => livePlan(entry, entry[1].live + GENERATION));
+    case 'owner':
+      return backends(ownerPlan);
+    case 'id':
+      return plans(maps.slots, ([pair]) => ({ address: addressFromIPv4(pair), port: 0 as Port }), idPlan);
   }
 }
 
 /** Plants a fault; the operations that take it out again. */
 export function plantFault(store: MapStore, fault: Fault): Result<readonly Operation[]> {
-  const plan = planOf(store, fault);
-  if (!plan.ok) return plan;
-  const { result } = store.batch(plan.value.plant);
-  return result.ok ? ok(plan.value.undo) : result;
+  const plans = plansOf(store, fault);
+  if (!plans.ok) return plans;
+  const { result } = store.batch(plans.value.map(({ plant }) => plant));
+  return result.ok ? ok(plans.value.map(({ undo }) => undo)) : result;
 }

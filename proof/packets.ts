@@ -3,7 +3,7 @@
  * Traffic that knows what it is doing: connections that open, live and end in every order, what misses them by a
  * little, and what no honest host would send. It learns from the answers which backend a connection got.
  */
-import { VERDICT_FORWARD } from '../core/layout.gen.ts';
+import { CHECKSUM_MODE_COMPLETE, VERDICT_FORWARD } from '../core/layout.gen.ts';
 import { quietOutside, type Outcome, type Outside, type PacketHook } from '../core/twin.ts';
 import { distort, garbage } from './distort.ts';
 import { ACK, FIN, frameOf, PSH, RST, segment, SYN, type Segment } from './frame.ts';
@@ -36,7 +36,7 @@ const KINDS = [
   'synAck',
   'finish',
   'reset',
-  'wrongAck',
+  'halfOpen',
   'retransmit',
   'nearMiss',
   'direct',
@@ -58,12 +58,15 @@ export type TrafficOptions = {
   readonly now: number;
   /** Ticks after which something of a flow ends: the clock sometimes jumps just before, to and behind them. */
   readonly lifetimes: readonly number[];
+  /** All packets are posed as CHECKSUM_COMPLETE, because they are. */
+  readonly isComplete: boolean;
 };
 
 /** Packets of one episode; `learn` must be told what became of each before the next is asked for. */
 export class Traffic {
   private readonly stream: Stream;
   private readonly lifetimes: readonly number[];
+  private readonly isComplete: boolean;
   private readonly weights: readonly (readonly [Kind, number])[];
   private readonly total: number;
   private readonly connections: Connection[] = [];
@@ -73,7 +76,8 @@ export class Traffic {
   /** Changes with the cluster. */
   world: World;
 
-  constructor({ stream, world, now, lifetimes }: TrafficOptions) {
+  constructor({ stream, world, now, lifetimes, isComplete }: TrafficOptions) {
+    this.isComplete = isComplete;
     this.stream = stream;
     this.world = world;
     this.now = now;
@@ -128,6 +132,7 @@ export class Traffic {
     const outside = quietOutside(this.now);
     outside.checksumMode = checksum === 'partial' ? 3 : stream.pick([0, 0, 0, 1, 2]);
     if (stream.chance(0.02)) outside.checksumMode = stream.below(4);
+    if (this.isComplete) outside.checksumMode = CHECKSUM_MODE_COMPLETE;
     if (stream.chance(0.02)) outside.gsoSize = 1 + stream.below(1460);
     if (stream.chance(0.004)) outside.pullResult = -12;
     if (stream.chance(0.01)) outside.roomResult = -22;
@@ -153,6 +158,8 @@ export class Traffic {
         return this.add(this.stream.chance(0.5) || connection === undefined ? this.open() : this.data(connection));
       case 'handshake':
         return this.handshake();
+      case 'halfOpen':
+        return this.halfOpen();
       case 'flood':
         return this.flood();
       case 'direct':
@@ -178,10 +185,8 @@ export class Traffic {
         return this.finish(connection);
       case 'reset':
         return this.reset(connection);
-      case 'wrongAck':
-        return this.add(this.fromClient(connection, ACK, { acknowledgement: this.nearAck(connection) }));
       case 'retransmit':
-        return this.add(connection.last ?? this.open());
+        return this.add(connection.last !== undefined && this.stream.chance(0.6) ? connection.last : this.again(connection));
       default:
         return this.add(this.nearMiss(connection));
     }
@@ -247,6 +252,18 @@ export class Traffic {
     this.add(this.fromClient(connection, ACK));
   }
 
+  /** A connection whose third packet is not quite the one that completes it. */
+  private halfOpen(): void {
+    const { stream } = this;
+    const connection = this.connect(this.client(), this.frontend());
+    this.add(this.fromClient(connection, SYN, { acknowledgement: 0 }));
+    if (stream.chance(0.9)) this.add(this.fromBackend(connection, SYN | ACK));
+    if (stream.chance(0.2)) this.add(this.fromClient(connection, SYN, { acknowledgement: 0 }));
+    const flags = stream.pick([ACK, ACK, ACK, RST | ACK, SYN | ACK, FIN | ACK, RST]);
+    const acknowledgement = flags === ACK ? this.nearAck(connection) : connection.serverSequence + 1;
+    this.add(this.fromClient(connection, flags, { acknowledgement: acknowledgement >>> 0 }));
+  }
+
   /** Many that open at once: tables fill up, half-open ones are recycled, full buckets refuse. */
   private flood(): void {
     const { stream } = this;
@@ -262,20 +279,34 @@ export class Traffic {
     }
   }
 
-  /** The client talks to a backend without the Service, then through it: the same answers belong to both. */
+  /**
+   * The client talks to a backend without the Service, or through another Service that has the same backend: the same
+   * answers would belong to both.
+   */
   private direct(): void {
     const { stream } = this;
     const known = this.someConnection();
-    const service = this.frontend();
-    const client = known?.client ?? this.client();
-    if (known?.backend !== undefined && stream.chance(0.5)) {
-      this.add({ hook: 'from-pod', segment: segment(client, known.backend, SYN, { sequence: stream.word() }) });
+    const backend = known?.backend;
+    if (known === undefined || backend === undefined) return this.add(this.open());
+    if (stream.chance(0.2)) {
+      return this.add({ hook: 'from-pod', segment: segment(known.client, backend, SYN, { sequence: stream.word() }) });
     }
-    this.add(this.fromClient(this.connect(client, service), SYN, { acknowledgement: 0 }));
+    const others = this.world.services.flatMap(({ address, ports, endpoints }) =>
+      endpoints.length < 6 && endpoints.some((endpoint) => endpoint.address === backend.address)
+        ? ports.filter(({ targetPort }) => targetPort === backend.port).map(({ port }) => ({ address, port }))
+        : [],
+    );
+    const service = others.length === 0 ? this.frontend() : stream.pick(others);
+    this.add(this.fromClient(this.connect(known.client, service), SYN, { acknowledgement: 0 }));
   }
 
   private data(connection: Connection): Planned {
     return this.fromClient(connection, this.stream.pick([ACK, ACK | PSH]));
+  }
+
+  /** A SYN where there may be a flow already: its backend may be gone meanwhile, or the flow closed. */
+  private again(connection: Connection): Planned {
+    return this.fromClient(connection, SYN, { acknowledgement: 0 });
   }
 
   private finish(connection: Connection): void {
@@ -283,7 +314,7 @@ export class Traffic {
     const both: Planned[] = [this.fromClient(connection, FIN | ACK), this.fromBackend(connection, FIN | ACK)];
     if (stream.chance(0.5)) both.reverse();
     const last = stream.chance(0.5) ? [this.data(connection)] : [];
-    const again = stream.chance(0.3) ? [this.fromClient(connection, SYN, { acknowledgement: 0 })] : [];
+    const again = stream.chance(0.3) ? [this.again(connection)] : [];
     for (const planned of stream.chance(0.5) ? [...both, ...last, ...again] : both.slice(0, 1)) this.add(planned);
   }
 

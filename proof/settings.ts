@@ -13,7 +13,11 @@ export type Settings = {
   readonly sizes: MapSizes;
   /** Ticks after which flows of some state end. */
   readonly lifetimes: readonly number[];
+  /** Packets really are CHECKSUM_COMPLETE, and the kernel checks after each that their sum was kept. */
+  readonly isComplete: boolean;
 };
+
+const COMPLETE_EVERY = 3;
 
 /** Room for any world; `flowBuckets` and `classifierWords` are drawn. */
 const SIZES: MapSizes = {
@@ -32,7 +36,7 @@ const BLIND_TO_PORTS = -6 >>> 0;
 function secretOf(stream: Stream): readonly number[] {
   const secret = Array.from({ length: 12 }, () => stream.word());
   // All flows of a client to a Service then share buckets and fingerprint: more than FLOW_CANDIDATES of them.
-  return stream.chance(0.15) ? secret.with(9, BLIND_TO_PORTS) : secret;
+  return stream.chance(0.25) ? secret.with(9, BLIND_TO_PORTS) : secret;
 }
 
 /** The settings that belong to a seed. */
@@ -55,5 +59,5 @@ export function settingsOf(seed: number): Settings {
     flowSecret: secretOf(stream),
     selectionKey: [stream.word(), stream.word()],
   });
-  return { config, sizes, lifetimes: Object.values(ticks) };
+  return { config, sizes, lifetimes: Object.values(ticks), isComplete: seed % COMPLETE_EVERY === 0 };
 }

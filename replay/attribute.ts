@@ -22,19 +22,21 @@ export type Sighting = {
 /** A packet on its way through the node. */
 export type Sighted = {
   readonly first: Sighting;
-  last: Sighting;
   /** The hook that met it first; undefined: none so far. */
   hook: PacketHook | undefined;
   /** The first later sighting that shows another source or destination than the first. */
   translated: Sighting | undefined;
   /** The first later sighting on another device, translated or not. */
   elsewhere: Sighting | undefined;
+  /** Frames that show it, and how many of them a twin has been asked about. */
+  frames: number;
+  runs: number;
   /** Fewest hops left, by device and direction. */
   readonly hopsAt: Map<string, number>;
 };
 
-/** What a frame is: the first sighting of a packet or a later one, and whether a hook meets it first here. */
-export type Attributed = { readonly packet: Sighted; readonly isNew: boolean; readonly hook: PacketHook | undefined };
+/** The packet that a frame shows, and the hook, if it is the first to meet the packet and does so here. */
+export type Attributed = { readonly packet: Sighted; readonly hook: PacketHook | undefined };
 
 export type Attribution = {
   readonly take: (sighting: Sighting) => Attributed;
@@ -50,20 +52,20 @@ export function createAttribution(): Attribution {
     const identity = identityOf(sighting.headers);
     const known = recent.get(identity);
     if (known !== undefined && isSighting(known, sighting)) {
-      return { packet: known, isNew: false, hook: noteSighting(known, sighting) };
+      return { packet: known, hook: noteSighting(known, sighting) };
     }
     const packet: Sighted = {
       first: sighting,
-      last: sighting,
-      hook: undefined,
+      hook: hookAt(sighting.place),
+      frames: 1,
+      runs: 0,
       translated: undefined,
       elsewhere: undefined,
       hopsAt: new Map([[placeText(sighting.place), sighting.headers.hops]]),
     };
-    packet.hook = hookAt(sighting.place);
     recent.set(identity, packet);
     queue.push(packet);
-    return { packet, isNew: true, hook: packet.hook };
+    return { packet, hook: packet.hook };
   }
 
   function expire(timeNs: number): readonly Sighted[] {
@@ -107,7 +109,7 @@ function isSighting(packet: Sighted, sighting: Sighting): boolean {
 
 /** Returns the hook, if it is the first to meet the packet. */
 function noteSighting(packet: Sighted, sighting: Sighting): PacketHook | undefined {
-  packet.last = sighting;
+  packet.frames += 1;
   packet.hopsAt.set(placeText(sighting.place), sighting.headers.hops);
   if (sighting.place.device !== packet.first.place.device) packet.elsewhere ??= sighting;
   if (!hasSameEnds(packet.first.headers, sighting.headers)) packet.translated ??= sighting;

@@ -25,7 +25,8 @@ export function compareTables(model: Twin, kernel: Twin): Difference | undefined
   const left = model.flowMemory();
   const right = kernel.flowMemory();
   if (Buffer.compare(left, right) === 0) return undefined;
-  if (left.length !== right.length) return compareTexts('size of the flow table', String(left.length), String(right.length));
+  if (left.length !== right.length)
+    return compareTexts('size of the flow table', String(left.length), String(right.length));
   const difference = compareBytes(left, right);
   return difference && { ...difference, field: `flow table, ${difference.field}` };
 }

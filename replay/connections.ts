@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Connections to Services as a recording shows them: opened by whom, answered by whom, refused or left alone. */
-import { protocolText, TCP, type Address } from '../core/address.ts';
+import { port, protocolText, TCP, type Address } from '../core/address.ts';
 import type { Answer, Question, Verdict } from '../core/oracle/answer.ts';
-import { flowText, isOpening, turned, type Headers, type Tuple } from './headers.ts';
+import { flowText, FLAG_RST, isOpening, turned, type Headers, type Tuple } from './headers.ts';
 import type { Sighted, Sighting } from './attribute.ts';
 
 /** More than a recording of hours holds; each takes about 1 KB. */
@@ -48,6 +48,12 @@ export type Connection = {
   /** Who got it; undefined: not seen. */
   backend: { readonly address: Address; readonly port: number; readonly lagNs: number } | undefined;
   reply: Reply;
+  /** The packet that ended the attempt without a connection. */
+  refusal: Sighting | undefined;
+  /** The packet that asked for it and was sent to the backend, or refused: the moment of the proxy's decision. */
+  decided: Sighting | undefined;
+  /** The last packet that asked for it. */
+  opening: Sighted | undefined;
   model: Choice | undefined;
   kernel: Choice | undefined;
   /** Where the model sends its packets now, as its answers would come from. */
@@ -99,7 +105,12 @@ function isAnother(known: Connection, headers: Headers): boolean {
 function newConnection(sighting: Sighting, answerTo: (question: Question) => Answer): Connection | undefined {
   const { headers } = sighting;
   const { protocol, destination, destinationPort, source, sourcePort } = headers;
-  const question: Question = { client: 'pod', address: destination, protocol, port: destinationPort as Question['port'] };
+  const question: Question = {
+    client: 'pod',
+    address: destination,
+    protocol,
+    port: port(destinationPort),
+  };
   const answer = answerTo(question);
   if (answer.kind === 'not-a-service') return undefined;
   const tuple = { protocol, source, sourcePort, destination, destinationPort };
@@ -110,6 +121,9 @@ function newConnection(sighting: Sighting, answerTo: (question: Question) => Ans
     opened: sighting,
     notJudged: whyNotJudged(answer, headers),
     openings: 0,
+    opening: undefined,
+    refusal: undefined,
+    decided: undefined,
     packets: 1,
     backend: undefined,
     reply: 'none',
@@ -150,19 +164,44 @@ function whyNotJudged(answer: Answer, headers: Headers): NotJudged | undefined {
   return isOpening(headers) ? undefined : 'opened-before';
 }
 
-/** A packet that asks for the connection went somewhere else: that is where the recorded proxy sent it. */
-export function noteForwarded(connection: Connection, packet: Sighted): void {
-  const { first, translated } = packet;
-  if (translated === undefined || connection.backend !== undefined) return;
+/** The packet that asks for the connection went somewhere else: that is where the recorded proxy sent it. */
+export function noteForwarded(connection: Connection): void {
+  const { backend, opening } = connection;
+  if (backend !== undefined || opening?.translated === undefined) return;
+  const { first, translated } = opening;
   const { destination, destinationPort } = translated.headers;
   connection.backend = { address: destination, port: destinationPort, lagNs: translated.timeNs - first.timeNs };
+  connection.decided = first;
+}
+
+/** An answer to the client; its first sighting names the backend, unless the proxy itself has answered. */
+export function noteReply(connection: Connection, sighting: Sighting, packet: Sighted): void {
+  const { headers } = sighting;
+  connection.packets += 1;
+  noteForwarded(connection);
+  const { source, sourcePort } = packet.first.headers;
+  if (connection.backend === undefined && packet.translated !== undefined) {
+    connection.backend = { address: source, port: sourcePort, lagNs: 0 };
+    connection.decided = connection.opening?.first;
+  }
+  if (connection.reply === 'answered') return;
+  if ((headers.flags & FLAG_RST) === 0) connection.reply = 'answered';
+  else if (connection.reply === 'none')
+    noteEnd(connection, sighting, connection.backend === undefined ? 'refused' : 'reset');
 }
 
 /** ICMP codes of type 3 with which a proxy refuses: port unreachable, and the three kinds of "prohibited". RFC 1812 */
 const REFUSALS: ReadonlySet<number> = new Set([3, 9, 10, 13]);
 
-export function noteIcmpError(connection: Connection, { error }: Headers): void {
+export function noteIcmpError(connection: Connection, sighting: Sighting): void {
+  const { error } = sighting.headers;
   if (error === undefined || connection.reply === 'answered') return;
   const isRefusal = error.type === 3 && REFUSALS.has(error.code) && connection.backend === undefined;
-  connection.reply = isRefusal ? 'refused' : 'unreachable';
+  noteEnd(connection, sighting, isRefusal ? 'refused' : 'unreachable');
+}
+
+function noteEnd(connection: Connection, refusal: Sighting, reply: Reply): void {
+  connection.reply = reply;
+  connection.refusal = refusal;
+  if (reply === 'refused') connection.decided = connection.opening?.first;
 }

@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What tells one captured packet from another: addresses, ports, sequence numbers and lengths of its IP and transport headers. */
-import { address, addressFromIPv4, SCTP, TCP, UDP, endpointText, protocolText, type Address, type Protocol } from '../core/address.ts';
+import {
+  address,
+  addressFromIPv4,
+  SCTP,
+  TCP,
+  UDP,
+  endpointText,
+  protocolText,
+  type Address,
+  type Protocol,
+} from '../core/address.ts';
 
 export const ICMP = 1;
 export const ICMP_V6 = 58;

@@ -5,6 +5,7 @@ import type { ClusterEvent } from '../core/objects.ts';
 import type { OracleTimeline } from '../core/oracle.ts';
 import { judgeOutcome, permits, type Answer, type Observed, type Question } from '../core/oracle/answer.ts';
 import type { TimedEvent } from '../formats/events.ts';
+import type { Sighting } from './attribute.ts';
 import type { Choice, Connection } from './connections.ts';
 
 /** A choice that was right this long ago is stale, not wrong: no proxy that is alive is later. */
@@ -24,21 +25,27 @@ export function observedOf({ backend, reply }: Connection): Observed | undefined
   return reply === 'refused' ? { kind: 'refused' } : undefined;
 }
 
-/** Sets the verdict, once something has been seen of the connection. */
-export function judgeConnection(connection: Connection, timeNs: number, oracle: OracleTimeline): void {
+/** Sets the verdict, if it was this packet that was sent on or refused, or if nothing is what it had to get. */
+export function judgeConnection(connection: Connection, opening: Sighting, oracle: OracleTimeline): void {
   if (connection.verdict !== undefined || connection.notJudged !== undefined) return;
-  const judgement = oracle.judge(timeNs, STALE_WINDOW_NS, questionOf(connection), EARLY_WINDOW_NS);
+  if (connection.decided !== undefined && connection.decided !== opening) return;
+  const judgement = oracle.judge(opening.timeNs, STALE_WINDOW_NS, questionOf(connection), EARLY_WINDOW_NS);
   const { answer } = judgement;
   const isDropExpected = answer.kind === 'drop' && connection.reply === 'none';
   const observed = observedOf(connection) ?? (isDropExpected ? { kind: 'dropped' as const } : undefined);
   if (observed === undefined) return;
+  connection.decided ??= opening;
   const verdict = judgeOutcome(judgement, observed);
   if (verdict.kind === 'unsupported') connection.notJudged = verdict.reason;
   else connection.verdict = verdict;
 }
 
 /** Whether the model's choice for a new connection is one that the oracle permits at that moment. */
-export function permitsChoice(answer: Answer, verdict: string, backend: { address: Address; port: number } | undefined): boolean {
+export function permitsChoice(
+  answer: Answer,
+  verdict: string,
+  backend: { address: Address; port: number } | undefined,
+): boolean {
   if (verdict === 'refuse') return permits(answer, { kind: 'refused' });
   if (verdict === 'drop') return permits(answer, { kind: 'dropped' });
   if (backend === undefined) return permits(answer, { kind: 'untouched' });
@@ -72,8 +79,9 @@ function subjectOf(event: ClusterEvent): string {
   return `${kind} ${namespace}${metadata?.name ?? ''}`;
 }
 
-/** `412.3 ms`. */
+/** `412.3 ms`, with the unit that leaves the fewest digits. */
 export function spanText(ns: number): string {
+  if (ns < 1_000_000) return `${(ns / 1e3).toFixed(0)} µs`;
   return ns < 10_000_000_000 ? `${(ns / 1e6).toFixed(1)} ms` : `${(ns / 1e9).toFixed(1)} s`;
 }
 

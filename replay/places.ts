@@ -4,7 +4,14 @@ import { addressText, isIPv4, prefixContains, type Address, type Prefix } from '
 import type { PacketHook } from '../core/twin.ts';
 import type { CaptureRecord } from '../formats/capture.ts';
 import type { InputSource } from '../formats/input.ts';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, LINK_ETHERNET, newLinkHeader, parseLink, type LinkHeader } from '../formats/link.ts';
+import {
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  LINK_ETHERNET,
+  newLinkHeader,
+  parseLink,
+  type LinkHeader,
+} from '../formats/link.ts';
 import type { Device, DeviceRole, NodeFacts } from '../formats/node.ts';
 import { openCapture } from '../formats/open.ts';
 import { readHeaders, type Tuple } from './headers.ts';
@@ -51,7 +58,10 @@ export function findPlaces(facts: NodeFacts, sources: readonly InputSource[]): P
     inferred,
     of: (record, link, tuple) => {
       if (link.interfaceIndex !== undefined) return placeByIndex(link, known, roles);
-      return (record.linkType === LINK_ETHERNET ? placeByMac(record, byMac) : undefined) ?? placeByAddress(link, tuple, facts);
+      return (
+        (record.linkType === LINK_ETHERNET ? placeByMac(record, byMac) : undefined) ??
+        placeByAddress(link, tuple, facts)
+      );
     },
   };
 }
@@ -72,7 +82,12 @@ function placeByIndex(
   const device = known.get(interfaceIndex);
   if (device !== undefined) return { device: device.name, role: device.role, direction, mtu: device.mtu };
   const role = roles.get(interfaceIndex) ?? 'unknown';
-  return { device: `ifindex ${interfaceIndex}`, role, direction, mtu: role === 'loopback' ? LOOPBACK_MTU : MTU_DEFAULT };
+  return {
+    device: `ifindex ${interfaceIndex}`,
+    role,
+    direction,
+    mtu: role === 'loopback' ? LOOPBACK_MTU : MTU_DEFAULT,
+  };
 }
 
 /** A frame carries the address of the node's own end: as its source where it leaves, as its destination where it comes in. */
@@ -108,11 +123,7 @@ export function isWithin(ranges: readonly Prefix[], address: Address): boolean {
 }
 
 /** Gathers sources of what came in and destinations of what went out on devices without facts. */
-function surveyCapture(
-  source: InputSource,
-  known: ReadonlyMap<number, Device>,
-  seen: Map<number, Seen>,
-): void {
+function surveyCapture(source: InputSource, known: ReadonlyMap<number, Device>, seen: Map<number, Seen>): void {
   const opened = openCapture(source);
   if (!opened.ok) return;
   const capture = opened.value;

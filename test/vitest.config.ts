@@ -2,7 +2,11 @@
 /** Four projects: `unit` in parallel as any user, and `kernel`, `lab`, `proof` one file at a time as root. */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
-const rooted = ['kernel', 'lab', 'proof'];
+const rooted = [
+  { name: 'kernel', folders: ['test/kernel/**', 'test/twin/**'] },
+  { name: 'lab', folders: ['test/lab/**'] },
+  { name: 'proof', folders: ['test/proof/**'] },
+];
 
 const config: ViteUserConfig = defineConfig({
   // The checkout may belong to somebody else: no cache is written into it.
@@ -15,15 +19,15 @@ const config: ViteUserConfig = defineConfig({
           name: 'unit',
           root: '.',
           include: ['test/**/*.test.ts'],
-          exclude: rooted.map((name) => `test/${name}/**`),
+          exclude: rooted.flatMap(({ folders }) => folders),
           testTimeout: 20_000,
         },
       },
-      ...rooted.map((name) => ({
+      ...rooted.map(({ name, folders }) => ({
         test: {
           name,
           root: '.',
-          include: [`test/${name}/**/*.test.ts`],
+          include: folders.map((folder) => `${folder}/*.test.ts`),
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,

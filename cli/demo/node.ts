@@ -139,7 +139,7 @@ function readCounters(store: MapStore, servicePorts: readonly string[]): Result<
   if (!ids.ok) return ids;
   const byPort = store.entries(maps.serviceCounters);
   if (!byPort.ok) return byPort;
-  const counts = new Map(byPort.value.map(([id, { packets }]) => [Number(id), Number(packets)]));
+  const counts = new Map(byPort.value.map(([id, { packets }]) => [id, Number(packets)]));
   const services = new Map<string, number>();
   for (const text of servicePorts) {
     const [low, high] = nameHash(text);

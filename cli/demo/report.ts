@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the demo found: the document of `-o json`, its text, and the exit code it stands for. */
+import { exitCode } from '../output.ts';
+import type { Judge, Judged } from './judge.ts';
+import type { Held, Played } from './play.ts';
+import type { Replayed } from './replay.ts';
+import { roads, type Road } from './visitors.ts';
+
+/** Connections to one Service address by who answered (a pod, or `refused`), on each road. */
+export type ServiceRow = {
+  readonly service: string;
+  readonly address: string;
+  /** Pods that may answer right after the start and at the end, over both nodes. */
+  readonly backends: { readonly atStart: readonly string[]; readonly atEnd: readonly string[] };
+  readonly connections: readonly ({ readonly answer: string } & Readonly<Record<Road, number>>)[];
+};
+
+export type DemoReport = {
+  readonly apiVersion: 'tandem/v1alpha1';
+  readonly kind: 'DemoReport';
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly services: readonly ServiceRow[];
+  readonly connections: {
+    readonly total: number;
+    readonly permitted: number;
+    readonly inFlight: number;
+    readonly windowMs: number;
+    /** One line each; empty as it should be. */
+    readonly wrong: readonly string[];
+  };
+  /** Connections kept open through the update; `moved`: their backend is no longer one of the Service's. */
+  readonly held: { readonly total: number; readonly alive: number; readonly moved: number };
+  /** Namespace to packets that it refused for a wrong checksum. */
+  readonly checksumErrors: Readonly<Record<string, number>>;
+  /** What the programs counted, by reason. */
+  readonly reasons: Readonly<Record<string, number>>;
+  readonly captures: readonly { readonly node: string; readonly packets: number; readonly dropped: number }[];
+  /** The demo's own captures, then the recording of another cluster. */
+  readonly replays: readonly Replayed[];
+  readonly recordings: readonly Replayed[];
+  readonly comparison: { readonly packets: number; readonly differences: number };
+  /** Why the exit code is not 0, in the order of their weight. */
+  readonly problems: readonly string[];
+  readonly exitCode: number;
+};
+
+export type Findings = {
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly played: Played;
+  readonly judge: Judge;
+  readonly judged: readonly Judged[];
+  readonly replays: readonly Replayed[];
+  readonly recordings: readonly Replayed[];
+};
+
+export function makeReport(findings: Findings): DemoReport {
+  const { seed, durationMs, played, judge, judged, replays, recordings } = findings;
+  const all = [...replays, ...recordings];
+  const sum = (of: (one: Replayed) => number): number => all.reduce((total, one) => total + of(one), 0);
+  const comparison = { packets: sum((one) => one.comparedWithKernel), differences: sum((one) => one.differences) };
+  const wrong = judged.filter(({ verdict }) => verdict === 'wrong').map(wrongText);
+  const problems = [...twinProblems(all), ...liveProblems(findings, wrong)];
+  const isDifferent = comparison.differences > 0 || replays.some(({ repliesDiffering }) => repliesDiffering > 0);
+  return {
+    apiVersion: 'tandem/v1alpha1',
+    kind: 'DemoReport',
+    seed,
+    durationMs: Math.round(durationMs),
+    services: serviceRows(findings),
+    connections: {
+      total: judged.length,
+      permitted: judged.filter(({ verdict }) => verdict === 'permitted').length,
+      inFlight: judged.filter(({ verdict }) => verdict === 'in-flight').length,
+      windowMs: Math.ceil(judge.windowNs / 1e6),
+      wrong,
+    },
+    held: heldCounts(findings),
+    checksumErrors: Object.fromEntries(played.checksumErrors),
+    reasons: Object.fromEntries([...played.reasons].filter(([, packets]) => packets > 0)),
+    captures: played.recordings.map(({ node, counts }) => {
+      return { node, packets: counts.captured, dropped: counts.dropped };
+    }),
+    replays,
+    recordings,
+    comparison,
+    problems,
+    exitCode: codeOf(problems, isDifferent, comparison.packets),
+  };
+}
+
+function codeOf(problems: readonly string[], isDifferent: boolean, compared: number): number {
+  if (isDifferent) return exitCode.twinsDiffer;
+  // Nothing differs where nothing was compared.
+  if (compared === 0) return exitCode.environment;
+  return problems.length === 0 ? exitCode.agreed : exitCode.notPermitted;
+}
+
+function wrongText({ visit: { from, target }, why }: Judged): string {
+  return `${from.pod} to ${target.name} ${target.text} on the ${from.road} road: ${why}`;
+}
+
+function isAlive({ echo }: Held): boolean {
+  return echo.result === 'echoed';
+}
+
+function heldCounts({ played, judge }: Findings): DemoReport['held'] {
+  const { held, endNs, originNs } = played;
+  const hasMoved = ({ visit: { target, report } }: Held): boolean =>
+    !judge.podsAt(Number(endNs - originNs), target).includes(report.by ?? '');
+  return { total: held.length, alive: held.filter(isAlive).length, moved: held.filter(hasMoved).length };
+}
+
+function twinProblems(all: readonly Replayed[]): readonly string[] {
+  return all.flatMap(({ name, comparedWithKernel, differences, firstDifference }) => [
+    ...(comparedWithKernel === 0 ? [`${name}: no packet was compared with the kernel`] : []),
+    ...(differences > 0 ? [`${name}: ${differences} differences, first: ${firstDifference}`] : []),
+  ]);
+}
+
+/** Everything that must hold for what tandem itself did; of the recording, another proxy's choices are only shown. */
+function liveProblems({ played, judged, replays }: Findings, wrong: readonly string[]): readonly string[] {
+  const linesMax = 5;
+  const dead = played.held.filter((held) => !isAlive(held));
+  const packetRoad = judged.filter(({ visit }) => visit.from.road === 'packet').length;
+  const found = replays.reduce((sum, { connections: { permitted, inFlight, stale, never, notJudged } }) => {
+    return sum + permitted + inFlight + stale + never + notJudged;
+  }, 0);
+  return [
+    ...wrong.slice(0, linesMax),
+    ...(wrong.length > linesMax ? [`and ${wrong.length - linesMax} more connections that should not be so`] : []),
+    ...dead.map(({ visit, echo }) => `held connection to ${visit.report.by} is ${echo.result}`),
+    ...[...played.checksumErrors].map(([name, packets]) => `${name} refused ${packets} packets for a wrong checksum`),
+    ...played.recordings
+      .filter(({ counts }) => counts.dropped > 0)
+      .map(({ node, counts }) => `the capture of ${node} is not whole: ${counts.dropped} packets were dropped`),
+    ...(found === packetRoad ? [] : [`the captures show ${found} of ${packetRoad} connections of the packet road`]),
+    ...replays.flatMap(replayProblems),
+  ];
+}
+
+function replayProblems(replayed: Replayed): readonly string[] {
+  const { name, connections, notPermitted, repliesDiffering, unattributed } = replayed;
+  const { notJudged } = connections;
+  return [
+    ...notPermitted.map((line) => `${name}: ${line}`),
+    ...(notJudged > 0 ? [`${name}: ${notJudged} connections could not be judged`] : []),
+    ...(repliesDiffering > 0 ? [`${name}: ${repliesDiffering} replies are not what the pod received`] : []),
+    ...(unattributed > 0 ? [`${name}: ${unattributed} packets can't be explained`] : []),
+  ];
+}
+
+function serviceRows({ played, judge, judged }: Findings): readonly ServiceRow[] {
+  const startNs = Number(
+    (played.applied.findLast(({ event }) => event.type === 'LISTED')?.doneNs ?? 0n) - played.originNs,
+  );
+  const endNs = Number(played.endNs - played.originNs);
+  return played.targets.map((target) => {
+    const counts = new Map<string, Record<Road, number>>();
+    for (const { visit } of judged.filter((one) => one.visit.target === target)) {
+      const answer = visit.report.by ?? visit.report.result;
+      const row = counts.get(answer) ?? { socket: 0, packet: 0 };
+      row[visit.from.road] += 1;
+      counts.set(answer, row);
+    }
+    return {
+      service: target.name,
+      address: target.text,
+      backends: { atStart: judge.podsAt(startNs, target), atEnd: judge.podsAt(endNs, target) },
+      connections: [...counts]
+        .toSorted(([left], [right]) => (left < right ? -1 : 1))
+        .map(([answer, row]) => {
+          return { answer, ...row };
+        }),
+    };
+  });
+}
+
+/** The table of Services and the verdict; the phases have been told before. */
+export function reportText(report: DemoReport): string {
+  const { connections, comparison, problems, seed, durationMs } = report;
+  const { total, permitted, inFlight, windowMs } = connections;
+  const verdict =
+    problems.length === 0
+      ? [
+          `connections  ${total}: ${permitted} as permitted at their moment, ${inFlight} while a change was in flight` +
+            ` (at most ${windowMs} ms), 0 wrong`,
+          `comparison   ${comparison.packets} packets through model and kernel, ${comparison.differences} differences`,
+        ]
+      : problems.map((problem) => `WRONG  ${problem}`);
+  return [
+    '',
+    ...tableLines(report.services),
+    '',
+    ...verdict,
+    `${(durationMs / 1000).toFixed(1)} s; again with the same clients: ./tandem demo --seed ${seed}`,
+  ].join('\n');
+}
+
+function tableLines(services: readonly ServiceRow[]): readonly string[] {
+  const names = (pods: readonly string[]): string => (pods.length === 0 ? 'none' : pods.join(' '));
+  const rows = services.flatMap(({ service, address, backends, connections }) => {
+    const { atStart, atEnd } = { atStart: names(backends.atStart), atEnd: names(backends.atEnd) };
+    const change = atStart === atEnd ? atStart : `${atStart} -> ${atEnd}`;
+    return connections.map(({ answer, ...counts }, index) => {
+      const head = index === 0 ? [service, address, change] : ['', '', ''];
+      return [...head, answer, ...roads.map((road) => String(counts[road]))];
+    });
+  });
+  const table = [['SERVICE', 'ADDRESS', 'BACKENDS', 'ANSWER', 'SOCKET ROAD', 'PACKET ROAD'], ...rows];
+  const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? [];
+  const isNumber = (column: number): boolean => column >= 4;
+  return table.map((row) =>
+    row
+      .map((cell, column) => {
+        const width = widths[column] ?? 0;
+        return isNumber(column) ? cell.padStart(width) : cell.padEnd(width);
+      })
+      .join('  ')
+      .trimEnd(),
+  );
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `tandem replay FILES...`: a capture and event streams through the model, and through the kernel where it can be had. */
+import { createHash } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { createLoop } from '../agent/loop.ts';
+import { hashText } from '../core/control/names.ts';
+import { configOf, createDatapath } from '../core/datapath/datapath.ts';
+import type { ConfigRecord } from '../core/layout.gen.ts';
+import { fail, failureText, ok, type Failure, type Result } from '../core/result.ts';
+import type { NodeConfig } from '../core/service.ts';
+import type { Twin } from '../core/twin.ts';
+import { defaultConfiguration, readConfiguration, type TandemConfiguration } from '../formats/config.ts';
+import { isEventStreamName, readEventStreams, type EventStreams } from '../formats/events.ts';
+import { readNodeFacts, type NodeFacts } from '../formats/node.ts';
+import { factsFromEvents } from '../replay/facts.ts';
+import type { PacketLine } from '../replay/lines.ts';
+import { reportText } from '../replay/report.ts';
+import { replay } from '../replay/run.ts';
+import { endOf, summarize, type ReplayEnd, type ReplaySetting, type ReplaySummary } from '../replay/summary.ts';
+import type { Tally } from '../replay/tally.ts';
+import type { ReplayTwin } from '../replay/twins.ts';
+import type { CommandOptions, CommandRun } from './commands.ts';
+import { exitCode, printJson, printNdjson, printNote, printText, reportFailure, startProgress } from './output.ts';
+
+const objectPath = fileURLToPath(new URL('../bpf/tandem.bpf.o', import.meta.url));
+const flowSecretWords = 12;
+
+/** What to replay, and how. */
+export type ReplayFiles = {
+  readonly captures: readonly string[];
+  readonly streams: EventStreams;
+  readonly facts: NodeFacts;
+  readonly config: TandemConfiguration;
+  readonly seed: number;
+  readonly allowUnattributed: boolean;
+  readonly onLine?: (line: PacketLine) => void;
+  readonly onProgress?: (frames: number) => void;
+};
+
+export type Replayed = {
+  readonly tally: Tally;
+  readonly setting: ReplaySetting;
+  readonly summary: ReplaySummary;
+  readonly end: ReplayEnd;
+};
+
+export const run: CommandRun = async (files, options) => {
+  const opened = openFiles(files, options);
+  if (!opened.ok) return reportFailure(opened.error);
+  const format = options['output'];
+  const lines: PacketLine[] = [];
+  const progress = startProgress();
+  const replayed = await replayFiles({
+    ...opened.value,
+    ...(format === 'ndjson' && { onLine: printNdjson }),
+    ...(format === 'json' && { onLine: (line: PacketLine) => void lines.push(line) }),
+    onProgress: (frames) => progress.update(`${frames} packets`),
+  });
+  progress.done();
+  const { streams } = opened.value;
+  const { summary, end } = replayed;
+  if (format === 'ndjson') printNdjson(summary);
+  else if (format === 'json') printJson({ packets: lines, summary });
+  else printText(reportText({ ...replayed, events: streams.events, command: commandLine(files, options) }));
+  for (const problem of streams.problems) printNote(`tandem: ${failureText(problem)}`);
+  for (const failure of replayed.tally.failures) reportFailure(failure);
+  for (const text of replayed.tally.mapFailures.keys()) printNote(`tandem: ${text}`);
+  return codeOf(end);
+};
+
+function codeOf(end: ReplayEnd): number {
+  switch (end) {
+    case 'twins-differ':
+      return exitCode.twinsDiffer;
+    case 'input-unreadable':
+      return exitCode.usage;
+    case 'maps-full':
+      return exitCode.environment;
+    case 'not-permitted':
+      return exitCode.notPermitted;
+    case 'agreed':
+      return exitCode.agreed;
+  }
+}
+
+function openFiles(files: readonly string[], options: CommandOptions): Result<ReplayFiles> {
+  const {
+    config: path,
+    node,
+    seed,
+    allowUnattributed,
+  } = {
+    config: options['config'],
+    node: options['node'],
+    seed: options['seed'],
+    allowUnattributed: options['allowUnattributed'],
+  };
+  const config = typeof path === 'string' ? readConfiguration(path) : ok(defaultConfiguration());
+  if (!config.ok) return config;
+  const captures = files.filter((file) => !isEventStreamName(file));
+  if (captures.length === 0) return fail('usage', 'replay', 'no capture among the files', 'add a pcap of the node');
+  if (captures.length === files.length) {
+    return fail('usage', 'replay', 'no event stream among the files', 'add *.events.ndjson: what the API server said');
+  }
+  const streams = readEventStreams(files.filter(isEventStreamName));
+  const facts = typeof node === 'string' ? readNodeFacts(node) : factsFromEvents(config.value, streams);
+  if (!facts.ok) return facts;
+  return ok({
+    captures,
+    streams,
+    facts: facts.value,
+    config: config.value,
+    seed: typeof seed === 'number' ? seed : 0,
+    allowUnattributed: allowUnattributed === true,
+  });
+}
+
+/** Runs a replay with the kernel's twin where it can be had; the summary says why not where it can't. */
+export async function replayFiles(files: ReplayFiles): Promise<Replayed> {
+  const { allowUnattributed, captures, config, facts, onLine, onProgress, seed, streams } = files;
+  const settings = settingsOf(config, seed);
+  const node = { ...config, nodeName: facts.name };
+  const kernel = await openKernel(settings);
+  try {
+    const tally = replay({
+      captures,
+      streams,
+      facts,
+      oracle: { ...oracleOf(node), serviceRanges: config.serviceCIDRs, nodeAddresses: facts.addresses },
+      model: replayTwin(createDatapath(settings), node),
+      kernel: kernel.is === 'open' ? replayTwin(kernel.twin, node) : undefined,
+      ...(onLine !== undefined && { onLine }),
+      ...(onProgress !== undefined && { onProgress }),
+    });
+    const setting: ReplaySetting = {
+      node: facts.name,
+      proxy: facts.proxy,
+      seed,
+      objectSha256: kernel.is === 'open' ? kernel.sha256 : null,
+      noKernel: kernel.is === 'open' ? null : kernel.why,
+      allowUnattributed,
+    };
+    return { tally, setting, summary: summarize(tally, setting), end: endOf(tally, setting) };
+  } finally {
+    if (kernel.is === 'open') kernel.close();
+  }
+}
+
+function oracleOf({ nodeName, serviceProxyName, topology, zone }: NodeConfig): {
+  readonly nodeName: string;
+  readonly topology: boolean;
+  readonly zone?: string;
+  readonly serviceProxyName?: string;
+} {
+  return {
+    nodeName,
+    topology,
+    ...(zone !== '' && { zone }),
+    ...(serviceProxyName !== null && { serviceProxyName }),
+  };
+}
+
+/** The keys of both hashes follow from the seed, so that a replay can be repeated. */
+function settingsOf({ selectionKey }: TandemConfiguration, seed: number): ConfigRecord {
+  const words = Array.from({ length: flowSecretWords / 2 }, (_, index) => hashText(`flows ${seed} ${index}`));
+  return configOf({ flowSecret: words.flat(), selectionKey: selectionKey ?? hashText(`selection ${seed}`) });
+}
+
+/** A control plane of its own for each twin: what one of them can't hold, the other may. */
+function replayTwin(twin: Twin, node: NodeConfig): ReplayTwin {
+  let failures: Failure[] = [];
+  const loop = createLoop({ store: twin.store, node, onProblem: (failure) => void failures.push(failure) });
+  return {
+    twin,
+    program: (event) => {
+      failures = [];
+      loop.event(event);
+      loop.step();
+      return failures;
+    },
+  };
+}
+
+type Kernel =
+  | { readonly is: 'open'; readonly twin: Twin; readonly sha256: string; readonly close: () => void }
+  | { readonly is: 'missing'; readonly why: string };
+
+async function openKernel(settings: ConfigRecord): Promise<Kernel> {
+  if (process.platform !== 'linux') return { is: 'missing', why: `this is ${process.platform}, not Linux` };
+  if (process.getuid?.() !== 0) return { is: 'missing', why: 'not root' };
+  const modules = await importKernel();
+  if (modules === undefined) return { is: 'missing', why: 'kernel/ or its libraries are not here' };
+  const [{ loadObject, readObjectFile }, { createKernelTwin }] = modules;
+  const bytes = readObjectFile(objectPath);
+  if (!bytes.ok) return { is: 'missing', why: failureText(bytes.error) };
+  const loaded = loadObject({
+    object: bytes.value,
+    name: objectPath,
+    settings: { ...settings, testMode: 1 },
+    programs: ['tc_from_pod', 'tc_to_pod'],
+  });
+  if (!loaded.ok) return { is: 'missing', why: failureText(loaded.error) };
+  const twin = createKernelTwin({ object: loaded.value });
+  const close = (): void => loaded.value[Symbol.dispose]();
+  if (twin.ok) {
+    return { is: 'open', twin: twin.value, sha256: createHash('sha256').update(bytes.value).digest('hex'), close };
+  }
+  close();
+  return { is: 'missing', why: failureText(twin.error) };
+}
+
+type KernelModules = readonly [typeof import('../kernel/object.ts'), typeof import('../kernel/twin.ts')];
+
+/** Undefined where kernel/ or koffi were left out on purpose; any other failure to import is a bug and stays loud. */
+async function importKernel(): Promise<KernelModules | undefined> {
+  try {
+    return await Promise.all([import('../kernel/object.ts'), import('../kernel/twin.ts')]);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
+
+/** The command that repeats this one, up to the format of its output. */
+function commandLine(files: readonly string[], options: CommandOptions): string {
+  const flags = [
+    ['--config', options['config']],
+    ['--node', options['node']],
+    ['--seed', options['seed']],
+  ].flatMap(([flag, value]) => (value === undefined ? [] : [`${String(flag)} ${String(value)}`]));
+  return ['./tandem replay', ...files, ...flags].join(' ');
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One line for each packet at a hook: what the twins did with it, what was observed of it, and whether that is permitted. */
+import { endpointText } from '../core/address.ts';
+import type { Instant } from '../formats/instant.ts';
+import { instantText } from '../formats/instant.ts';
+import type { TimedEvent } from '../formats/events.ts';
+import type { Sighted, Sighting } from './attribute.ts';
+import type { Connection } from './connections.ts';
+import { isPermitted, verdictText } from './judge.ts';
+import type { PacketPlace } from './tally.ts';
+import { recordOf, type OutcomeRecord, type Ran } from './twins.ts';
+
+/** What became of the packet in the recording. */
+export type ObservedRecord = {
+  readonly frame: number;
+  readonly verdict: 'pass' | 'forward' | 'reply' | 'refuse';
+  readonly backend: string | null;
+  readonly lagMs: number;
+};
+
+export type PacketLine = {
+  readonly file: string;
+  readonly frame: number;
+  readonly at: string;
+  readonly hook: string;
+  readonly service: string | null;
+  readonly flow: string | null;
+  readonly model: OutcomeRecord;
+  /** null: the kernel did not run. */
+  readonly kernel: OutcomeRecord | null;
+  /** null: the packet was not seen again. */
+  readonly observed: ObservedRecord | null;
+  /** Of packets that open a connection and were sent on or refused; null: not judged. */
+  readonly permitted: boolean | null;
+  /** null: not compared. */
+  readonly equal: boolean | null;
+  /** Why the connection of this packet is not judged. */
+  readonly unsupported?: string;
+  /** The verdict in words, of the same packets. */
+  readonly verdict?: string;
+};
+
+/** A line that waits until all of its packet has been seen. */
+export type Draft = {
+  readonly place: PacketPlace;
+  readonly connection: Connection | undefined;
+  readonly opensConnection: boolean;
+  /** The frame at this hook, where the packet can be read. */
+  readonly sighting: Sighting | undefined;
+  readonly model: OutcomeRecord;
+  readonly kernel: OutcomeRecord | null;
+  readonly equal: boolean | null;
+};
+
+/** `repliedBackend`: whom a reply comes from in the twins. */
+export function draftOf(
+  place: PacketPlace,
+  ran: Ran,
+  about: Pick<Draft, 'connection' | 'opensConnection' | 'sighting'> & { readonly repliedBackend?: string | undefined },
+): Draft {
+  const { repliedBackend, ...rest } = about;
+  return {
+    ...rest,
+    place,
+    model: recordOf(ran.model, repliedBackend),
+    kernel: ran.kernel === undefined ? null : recordOf(ran.kernel, repliedBackend),
+    equal: ran.kernel === undefined ? null : ran.difference === undefined,
+  };
+}
+
+/** The line of a draft; without `packet` nothing more was to be seen of it. */
+export function lineOf(
+  draft: Draft,
+  packet: Sighted | undefined,
+  origin: Instant,
+  events: readonly TimedEvent[],
+): PacketLine {
+  const { place, connection, model, kernel, equal, opensConnection } = draft;
+  const { file, hook, service, flow } = place;
+  const observed = packet === undefined ? null : observedOf(draft, packet);
+  const isReply = observed?.verdict === 'reply';
+  const judged = opensConnection && connection?.decided === packet?.first ? connection : undefined;
+  return {
+    file,
+    frame: isReply && packet !== undefined ? packet.first.frame : place.frame,
+    at: instantText(momentOf(origin, isReply && packet !== undefined ? packet.first.timeNs : place.timeNs)),
+    hook,
+    service,
+    flow,
+    model,
+    kernel,
+    observed,
+    permitted: judged === undefined ? null : (isPermitted(judged) ?? null),
+    equal,
+    ...(connection?.notJudged !== undefined && { unsupported: connection.notJudged }),
+    ...(judged !== undefined && { verdict: verdictText(judged, events) }),
+  };
+}
+
+function observedOf({ connection, sighting, opensConnection }: Draft, packet: Sighted): ObservedRecord | null {
+  if (sighting === undefined) return null;
+  const { translated, elsewhere, first } = packet;
+  const lagMs = (later: Sighting): number => (later.timeNs - first.timeNs) / 1e6;
+  if (sighting.place.direction === 'outgoing') {
+    const isReply = connection !== undefined && sighting.headers.error === undefined;
+    const backend = connection?.backend && endpointText(connection.backend.address, connection.backend.port);
+    const common = { frame: sighting.frame, lagMs: lagMs(sighting) };
+    return isReply
+      ? { ...common, verdict: 'reply', backend: backend ?? null }
+      : { ...common, verdict: 'pass', backend: null };
+  }
+  if (translated !== undefined && connection !== undefined) {
+    const { destination, destinationPort } = translated.headers;
+    const backend = endpointText(destination, destinationPort);
+    return { frame: translated.frame, verdict: 'forward', backend, lagMs: lagMs(translated) };
+  }
+  if (
+    opensConnection &&
+    connection?.refusal !== undefined &&
+    connection.reply === 'refused' &&
+    connection.decided === first
+  ) {
+    const { refusal } = connection;
+    return { frame: refusal.frame, verdict: 'refuse', backend: null, lagMs: lagMs(refusal) };
+  }
+  return elsewhere === undefined
+    ? null
+    : { frame: elsewhere.frame, verdict: 'pass', backend: null, lagMs: lagMs(elsewhere) };
+}
+
+/** The moment so many nanoseconds after another. */
+export function momentOf(origin: Instant, ns: number): Instant {
+  const total = origin.nanoseconds + (ns % 1e9);
+  const seconds = origin.seconds + Math.floor(ns / 1e9) + Math.floor(total / 1e9);
+  return { seconds, nanoseconds: total % 1e9 };
+}

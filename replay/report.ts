@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A replay as text: the grade, the numbers, the connections that matter, and how to see more. */
+import { endpointText } from '../core/address.ts';
+import type { TimedEvent } from '../formats/events.ts';
+import { instantText } from '../formats/instant.ts';
+import type { Connection } from './connections.ts';
+import { choiceText, isPermitted, spanText, verdictText } from './judge.ts';
+import { momentOf } from './lines.ts';
+import { isDoubtful, whyNotJudged, type ReplaySetting, type ReplaySummary } from './summary.ts';
+import type { Finding, Tally } from './tally.ts';
+
+/** Rows of a list before it says how many more there are. */
+const ROWS_MAX = 30;
+
+export type ReportInput = {
+  readonly tally: Tally;
+  readonly summary: ReplaySummary;
+  readonly setting: ReplaySetting;
+  readonly events: readonly TimedEvent[];
+  /** The command line that repeats this. */
+  readonly command: string;
+};
+
+export function reportText(input: ReportInput): string {
+  return [
+    gradeLine(input),
+    '',
+    ...packetLines(input),
+    '',
+    ...twinLines(input),
+    '',
+    ...connectionLines(input.summary),
+    ...backendLines(input.tally),
+    ...unsupportedLines(input.summary),
+    ...matterLines(input),
+    '',
+    `more: ${input.command} -o ndjson`,
+    '',
+  ].join('\n');
+}
+
+function row(name: string, count: number, words = ''): string {
+  return `  ${name.padEnd(22)}${String(count).padStart(7)}  ${words}`.trimEnd();
+}
+
+function gradeLine({ summary, setting }: ReportInput): string {
+  const proxy = setting.proxy === '' ? '' : `; the node was served by ${setting.proxy}`;
+  return `grade: ${summary.grade} from packets and events${proxy}`;
+}
+
+function countsText(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(', ');
+}
+
+function packetLines({ summary, tally }: ReportInput): string[] {
+  const { fromPod, toPod } = summary.inputs;
+  const { unattributed = 0, ...explained } = summary.noInput;
+  const others = Object.values<number>(explained).reduce((sum, count) => sum + count, 0);
+  const { inferred } = tally.places;
+  const devices = inferred.map(({ ifindex, role, why }) => `${ifindex} ${role} (${why})`).join('; ');
+  return [
+    `${summary.node}: ${summary.packets} packets from ${summary.from} to ${summary.to}`,
+    row('at a hook', fromPod + toPod, `from-pod ${fromPod}, to-pod ${toPod}`),
+    row('seen again elsewhere', summary.otherSightings),
+    row('met by no hook', others, countsText(explained)),
+    row('unattributed', unattributed, isDoubtful(tally) ? 'more than 1 %: what follows is doubtful' : ''),
+    row('devices inferred', inferred.length, devices),
+    ...(summary.shortened > 0 ? [row('cut', summary.shortened, 'run without the bytes that are missing')] : []),
+    ...(summary.superPackets > 0 ? [row('super-packets', summary.superPackets)] : []),
+    row('checksums', fromPod + toPod, countsText(summary.checksums)),
+  ];
+}
+
+function twinLines({ summary, setting, tally, command }: ReportInput): string[] {
+  const { reproduced, differing, withoutFlow } = summary.replies;
+  const kernel = setting.noKernel === null ? '' : `the kernel's twin did not run: ${setting.noKernel}`;
+  const lost = withoutFlow === 0 ? '' : `; ${withoutFlow} more of connections that the model had refused`;
+  const lines = [
+    'twins',
+    row('compared with kernel', summary.comparedWithKernel, kernel),
+    row('differences', summary.differences),
+    row('replies reproduced', reproduced, `byte for byte as the pods got them${lost}`),
+    row('replies not so', differing),
+    row('model not permitted', summary.modelNotPermitted, 'choices of the model that the oracle does not permit'),
+  ];
+  const { firstDifference, firstReply, tableDifference } = tally;
+  if (firstDifference !== undefined)
+    lines.push(...findingLines('first difference', firstDifference, 'kernel', command));
+  if (tableDifference !== undefined) lines.push(`  at the end: ${tableDifference}`);
+  if (firstReply !== undefined)
+    lines.push(...findingLines('first reply that is not so', firstReply, 'recorded', command));
+  return lines;
+}
+
+function findingLines(title: string, finding: Finding, other: string, command: string): string[] {
+  const { file, frame, flow, service, hook, field, model } = finding;
+  return [
+    `  ${title}: ${service ?? 'no Service'}, ${flow ?? 'no flow'}, ${file} frame ${frame}, hook ${hook}`,
+    `    ${field}: model ${model}, ${other} ${finding.other}`,
+    `    repeat: ${command} -o ndjson | grep '"frame":${frame},'`,
+  ];
+}
+
+function connectionLines({ connections, notPermitted }: ReplaySummary): string[] {
+  const { answered, early, never, none, notJudged, permitted, refused, reset, stale, total, unreachable } = connections;
+  const got = { answered, reset, refused, unreachable, 'no answer': none };
+  return [
+    'connections',
+    row('seen', total, `${total - notJudged} judged: ${countsText(got)}`),
+    row('permitted', permitted + early, early === 0 ? '' : `${early} of them before the event was heard of here`),
+    row('stale', stale, 'sent to where they were permitted before'),
+    row('never permitted', never),
+    row('not permitted, in all', notPermitted),
+    row('not judged', notJudged),
+  ];
+}
+
+/** Who got the connections, as observed. */
+function backendLines({ connections }: Tally): string[] {
+  const counts = new Map<string, number>();
+  for (const connection of connections) {
+    if (whyNotJudged(connection) !== undefined) continue;
+    const { backend, reply, service } = connection;
+    const who = backend === undefined ? reply : endpointText(backend.address, backend.port);
+    const key = `${service.padEnd(22)} ${who}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  const rows = [...counts].sort(([left], [right]) => (left < right ? -1 : 1));
+  if (rows.length === 0) return [];
+  return ['', 'went to', ...limited(rows.map(([key, count]) => `  ${key.padEnd(46)}${String(count).padStart(5)}`))];
+}
+
+function unsupportedLines({ unsupported }: ReplaySummary): string[] {
+  const rows = Object.entries(unsupported).map(
+    ([reason, { connections, packets }]) => `  ${reason.padEnd(22)}${connections} connections, ${packets} packets`,
+  );
+  return ['', 'not judged by this build', ...(rows.length === 0 ? ['  nothing'] : limited(rows))];
+}
+
+function matters(connection: Connection): boolean {
+  if (whyNotJudged(connection) !== undefined) return connection.notJudged === undefined;
+  return isPermitted(connection) === false || connection.reply !== 'answered' || connection.openings > 1;
+}
+
+function matterLines({ tally, events }: ReportInput): string[] {
+  const { modelNotPermitted, origin } = tally;
+  const found = tally.connections.filter((one) => matters(one) || modelNotPermitted.includes(one));
+  const rows = found.map((connection) =>
+    connectionText(connection, tally, events, instantText(momentOf(origin, connection.opened.timeNs))),
+  );
+  return ['', `connections that matter: ${found.length}`, ...limited(rows)];
+}
+
+function connectionText(connection: Connection, tally: Tally, events: readonly TimedEvent[], at: string): string {
+  const { backend, flow, kernel, model, opened, openings, reply, service } = connection;
+  const target = backend === undefined ? 'no backend' : endpointText(backend.address, backend.port);
+  const lag = backend === undefined || backend.lagNs === 0 ? '' : ` after ${spanText(backend.lagNs)}`;
+  const again = openings > 1 ? `, asked ${openings} times` : '';
+  const wrong = tally.modelNotPermitted.includes(connection) ? ', NOT PERMITTED' : '';
+  const choices = kernel === undefined ? '' : `; kernel: ${choiceText(kernel)}`;
+  const got = reply === 'none' ? 'no answer' : reply;
+  return [
+    `  ${at.slice(11, 26)} ${service} ${flow} (${opened.file} frame ${opened.frame})`,
+    `    ${target}${lag}, ${got}${again}; ${verdictText(connection, events)}`,
+    `    model: ${choiceText(model)}${wrong}${choices}`,
+  ].join('\n');
+}
+
+function limited(rows: readonly string[]): string[] {
+  if (rows.length <= ROWS_MAX) return [...rows];
+  return [...rows.slice(0, ROWS_MAX), `  and ${rows.length - ROWS_MAX} more`];
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A replay: the time line goes through both twins, item by item, and the oracle judges what was observed. */
+import { createOracleTimeline, type OracleOptions } from '../core/oracle.ts';
+import type { EventStreams } from '../formats/events.ts';
+import type { InputSource } from '../formats/input.ts';
+import { nanosecondsBetween, type Instant } from '../formats/instant.ts';
+import { LINK_ETHERNET, newLinkHeader, parseLink, type LinkHeader } from '../formats/link.ts';
+import type { NodeFacts } from '../formats/node.ts';
+import { createAttribution, whyNoInput, type Attribution } from './attribute.ts';
+import { createConnections, noteForwarded } from './connections.ts';
+import { poseFrame, type PosedFrame } from './frame.ts';
+import { readHeaders } from './headers.ts';
+import { noteUnsupported, runInput, takeFromPod, takeToPod, type Bench } from './hooks.ts';
+import { judgeConnection } from './judge.ts';
+import { draftOf, lineOf, type PacketLine } from './lines.ts';
+import { findPlaces, hookAt, isIp, type Place, type Places } from './places.ts';
+import { addTo, newTally, type Tally } from './tally.ts';
+import { openTimeline, type TimelineItem } from './timeline.ts';
+import { createTwins, type ReplayTwin } from './twins.ts';
+
+export type ReplayInput = {
+  /** All of one node. */
+  readonly captures: readonly InputSource[];
+  readonly streams: EventStreams;
+  readonly facts: NodeFacts;
+  readonly oracle: OracleOptions;
+  readonly model: ReplayTwin;
+  /** Undefined: the model runs alone. */
+  readonly kernel: ReplayTwin | undefined;
+  /** Told each packet at a hook, once what was observed of it is known. */
+  readonly onLine?: (line: PacketLine) => void;
+  /** Told now and then how many frames have been read. */
+  readonly onProgress?: (frames: number) => void;
+};
+
+type Run = Bench & {
+  readonly input: ReplayInput;
+  readonly places: Places;
+  readonly attribution: Attribution;
+  readonly link: LinkHeader;
+};
+
+type FrameItem = Extract<TimelineItem, { is: 'frame' }>;
+
+const PROGRESS_FRAMES = 4096;
+
+/** Runs everything that could be read; what could not is in the tally's failures. */
+export function replay(input: ReplayInput): Tally {
+  const places = findPlaces(input.facts, input.captures);
+  const timeline = openTimeline(input.captures, input.streams);
+  const run = newRun(input, places, timeline.origin);
+  const { oracle, tally, twins } = run;
+  for (let item = timeline.next(); item !== undefined; item = timeline.next()) {
+    settle(run, item.timeNs);
+    tally.lastNs = item.timeNs;
+    if (item.is === 'frame') takeFrame(run, item);
+    else {
+      oracle.apply(item.timeNs, item.timed.event);
+      twins.program(item.timed.event);
+    }
+  }
+  settle(run, Infinity);
+  timeline.close();
+  const table = twins.compareTables();
+  tally.comparedWithKernel = twins.compared();
+  tally.differences = twins.differences() + (table === undefined ? 0 : 1);
+  tally.tableDifference = table && `${table.field}: model ${table.model}, kernel ${table.kernel}`;
+  tally.failures = [...input.streams.failures, ...timeline.failures()];
+  tally.mapFailures = twins.failures();
+  tally.backwards = timeline.backwards();
+  return tally;
+}
+
+function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
+  const connections = createConnections();
+  const { completeUntil } = input.streams;
+  return {
+    input,
+    places,
+    attribution: createAttribution(),
+    link: newLinkHeader(),
+    twins: createTwins(input.model, input.kernel),
+    oracle: createOracleTimeline(input.oracle),
+    connections,
+    tally: newTally(origin, places, connections.all),
+    firstTick: ticksOf(origin),
+    completeNs: completeUntil === undefined ? Infinity : nanosecondsBetween(origin, completeUntil),
+    openings: new Map(),
+    drafts: input.onLine === undefined ? undefined : new Map(),
+  };
+}
+
+/** 2^20 ns since 1970, as 32 bits. */
+function ticksOf({ seconds, nanoseconds }: Instant): number {
+  const ns = BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
+  return Number((ns >> 20n) & 0xffff_ffffn);
+}
+
+function takeFrame(run: Run, { file, record, timeNs }: FrameItem): void {
+  const { link, places, tally } = run;
+  tally.packets += 1;
+  if (tally.packets % PROGRESS_FRAMES === 0) run.input.onProgress?.(tally.packets);
+  const problem = parseLink(record.linkType, record.buffer, record.start, record.capturedLength, link);
+  if (problem !== undefined || !isIp(link)) {
+    return addTo(tally.noInput, problem === 'short-link-header' ? 'unattributed' : 'not-ip');
+  }
+  const network = record.bytes.subarray(link.networkOffset);
+  const headers = readHeaders(network);
+  const place = places.of(record, link, headers);
+  if (place === undefined) return addTo(tally.noInput, 'unattributed');
+  const pose = (): PosedFrame =>
+    poseFrame({
+      network,
+      headers,
+      ethernet: record.linkType === LINK_ETHERNET ? record.bytes.subarray(0, 12) : undefined,
+      ethertype: link.protocol,
+      isCut: record.capturedLength < record.originalLength,
+      mtu: place.mtu,
+    });
+  if (headers === undefined) return takeUnreadable(run, { file, frame: record.frame, timeNs, place }, pose);
+  const sighting = { file, frame: record.frame, timeNs, place, headers };
+  const attributed = run.attribution.take(sighting);
+  const met = hookAt(place);
+  if (met === 'from-pod' && attributed.hook === met) takeFromPod(run, sighting, attributed.packet, pose());
+  else if (met === 'to-pod') takeToPod(run, sighting, attributed, pose);
+}
+
+/** Garbage in place of an IP header: where a hook meets it, both twins must leave it alone. */
+function takeUnreadable(
+  run: Run,
+  { file, frame, timeNs, place }: { file: string; frame: number; timeNs: number; place: Place },
+  pose: () => PosedFrame,
+): void {
+  const hook = hookAt(place);
+  if (hook === undefined) return addTo(run.tally.noInput, 'unattributed');
+  const posed = pose();
+  const at = { file, frame, timeNs, hook, flow: null, service: null };
+  const ran = runInput(run, at, posed.bytes, posed);
+  const about = { connection: undefined, opensConnection: false, sighting: undefined };
+  run.input.onLine?.(lineOf(draftOf(at, ran, about), undefined, run.tally.origin, []));
+}
+
+/** Packets of which nothing more will be seen: their connections can be judged and their lines told. */
+function settle(run: Run, timeNs: number): void {
+  const { drafts, input, openings, oracle, tally } = run;
+  for (const packet of run.attribution.expire(timeNs)) {
+    const others = packet.frames - packet.runs;
+    if (packet.hook === undefined) addTo(tally.noInput, whyNoInput(packet, input.facts), others);
+    else tally.sightings += others;
+    noteUnsupported(run, packet);
+    const connection = openings.get(packet);
+    if (connection !== undefined) {
+      openings.delete(packet);
+      noteForwarded(connection);
+      judgeConnection(connection, packet.first, oracle);
+    }
+    for (const draft of drafts?.get(packet) ?? []) {
+      input.onLine?.(lineOf(draft, packet, tally.origin, input.streams.events));
+    }
+    drafts?.delete(packet);
+  }
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The numbers of a replay as one record, and what they mean for whoever waits for an exit code. */
+import { failureText } from '../core/result.ts';
+import { instantText } from '../formats/instant.ts';
+import type { Connection } from './connections.ts';
+import { isPermitted } from './judge.ts';
+import { momentOf } from './lines.ts';
+import { totalOf, type Finding, type Tally } from './tally.ts';
+
+/** More of the frames than this without an explanation makes the rest doubtful. */
+const UNATTRIBUTED_PERCENT_MAX = 1;
+
+/** How a replay was run: what is not in the recording itself. */
+export type ReplaySetting = {
+  readonly node: string;
+  /** As the node's facts name it; empty: not told. */
+  readonly proxy: string;
+  readonly seed: number;
+  /** Of the BPF object; null: no kernel ran. */
+  readonly objectSha256: string | null;
+  /** Why the kernel's twin did not run; null: it did. */
+  readonly noKernel: string | null;
+  readonly allowUnattributed: boolean;
+};
+
+export type ConnectionCounts = {
+  readonly total: number;
+  readonly permitted: number;
+  readonly early: number;
+  readonly stale: number;
+  readonly never: number;
+  readonly notJudged: number;
+  /** What the clients of judged connections got. */
+  readonly answered: number;
+  readonly refused: number;
+  readonly reset: number;
+  readonly unreachable: number;
+  readonly none: number;
+};
+
+/** The last line of the output. */
+export type ReplaySummary = {
+  readonly kind: 'ReplaySummary';
+  readonly grade: 'reconstructed';
+  readonly node: string;
+  readonly from: string;
+  readonly to: string;
+  readonly packets: number;
+  readonly inputs: { readonly fromPod: number; readonly toPod: number };
+  readonly otherSightings: number;
+  readonly noInput: Readonly<Record<string, number>>;
+  readonly comparedWithKernel: number;
+  readonly kernel: string;
+  readonly services: number;
+  readonly connections: ConnectionCounts;
+  readonly differences: number;
+  readonly firstDifference: Finding | string | null;
+  readonly notPermitted: number;
+  /** Connections for which the model itself chose otherwise than the oracle permits. */
+  readonly modelNotPermitted: number;
+  readonly replies: { readonly reproduced: number; readonly differing: number; readonly withoutFlow: number };
+  readonly firstReplyDifference: Finding | null;
+  readonly unsupported: Readonly<Record<string, { readonly connections: number; readonly packets: number }>>;
+  readonly unattributed: number;
+  readonly inferredDevices: number;
+  readonly checksums: Readonly<Record<string, number>>;
+  readonly superPackets: number;
+  readonly shortened: number;
+  readonly backwards: number;
+  readonly masked: Readonly<Record<string, never>>;
+  readonly seed: number;
+  readonly object: string | null;
+  /** What could not be read or programmed, one line each. */
+  readonly failures: readonly string[];
+};
+
+export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
+  const { connections, firstDifference, tableDifference } = tally;
+  return {
+    kind: 'ReplaySummary',
+    grade: 'reconstructed',
+    node: setting.node,
+    from: instantText(tally.origin),
+    to: instantText(momentOf(tally.origin, tally.lastNs)),
+    packets: tally.packets,
+    inputs: { fromPod: tally.inputs.get('from-pod') ?? 0, toPod: tally.inputs.get('to-pod') ?? 0 },
+    otherSightings: tally.sightings,
+    noInput: sorted(tally.noInput),
+    comparedWithKernel: tally.comparedWithKernel,
+    kernel: setting.noKernel ?? 'ran',
+    services: new Set(connections.map(({ service }) => service)).size,
+    connections: countConnections(connections),
+    differences: tally.differences,
+    firstDifference: firstDifference ?? tableDifference ?? null,
+    notPermitted: connections.filter((connection) => isPermitted(connection) === false).length,
+    modelNotPermitted: tally.modelNotPermitted.length,
+    replies: tally.replies,
+    firstReplyDifference: tally.firstReply ?? null,
+    unsupported: countUnsupported(tally),
+    unattributed: tally.noInput.get('unattributed') ?? 0,
+    inferredDevices: tally.places.inferred.length,
+    checksums: sorted(tally.checksums),
+    superPackets: tally.superPackets,
+    shortened: tally.shortened,
+    backwards: tally.backwards,
+    masked: {},
+    seed: setting.seed,
+    object: setting.objectSha256,
+    failures: [
+      ...tally.failures.map(failureText),
+      ...[...tally.mapFailures].map(([text, count]) => (count === 1 ? text : `${text} (${count} times)`)),
+    ],
+  };
+}
+
+function sorted(counts: ReadonlyMap<string, number>): Record<string, number> {
+  return Object.fromEntries([...counts].sort(([left], [right]) => (left < right ? -1 : 1)));
+}
+
+/** Why a connection has no verdict; undefined: it has one. */
+export function whyNotJudged({ notJudged, verdict }: Connection): string | undefined {
+  return notJudged ?? (verdict === undefined ? 'not-seen-again' : undefined);
+}
+
+function countConnections(connections: readonly Connection[]): ConnectionCounts {
+  const judged = connections.filter((connection) => whyNotJudged(connection) === undefined);
+  const verdicts = (kind: string): number => judged.filter(({ verdict }) => verdict?.kind === kind).length;
+  const replies = (kind: string): number => judged.filter(({ reply }) => reply === kind).length;
+  return {
+    total: connections.length,
+    permitted: verdicts('permitted'),
+    early: verdicts('early'),
+    stale: verdicts('stale'),
+    never: verdicts('never'),
+    notJudged: connections.length - judged.length,
+    answered: replies('answered'),
+    refused: replies('refused'),
+    reset: replies('reset'),
+    unreachable: replies('unreachable'),
+    none: replies('none'),
+  };
+}
+
+function countUnsupported({ connections, unsupportedPackets }: Tally): ReplaySummary['unsupported'] {
+  const counts = new Map<string, { connections: number; packets: number }>();
+  const of = (reason: string): { connections: number; packets: number } => {
+    const known = counts.get(reason) ?? { connections: 0, packets: 0 };
+    counts.set(reason, known);
+    return known;
+  };
+  for (const [reason, packets] of unsupportedPackets) of(reason).packets += packets;
+  for (const connection of connections) {
+    const reason = whyNotJudged(connection);
+    if (reason !== undefined) of(reason).connections += 1;
+  }
+  return Object.fromEntries([...counts].sort(([left], [right]) => (left < right ? -1 : 1)));
+}
+
+/** What a replay ends with, worst first. `not-permitted` is also what the twins agree on but should not do. */
+export type ReplayEnd = 'twins-differ' | 'input-unreadable' | 'maps-full' | 'not-permitted' | 'agreed';
+
+export function endOf(tally: Tally, setting: ReplaySetting): ReplayEnd {
+  if (tally.differences > 0) return 'twins-differ';
+  if (tally.failures.length > 0) return 'input-unreadable';
+  if (totalOf(tally.mapFailures) > 0) return 'maps-full';
+  const isWrong = tally.replies.differing > 0 || tally.modelNotPermitted.length > 0;
+  const isStained = tally.connections.some((connection) => isPermitted(connection) === false);
+  return isWrong || isStained || (isDoubtful(tally) && !setting.allowUnattributed) ? 'not-permitted' : 'agreed';
+}
+
+export function isDoubtful({ noInput, packets }: Tally): boolean {
+  return (noInput.get('unattributed') ?? 0) * 100 > packets * UNATTRIBUTED_PERCENT_MAX;
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+import { spawnSync } from 'node:child_process';
+import { accessSync, chmodSync, constants, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const nobody = 65_534;
+const isRoot = process.getuid?.() === 0;
+
+/** A copy of the checkout without kernel/ and koffi, for a user who may write nothing. */
+let folder = '';
+let node = process.execPath;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tandem-replay-'));
+  chmodSync(folder, 0o755);
+  for (const name of ['package.json', 'cli', 'core', 'formats', 'replay', 'agent', 'fixtures', 'test/replay']) {
+    cpSync(join(root, name), join(folder, name), { recursive: true });
+  }
+  mkdirSync(join(folder, 'node_modules'));
+  for (const name of ['commander', 'yaml', 'zod']) {
+    cpSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true });
+  }
+  node = nodeForNobody();
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** The running Node, or a copy of it where the checkout is in a place that others can't enter. */
+function nodeForNobody(): string {
+  const asNobody = { uid: nobody, gid: nobody };
+  if (!isRoot || spawnSync(process.execPath, ['--version'], asNobody).status === 0) return process.execPath;
+  const copy = join(folder, 'node');
+  copyFileSync(process.execPath, copy);
+  chmodSync(copy, 0o755);
+  accessSync(copy, constants.X_OK);
+  return copy;
+}
+
+type Answer = { readonly code: number | null; readonly output: string; readonly notes: string };
+
+/** Runs the command as a normal user in the copy. */
+function replay(...words: readonly string[]): Answer {
+  const user = isRoot ? { uid: nobody, gid: nobody } : {};
+  const environment = { PATH: '', HOME: '/nonexistent' };
+  const options = { cwd: folder, encoding: 'utf8', env: environment, maxBuffer: 64 * 1024 * 1024, ...user } as const;
+  const { status, stdout, stderr } = spawnSync(node, ['cli/main.ts', 'replay', ...words], options);
+  return { code: status, output: stdout, notes: stderr };
+}
+
+function recording(name: string, host: string): string[] {
+  const events = ['endpointslices', 'nodes', 'services'].map((kind) => `fixtures/${name}/${kind}.events.ndjson`);
+  return [`fixtures/${name}/${host}.pcap`, ...events, '--node', `fixtures/${name}/${host}.json`];
+}
+
+type Line = {
+  readonly frame: number;
+  readonly flow: string | null;
+  readonly hook: string;
+  readonly observed: { readonly verdict: string; readonly backend: string | null } | null;
+  readonly kernel: unknown;
+  readonly equal: unknown;
+};
+
+function linesOf({ output }: Answer): readonly Line[] {
+  return output
+    .trimEnd()
+    .split('\n')
+    .map((text) => JSON.parse(text) as Line);
+}
+
+function summaryOf(answer: Answer): Readonly<Record<string, unknown>> {
+  return linesOf(answer).at(-1) as unknown as Readonly<Record<string, unknown>>;
+}
+
+describe('without kernel/ and koffi, as a normal user', () => {
+  test('the copy really lacks them', () => {
+    expect(existsSync(join(folder, 'kernel'))).toBe(false);
+    expect(existsSync(join(folder, 'node_modules/koffi'))).toBe(false);
+  });
+
+  // Regenerate with the command that is the last line of each, without its -o ndjson, as a normal user.
+  test.each([
+    ['rolling-update', 'node1', 3],
+    ['rolling-update', 'node2', 0],
+    ['no-endpoints', 'node1', 3],
+    ['no-endpoints', 'node2', 0],
+  ])('%s on %s is judged as written down', (name, host, code) => {
+    const answer = replay(...recording(name, host));
+    expect(answer.notes).toBe('');
+    expect(answer.output).toBe(readFileSync(join(root, `test/replay/${name}-${host}.expected.txt`), 'utf8'));
+    expect(answer.code).toBe(code);
+  });
+
+  test('each connection went to the pod whose name its client printed', () => {
+    const answer = replay(...recording('rolling-update', 'node1'), '-o', 'ndjson');
+    const opened = connectionsOf(linesOf(answer));
+    const printed = readFileSync(join(root, 'fixtures/rolling-update/client1.log'), 'utf8').trimEnd().split('\n');
+    const pods = podNames('rolling-update');
+    expect(opened).toHaveLength(printed.length);
+    const observed = opened.flatMap(({ observed: seen }, index) => {
+      const [, pod] = [...pods].find(([address]) => seen?.backend === `${address}:8080` || seen?.backend === `[${address}]:8080`) ?? [];
+      return pod === printed[index] ? [] : [`${index}: ${pod} and not ${printed[index]}`];
+    });
+    expect(observed).toEqual([]);
+  });
+
+  test('as many connections were answered, refused and lost as their client printed', () => {
+    const printed = readFileSync(join(root, 'fixtures/no-endpoints/client1.log'), 'utf8').trimEnd().split('\n');
+    const good = printed.filter((line) => line.startsWith('200')).length;
+    const { connections } = summaryOf(replay(...recording('no-endpoints', 'node1'), '-o', 'ndjson'));
+    expect(connections).toMatchObject({ total: printed.length, answered: good });
+    const failed = printed.filter((line) => line.startsWith('000 Failed')).length;
+    expect(connections).toMatchObject({ none: printed.length - good - failed });
+  });
+
+  test('the last line says plainly that nothing was compared', () => {
+    const answer = replay(...recording('no-endpoints', 'node1'), '-o', 'ndjson');
+    expect(summaryOf(answer)).toMatchObject({ kind: 'ReplaySummary', grade: 'reconstructed', comparedWithKernel: 0, kernel: 'not root', object: null });
+    expect(linesOf(answer).slice(0, -1).every(({ kernel, equal }) => kernel === null && equal === null)).toBe(true);
+  });
+
+  test('one document holds the same as the lines', () => {
+    const { output } = replay(...recording('no-endpoints', 'node2'), '-o', 'json');
+    const lines = linesOf(replay(...recording('no-endpoints', 'node2'), '-o', 'ndjson'));
+    expect(JSON.parse(output)).toEqual({ packets: lines.slice(0, -1), summary: lines.at(-1) });
+  });
+
+  test('the seed decides the choices of the model and nothing that was observed', () => {
+    const [first, second] = ['1', '2'].map((seed) => linesOf(replay(...recording('no-endpoints', 'node1'), '--seed', seed, '-o', 'ndjson')));
+    const backends = (lines: readonly Line[] = []): unknown[] => lines.map((line) => (line as unknown as { model?: { backend: unknown } }).model?.backend);
+    expect(backends(first)).not.toEqual(backends(second));
+    expect(first?.map(({ observed }) => observed)).toEqual(second?.map(({ observed }) => observed));
+  });
+
+  test('without node facts the devices are found out from the packets', () => {
+    const path = join(folder, 'config.yaml');
+    writeFileSync(path, 'apiVersion: tandem/v1alpha1\nkind: TandemConfiguration\nnodeName: node1\n');
+    const [capture = '', ...rest] = recording('no-endpoints', 'node1').slice(0, 4);
+    const { connections, inferredDevices, unattributed } = summaryOf(replay(capture, ...rest, '--config', 'config.yaml', '-o', 'ndjson'));
+    expect({ inferredDevices, unattributed }).toEqual({ inferredDevices: 6, unattributed: 0 });
+    expect(connections).toMatchObject({ total: 60, answered: 46, refused: 11, stale: 3 });
+  });
+});
+
+function connectionsOf(lines: readonly Line[]): readonly Line[] {
+  const seen = new Set<string>();
+  return lines.filter(({ flow, hook, observed }) => {
+    if (hook !== 'from-pod' || flow === null || observed?.verdict !== 'forward' || seen.has(flow)) return false;
+    seen.add(flow);
+    return true;
+  });
+}
+
+/** Addresses of pods to their names, from the slices themselves. */
+function podNames(name: string): ReadonlyMap<string, string> {
+  const text = readFileSync(join(root, `fixtures/${name}/endpointslices.events.ndjson`), 'utf8');
+  type Slice = { endpoints?: { addresses: string[]; targetRef?: { name: string } }[] };
+  const names = new Map<string, string>();
+  for (const line of text.trimEnd().split('\n')) {
+    for (const { addresses, targetRef } of (JSON.parse(line) as { object: Slice }).object.endpoints ?? []) {
+      if (targetRef !== undefined) names.set(addresses[0] ?? '', targetRef.name);
+    }
+  }
+  return names;
+}
+
+describe('bad input', () => {
+  test.each([
+    ['no capture', ['fixtures/no-endpoints/nodes.events.ndjson'], 'tandem: replay: no capture among the files'],
+    ['no events', ['fixtures/no-endpoints/node1.pcap'], 'tandem: replay: no event stream among the files'],
+    ['a file that is not there', [...recording('no-endpoints', 'node9').slice(0, 4), '--node', 'fixtures/no-endpoints/node1.json'], 'tandem: fixtures/no-endpoints/node9.pcap: cannot be opened: ENOENT'],
+    ['facts that are none', [...recording('no-endpoints', 'node1').slice(0, 4), '--node', 'fixtures/no-endpoints/manifests.yaml'], 'tandem: fixtures/no-endpoints/manifests.yaml'],
+    ['nothing about the node', recording('no-endpoints', 'node1').slice(0, 4), 'tandem: node: nothing says which node was captured'],
+  ])('%s ends with 2 and one line', (_what, words, line) => {
+    const { code, notes } = replay(...words);
+    expect(code).toBe(2);
+    expect(notes.trimEnd().split('\n')).toEqual([expect.stringContaining(line)]);
+  });
+
+  test('a capture that ends in the middle is judged up to there, and ends with 2', () => {
+    const [capture = '', ...rest] = recording('no-endpoints', 'node1');
+    writeFileSync(join(folder, 'cut.pcap'), readFileSync(join(root, capture)).subarray(0, 100_001));
+    const { code, notes, output } = replay('cut.pcap', ...rest);
+    expect(code).toBe(2);
+    expect(notes).toMatch(/^tandem: cut\.pcap offset \d+: the file is cut inside frame \d+/);
+    expect(output).toMatch(/answered [1-9]/);
+  });
+
+  test('an event line that is not JSON ends with 2, and what came before is judged', () => {
+    const events = 'fixtures/no-endpoints/endpointslices.events.ndjson';
+    const lines = readFileSync(join(root, events), 'utf8').split('\n');
+    writeFileSync(join(folder, 'bad.events.ndjson'), [...lines.slice(0, 30), '{"at":', ...lines.slice(30)].join('\n'));
+    const words = recording('no-endpoints', 'node1').map((word) => (word === events ? 'bad.events.ndjson' : word));
+    const { code, notes, output } = replay(...words);
+    expect(code).toBe(2);
+    expect(notes).toContain('tandem: bad.events.ndjson line 31: not JSON');
+    expect(output).toMatch(/events-incomplete\s+\d+ connections/);
+    expect(output).toMatch(/answered [1-9]/);
+  });
+});

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Two CPUs that make the same flows at the same time make each of them once (adr/0001). */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync, cpSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { programCluster } from '../../bench/cluster.ts';
+import { clientFrame, SYN } from '../../bench/frames.ts';
+import { BenchRun } from '../../bench/run.ts';
+import { configOf } from '../../core/datapath/datapath.ts';
+import {
+  FLOW_BUCKET_FLOWS_AT,
+  FLOW_BUCKET_SIZE,
+  FLOW_KEY_SIZE,
+  FLOW_LIFE,
+  FLOW_PENDING,
+  FLOW_SIZE,
+  FLOW_SLOTS,
+  FLOW_TRANSLATION_AT,
+  FLOW_WORD_AT,
+  maps,
+} from '../../core/layout.gen.ts';
+import { failureText } from '../../core/result.ts';
+import { loadObject, type LoadedObject } from '../../kernel/object.ts';
+import { KernelStore } from '../../kernel/store.ts';
+import { buildObject } from '../../tools/build.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const FLOWS = 32_768;
+const BUCKETS = 16_384;
+const ROUNDS = 12;
+let folder = '';
+let floors = '';
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tandem-race-'));
+  floors = join(folder, 'floor.o');
+  const built = buildObject({ defines: [], output: floors, source: join(root, 'bench/floor.bpf.c') });
+  if (!built.ok) throw new Error(failureText(built.error));
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+function load(object: Uint8Array): LoadedObject {
+  const config = configOf({ flowBucketMask: BUCKETS - 1, flowSecret: Array.from({ length: 12 }, (_, at) => at + 77) });
+  const loaded = loadObject({
+    object,
+    name: 'race',
+    settings: config,
+    maxEntries: { flows: BUCKETS },
+    programs: ['tc_from_pod', 'tc_to_pod'],
+  });
+  if (!loaded.ok) throw new Error(failureText(loaded.error));
+  programCluster(new KernelStore(loaded.value), 1, 4);
+  return loaded.value;
+}
+
+/**
+ * Two processes, a wrapper each, walk the same flows through one program; each round lasts some tens of milliseconds,
+ * and who comes later catches up, since finding a flow is quicker than making it.
+ */
+async function race(program: number, rounds: number, between: () => void): Promise<void> {
+  const script = join(import.meta.dirname, 'race.child.ts');
+  const child = spawn(process.execPath, [script, floors, String(FLOWS)], {
+    stdio: ['pipe', 'pipe', 'inherit', program],
+  });
+  using bench = BenchRun.open(readFileSync(floors), floors);
+  try {
+    const lines = createInterface({ input: child.stdout });
+    const answers = lines[Symbol.asyncIterator]();
+    expect(await answers.next()).toEqual({ value: 'ready', done: false });
+    for (let round = 0; round < rounds; round++) {
+      bench.set({ frame: clientFrame(SYN), answers: false }, FLOWS);
+      bench.aim(program);
+      child.stdin.write('go\n');
+      bench.go(FLOWS);
+      expect(await answers.next()).toEqual({ value: 'ready', done: false });
+      between();
+    }
+  } finally {
+    child.kill();
+  }
+}
+
+type Census = { entries: number; doubles: number; mixed: number };
+
+/** Counts entries, keys that stand twice, and forward entries whose translation is not whole. */
+function census(memory: Uint8Array): Census {
+  const seen = new Set<string>();
+  const found: Census = { entries: 0, doubles: 0, mixed: 0 };
+  for (let bucket = 0; bucket < BUCKETS; bucket++) {
+    for (let slot = 0; slot < FLOW_SLOTS; slot++) {
+      const at = bucket * FLOW_BUCKET_SIZE + FLOW_BUCKET_FLOWS_AT + slot * FLOW_SIZE;
+      if ((memory[at + FLOW_WORD_AT + 4]! & FLOW_LIFE) < FLOW_PENDING) continue;
+      const key = Buffer.from(memory.subarray(at, at + FLOW_KEY_SIZE));
+      const translation = Buffer.from(
+        memory.subarray(at + FLOW_TRANSLATION_AT, at + FLOW_TRANSLATION_AT + FLOW_KEY_SIZE),
+      );
+      const text = key.toString('hex');
+      found.entries += 1;
+      if (seen.has(text)) found.doubles += 1;
+      seen.add(text);
+      // A forward entry keeps the client as it is, an answer's keeps it as destination.
+      const client = key[37] === 0 ? 0 : 16;
+      if (key.compare(translation, client, client + 16, client, client + 16) !== 0) found.mixed += 1;
+    }
+  }
+  return found;
+}
+
+async function raced(object: Uint8Array, rounds: number): Promise<Census> {
+  using loaded = load(object);
+  const opened = new KernelStore(loaded).map(maps.flows);
+  if (!opened.ok || opened.value.mapped === undefined) throw new Error('flows can be mapped');
+  const memory = new Uint8Array(opened.value.mapped.memory, 0, BUCKETS * FLOW_BUCKET_SIZE);
+  const total: Census = { entries: 0, doubles: 0, mixed: 0 };
+  await race(loaded.programFd('tc_from_pod'), rounds, () => {
+    const { entries, doubles, mixed } = census(memory);
+    total.entries += entries;
+    total.doubles += doubles;
+    total.mixed += mixed;
+    memory.fill(0);
+  });
+  return total;
+}
+
+describe('two CPUs that make the same flows', () => {
+  test('make each of them once, and whole', { timeout: 60_000 }, async () => {
+    const object = readFileSync(join(root, 'bpf/tandem.bpf.o'));
+    expect(await raced(object, ROUNDS)).toEqual({ entries: 2 * FLOWS * ROUNDS, doubles: 0, mixed: 0 });
+  });
+
+  test(
+    'make some twice when publication does not look for the other (planted fault)',
+    { timeout: 60_000 },
+    async () => {
+      const source = join(folder, 'bpf');
+      cpSync(join(root, 'bpf'), source, { recursive: true });
+      const file = join(source, 'flows.h');
+      const text = readFileSync(file, 'utf8');
+      const planted = text.replace(
+        'if (twin < 0) {\n\t\tbucket->fingerprints',
+        'if (twin < 16) {\n\t\tbucket->fingerprints',
+      );
+      expect(planted).not.toBe(text);
+      writeFileSync(
+        file,
+        planted.replace('if (twin >= 0)\n\t\treturn FLOW_EXISTS', 'if (twin >= 16)\n\t\treturn FLOW_EXISTS'),
+      );
+      const output = join(folder, 'mutant.o');
+      const built = buildObject({ defines: [], output, source: join(source, 'tandem.bpf.c') });
+      if (!built.ok) throw new Error(failureText(built.error));
+      expect((await raced(built.value, ROUNDS)).doubles).toBeGreaterThan(0);
+    },
+  );
+});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `tandem replay FILES...`: a capture and event streams through the model, and through the kernel where it can be had. */
+/** `tandem replay FILES...`: captures and events through the model, and through the kernel where it can be had. */
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { createLoop } from '../agent/loop.ts';

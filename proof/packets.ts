@@ -48,6 +48,7 @@ const KINDS = [
 ] as const;
 type Kind = (typeof KINDS)[number];
 const NOTHING = new Uint8Array();
+const BARE = { payload: NOTHING, tcpOptions: NOTHING, padding: NOTHING, checksum: 'full' } as const;
 const CONNECTIONS_MAX = 200;
 const LATENCY_TICKS_MAX = 3;
 
@@ -58,7 +59,10 @@ export type TrafficOptions = {
   readonly now: number;
   /** Ticks after which something of a flow ends: the clock sometimes jumps just before, to and behind them. */
   readonly lifetimes: readonly number[];
-  /** All packets are posed as CHECKSUM_COMPLETE, because they are. */
+  /**
+   * All packets are posed as CHECKSUM_COMPLETE, because they are. They are bare headers then: a trimmed one loses that
+   * mode, as it should, but the kernel's check of the sum doesn't look at the mode.
+   */
   readonly isComplete: boolean;
 };
 
@@ -90,7 +94,7 @@ export class Traffic {
   next(): PacketStep {
     this.tick();
     const kind = this.draw();
-    if (kind === 'garbage' && this.queue.length === 0) {
+    if (kind === 'garbage' && this.queue.length === 0 && !this.isComplete) {
       this.planned = undefined;
       const hook = this.stream.pick(['from-pod', 'to-pod'] as const);
       return { hook, frame: garbage(this.stream), outside: this.outside('full') };
@@ -98,8 +102,9 @@ export class Traffic {
     if (this.queue.length === 0) this.plan(kind);
     const planned = this.queue.shift() ?? this.open();
     this.planned = planned;
-    const frame = frameOf(planned.segment);
-    const bent = kind === 'distorted' || this.stream.chance(0.01) ? distort(this.stream, frame) : frame;
+    const frame = frameOf(this.isComplete ? { ...planned.segment, ...BARE } : planned.segment);
+    const isBent = !this.isComplete && (kind === 'distorted' || this.stream.chance(0.01));
+    const bent = isBent ? distort(this.stream, frame) : frame;
     const outside = this.outside(planned.segment.checksum);
     // The answers of the wrong side: never translated, and must say so alike.
     const turned = planned.hook === 'from-pod' ? 'to-pod' : 'from-pod';

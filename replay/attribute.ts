@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Which frames show the same packet: its first sighting on a device with a hook is an input, later ones what was observed. */
+/** Which frames show the same packet: its first sighting at a hook is an input, later ones are what was observed. */
 import { addressEquals, type Address } from '../core/address.ts';
 import type { PacketHook } from '../core/twin.ts';
 import type { NodeFacts } from '../formats/node.ts';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What is known of the captured node without a file of facts: its name and addresses, and the pod range of its Node object. */
+/** What is known of the captured node without a file of facts: its name, its addresses, its pods' range. */
 import { parsePrefix, type Address, type Prefix } from '../core/address.ts';
 import { fail, ok, type Result } from '../core/result.ts';
 import type { NodeObject } from '../core/objects.ts';

@@ -47,15 +47,17 @@ export type CapturedPacket = {
 
 export function poseFrame(packet: CapturedPacket): PosedFrame {
   const { headers, network } = packet;
-  const kept = Math.min(network.length, FRAME_BYTES_MAX - ETHERNET_BYTES);
-  const bytes = new Uint8Array(ETHERNET_BYTES + kept);
+  const there = Math.min(network.length, FRAME_BYTES_MAX - ETHERNET_BYTES);
+  const isShortened = headers !== undefined && headers.length > there && (packet.isCut || there < network.length);
+  // TCP options that were not captured are run as zeros: without them the header would claim more than there is.
+  const length = isShortened ? Math.max(there, Math.min(headers.length, tcpHeaderEnd(network, headers))) : there;
+  const bytes = new Uint8Array(ETHERNET_BYTES + length);
   bytes.set(packet.ethernet ?? NO_ETHERNET);
   bytes[12] = packet.ethertype >>> 8;
   bytes[13] = packet.ethertype & 0xff;
-  bytes.set(network.subarray(0, kept), ETHERNET_BYTES);
+  bytes.set(network.subarray(0, there), ETHERNET_BYTES);
+  if (isShortened && headers.family === 'IPv4') claimLength(bytes, length);
   const checksum = headers === undefined ? 'unknown' : checksumState(network, headers);
-  const isShortened = headers !== undefined && headers.length > kept && (packet.isCut || kept < network.length);
-  if (isShortened && headers.family === 'IPv4') claimLength(bytes, kept);
   return {
     bytes,
     checksum,
@@ -63,6 +65,12 @@ export function poseFrame(packet: CapturedPacket): PosedFrame {
     gsoSize: headers === undefined ? 0 : gsoSizeOf(headers, packet.mtu),
     isShortened,
   };
+}
+
+/** 0 where the header itself was not captured. */
+function tcpHeaderEnd(network: Uint8Array, headers: Headers): number {
+  const at = headers.transportOffset + 12;
+  return isReadableTcp(headers) && at < network.length ? headers.transportOffset + ((network[at] ?? 0) >>> 4) * 4 : 0;
 }
 
 function gsoSizeOf(headers: Headers, mtu: number): number {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What tells one captured packet from another: addresses, ports, sequence numbers and lengths of its IP and transport headers. */
+/** What tells one captured packet from another: what its IP and transport headers say. */
 import {
   address,
   addressFromIPv4,

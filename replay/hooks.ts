@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What happens to a packet that a hook meets: which frame goes into the twins, and what is learned from what comes out. */
+/** What happens to a packet that a hook meets: which frame the twins get, and what is learned from their answer. */
 import { addressFromIPv4, endpointText, port } from '../core/address.ts';
 import { VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
 import type { OracleTimeline } from '../core/oracle.ts';

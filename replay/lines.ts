@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** One line for each packet at a hook: what the twins did with it, what was observed of it, and whether that is permitted. */
+/** One line for each packet at a hook: what the twins did with it, what was observed, and whether that is permitted. */
 import { endpointText } from '../core/address.ts';
 import type { Instant } from '../formats/instant.ts';
 import { instantText } from '../formats/instant.ts';

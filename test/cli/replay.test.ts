@@ -1,6 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawnSync } from 'node:child_process';
-import { accessSync, chmodSync, constants, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -104,7 +116,9 @@ describe('without kernel/ and koffi, as a normal user', () => {
     const pods = podNames('rolling-update');
     expect(opened).toHaveLength(printed.length);
     const observed = opened.flatMap(({ observed: seen }, index) => {
-      const [, pod] = [...pods].find(([address]) => seen?.backend === `${address}:8080` || seen?.backend === `[${address}]:8080`) ?? [];
+      const [, pod] =
+        [...pods].find(([address]) => seen?.backend === `${address}:8080` || seen?.backend === `[${address}]:8080`) ??
+        [];
       return pod === printed[index] ? [] : [`${index}: ${pod} and not ${printed[index]}`];
     });
     expect(observed).toEqual([]);
@@ -121,8 +135,18 @@ describe('without kernel/ and koffi, as a normal user', () => {
 
   test('the last line says plainly that nothing was compared', () => {
     const answer = replay(...recording('no-endpoints', 'node1'), '-o', 'ndjson');
-    expect(summaryOf(answer)).toMatchObject({ kind: 'ReplaySummary', grade: 'reconstructed', comparedWithKernel: 0, kernel: 'not root', object: null });
-    expect(linesOf(answer).slice(0, -1).every(({ kernel, equal }) => kernel === null && equal === null)).toBe(true);
+    expect(summaryOf(answer)).toMatchObject({
+      kind: 'ReplaySummary',
+      grade: 'reconstructed',
+      comparedWithKernel: 0,
+      kernel: 'not root',
+      object: null,
+    });
+    expect(
+      linesOf(answer)
+        .slice(0, -1)
+        .every(({ kernel, equal }) => kernel === null && equal === null),
+    ).toBe(true);
   });
 
   test('one document holds the same as the lines', () => {
@@ -132,8 +156,11 @@ describe('without kernel/ and koffi, as a normal user', () => {
   });
 
   test('the seed decides the choices of the model and nothing that was observed', () => {
-    const [first, second] = ['1', '2'].map((seed) => linesOf(replay(...recording('no-endpoints', 'node1'), '--seed', seed, '-o', 'ndjson')));
-    const backends = (lines: readonly Line[] = []): unknown[] => lines.map((line) => (line as unknown as { model?: { backend: unknown } }).model?.backend);
+    const [first, second] = ['1', '2'].map((seed) =>
+      linesOf(replay(...recording('no-endpoints', 'node1'), '--seed', seed, '-o', 'ndjson')),
+    );
+    const backends = (lines: readonly Line[] = []): unknown[] =>
+      lines.map((line) => (line as unknown as { model?: { backend: unknown } }).model?.backend);
     expect(backends(first)).not.toEqual(backends(second));
     expect(first?.map(({ observed }) => observed)).toEqual(second?.map(({ observed }) => observed));
   });
@@ -142,7 +169,9 @@ describe('without kernel/ and koffi, as a normal user', () => {
     const path = join(folder, 'config.yaml');
     writeFileSync(path, 'apiVersion: tandem/v1alpha1\nkind: TandemConfiguration\nnodeName: node1\n');
     const [capture = '', ...rest] = recording('no-endpoints', 'node1').slice(0, 4);
-    const { connections, inferredDevices, unattributed } = summaryOf(replay(capture, ...rest, '--config', 'config.yaml', '-o', 'ndjson'));
+    const { connections, inferredDevices, unattributed } = summaryOf(
+      replay(capture, ...rest, '--config', 'config.yaml', '-o', 'ndjson'),
+    );
     expect({ inferredDevices, unattributed }).toEqual({ inferredDevices: 6, unattributed: 0 });
     expect(connections).toMatchObject({ total: 60, answered: 46, refused: 11, stale: 3 });
   });
@@ -174,9 +203,21 @@ describe('bad input', () => {
   test.each([
     ['no capture', ['fixtures/no-endpoints/nodes.events.ndjson'], 'tandem: replay: no capture among the files'],
     ['no events', ['fixtures/no-endpoints/node1.pcap'], 'tandem: replay: no event stream among the files'],
-    ['a file that is not there', [...recording('no-endpoints', 'node9').slice(0, 4), '--node', 'fixtures/no-endpoints/node1.json'], 'tandem: fixtures/no-endpoints/node9.pcap: cannot be opened: ENOENT'],
-    ['facts that are none', [...recording('no-endpoints', 'node1').slice(0, 4), '--node', 'fixtures/no-endpoints/manifests.yaml'], 'tandem: fixtures/no-endpoints/manifests.yaml'],
-    ['nothing about the node', recording('no-endpoints', 'node1').slice(0, 4), 'tandem: node: nothing says which node was captured'],
+    [
+      'a file that is not there',
+      [...recording('no-endpoints', 'node9').slice(0, 4), '--node', 'fixtures/no-endpoints/node1.json'],
+      'tandem: fixtures/no-endpoints/node9.pcap: cannot be opened: ENOENT',
+    ],
+    [
+      'facts that are none',
+      [...recording('no-endpoints', 'node1').slice(0, 4), '--node', 'fixtures/no-endpoints/manifests.yaml'],
+      'tandem: fixtures/no-endpoints/manifests.yaml',
+    ],
+    [
+      'nothing about the node',
+      recording('no-endpoints', 'node1').slice(0, 4),
+      'tandem: node: nothing says which node was captured',
+    ],
   ])('%s ends with 2 and one line', (_what, words, line) => {
     const { code, notes } = replay(...words);
     expect(code).toBe(2);

@@ -22,7 +22,7 @@ import {
   FLOW_WORD_AT,
   maps,
 } from '../../core/layout.gen.ts';
-import { failureText } from '../../core/result.ts';
+import { assert, failureText } from '../../core/result.ts';
 import { loadObject, type LoadedObject } from '../../kernel/object.ts';
 import { KernelStore } from '../../kernel/store.ts';
 import { buildObject } from '../../tools/build.ts';
@@ -68,15 +68,17 @@ async function race(program: number, rounds: number, between: () => void): Promi
   const child = spawn(process.execPath, [script, floors, String(FLOWS)], {
     stdio: ['pipe', 'pipe', 'inherit', program],
   });
+  const { stdin, stdout } = child;
+  assert(stdin !== null && stdout !== null, 'both are pipes');
   using bench = BenchRun.open(readFileSync(floors), floors);
   try {
-    const lines = createInterface({ input: child.stdout });
+    const lines = createInterface({ input: stdout });
     const answers = lines[Symbol.asyncIterator]();
     expect(await answers.next()).toEqual({ value: 'ready', done: false });
     for (let round = 0; round < rounds; round++) {
       bench.set({ frame: clientFrame(SYN), answers: false }, FLOWS);
       bench.aim(program);
-      child.stdin.write('go\n');
+      stdin.write('go\n');
       bench.go(FLOWS);
       expect(await answers.next()).toEqual({ value: 'ready', done: false });
       between();
@@ -128,33 +130,53 @@ async function raced(object: Uint8Array, rounds: number): Promise<Census> {
   return total;
 }
 
+/** Builds bpf/ with replacements in flows.h; one that changes nothing is a mistake of the test. */
+function buildWith(name: string, replacements: readonly (readonly [string, string])[]): Uint8Array {
+  const source = join(folder, name);
+  cpSync(join(root, 'bpf'), source, { recursive: true });
+  const file = join(source, 'flows.h');
+  let text = readFileSync(file, 'utf8');
+  for (const [find, replace] of replacements) {
+    expect(text).toContain(find);
+    text = text.replace(find, replace);
+  }
+  writeFileSync(file, text);
+  const output = join(folder, `${name}.o`);
+  const built = buildObject({ defines: [], output, source: join(source, 'tandem.bpf.c') });
+  if (!built.ok) throw new Error(failureText(built.error));
+  return built.value;
+}
+
+/** Two microseconds between looking for a key and publishing it: the window in which the other may publish too. */
+const widened = [
+  '\tif (flow_publish(key, record, now)',
+  '\tfor (int i = 0; i < 64; i++)\n\t\tbpf_ktime_get_ns();\n\tif (flow_publish(key, record, now)',
+] as const;
+
 describe('two CPUs that make the same flows', () => {
+  const once = { entries: 2 * FLOWS * ROUNDS, doubles: 0, mixed: 0 };
+
   test('make each of them once, and whole', { timeout: 60_000 }, async () => {
-    const object = readFileSync(join(root, 'bpf/tandem.bpf.o'));
-    expect(await raced(object, ROUNDS)).toEqual({ entries: 2 * FLOWS * ROUNDS, doubles: 0, mixed: 0 });
+    expect(await raced(readFileSync(join(root, 'bpf/tandem.bpf.o')), ROUNDS)).toEqual(once);
+  });
+
+  test('make each of them once with a wide window between looking and publishing', { timeout: 60_000 }, async () => {
+    expect(await raced(buildWith('wide', [widened]), ROUNDS)).toEqual(once);
   });
 
   test(
     'make some twice when publication does not look for the other (planted fault)',
     { timeout: 60_000 },
     async () => {
-      const source = join(folder, 'bpf');
-      cpSync(join(root, 'bpf'), source, { recursive: true });
-      const file = join(source, 'flows.h');
-      const text = readFileSync(file, 'utf8');
-      const planted = text.replace(
-        'if (twin < 0) {\n\t\tbucket->fingerprints',
-        'if (twin < 16) {\n\t\tbucket->fingerprints',
-      );
-      expect(planted).not.toBe(text);
-      writeFileSync(
-        file,
-        planted.replace('if (twin >= 0)\n\t\treturn FLOW_EXISTS', 'if (twin >= 16)\n\t\treturn FLOW_EXISTS'),
-      );
-      const output = join(folder, 'mutant.o');
-      const built = buildObject({ defines: [], output, source: join(source, 'tandem.bpf.c') });
-      if (!built.ok) throw new Error(failureText(built.error));
-      expect((await raced(built.value, ROUNDS)).doubles).toBeGreaterThan(0);
+      const planted = buildWith('planted', [
+        widened,
+        ['if (twin < 0) {\n\t\tbucket->fingerprints', 'if (twin < 16) {\n\t\tbucket->fingerprints'],
+        ['if (twin >= 0)\n\t\treturn FLOW_EXISTS', 'if (twin >= 16)\n\t\treturn FLOW_EXISTS'],
+      ]);
+      // On a loaded machine the two may take turns instead of meeting: then they get another chance.
+      let doubles = 0;
+      for (let chance = 0; chance < 10 && doubles === 0; chance++) doubles = (await raced(planted, ROUNDS)).doubles;
+      expect(doubles).toBeGreaterThan(0);
     },
   );
 });

@@ -66,6 +66,14 @@ describe('a frame for the twins', () => {
     expect((sum % 0x10000) + Math.floor(sum / 0x10000)).toBe(0xffff);
   });
 
+  test('cut inside its TCP options keeps its whole header', () => {
+    const packet = tcp({ ...segment, payload: new Uint8Array(40) });
+    packet[32] = 0x80;
+    const { bytes, isShortened } = poseFrame(captured(packet, { network: packet.subarray(0, 44), isCut: true }));
+    expect({ isShortened, length: bytes.length }).toEqual({ isShortened: true, length: ETHERNET_BYTES + 52 });
+    expect([...bytes.subarray(ETHERNET_BYTES + 44)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+  });
+
   test('that is too long for a test run is cut to what one takes', () => {
     const { bytes, isShortened } = poseFrame(captured(tcp({ ...segment, payload: new Uint8Array(9000) })));
     expect(bytes.length).toBe(FRAME_BYTES_MAX);

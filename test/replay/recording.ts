@@ -133,7 +133,7 @@ export function tcp(segment: Segment): Uint8Array {
   view.setUint8(12, 0x50);
   view.setUint8(
     13,
-    [...flags].reduce((sum, flag) => sum + (FLAGS[flag] ?? 0), 0),
+    flags.split('').reduce((sum, flag) => sum + (FLAGS[flag] ?? 0), 0),
   );
   bytes.set(payload, 20);
   const pseudo = new Uint8Array(12);

@@ -39,6 +39,7 @@ export type Sighted = {
 export type Attributed = { readonly packet: Sighted; readonly hook: PacketHook | undefined };
 
 export type Attribution = {
+  /** Frames in order of time; `expire` is called before each. */
   readonly take: (sighting: Sighting) => Attributed;
   /** Packets whose window is over at this time, oldest first; each is given once. */
   readonly expire: (timeNs: number) => readonly Sighted[];
@@ -99,7 +100,6 @@ function placeText({ device, direction }: Place): string {
  * circles comes by with fewer.
  */
 function isSighting(packet: Sighted, sighting: Sighting): boolean {
-  if (sighting.timeNs - packet.first.timeNs > SIGHTING_WINDOW_NS) return false;
   const { source, destination } = sighting.headers;
   const { headers } = packet.first;
   if (!addressEquals(headers.source, source) && !addressEquals(headers.destination, destination)) return false;

@@ -100,37 +100,23 @@ function claimLength(frame: Uint8Array, length: number): void {
   putHalf(frame, at + 2, length);
 }
 
-/**
- * The frame as it was before its source became a Service: `source` and `sourcePort` put back, checksums mended. Where
- * the captured ones are right they are computed anew over the whole packet, so that a twin's incremental arithmetic is
- * held against something else than itself.
- */
+/** The frame as it was before its source became a Service: that source put back, both checksums mended. */
 export function withSource(frame: PosedFrame, headers: Headers, source: Address, sourcePort: number): Uint8Array {
   assert(isReadableTcp(headers), 'only IPv4 TCP packets get another source');
   const bytes = frame.bytes.slice();
   const ip = ETHERNET_BYTES;
   const tcp = ip + headers.transportOffset;
-  const isHeaderRight = fold(sum(bytes, ip, tcp)) === 0xffff;
+  const check = tcp + CHECKSUM_IN_TCP;
   const before = sum(bytes, ip + 12, ip + 16);
-  const portBefore = half(bytes, tcp);
+  const portDelta = 0xffff - half(bytes, tcp) + sourcePort;
   putHalf(bytes, ip + 12, source.d >>> 16);
   putHalf(bytes, ip + 14, source.d & 0xffff);
   putHalf(bytes, tcp, sourcePort);
   const addressDelta = 2 * 0xffff - before + sum(bytes, ip + 12, ip + 16);
-  const portDelta = 0xffff - portBefore + sourcePort;
-  if (isHeaderRight) {
-    putHalf(bytes, ip + 10, 0);
-    putHalf(bytes, ip + 10, ~fold(sum(bytes, ip, tcp)) & 0xffff);
-  } else mend(bytes, ip + 10, addressDelta);
-  const check = tcp + CHECKSUM_IN_TCP;
+  mend(bytes, ip + 10, addressDelta);
+  // Whoever completes a partial checksum adds the port: the address alone counts.
   if (frame.checksum === 'partial') putHalf(bytes, check, fold(half(bytes, check) + addressDelta));
-  else if (frame.checksum !== 'right' || frame.isShortened) mend(bytes, check, addressDelta + portDelta);
-  else {
-    putHalf(bytes, check, 0);
-    const end = ip + headers.length;
-    const network = bytes.subarray(ip);
-    putHalf(bytes, check, ~fold(pseudoSum(network, end - tcp) + sum(bytes, tcp, end)) & 0xffff);
-  }
+  else mend(bytes, check, addressDelta + portDelta);
   return bytes;
 }
 

@@ -146,7 +146,7 @@ function readIPv6(view: DataView): Network | undefined {
   };
 }
 
-/** Hop-by-hop, routing and destination options have their length in 8 bytes, a fragment header has 8. RFC 8200 section 4 */
+/** Options and routing headers have their length in 8 bytes, a fragment header has 8. RFC 8200 section 4 */
 function skipExtensions(view: DataView): { protocol: number; transportOffset: number; isFragment: boolean } {
   let protocol = view.getUint8(6);
   let at = 40;

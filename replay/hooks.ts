@@ -114,7 +114,7 @@ function isModelPermitted({ oracle }: Bench, connection: Connection, timeNs: num
   return permitsChoice(oracle.answerAt(timeNs, questionOf(connection)), model?.verdict ?? '', backend);
 }
 
-/** A frame that leaves for a pod: the answer of a Service, an error about one, or a packet that no proxy has touched. */
+/** A frame that leaves for a pod: the answer of a Service, an error about one, or a packet no proxy has touched. */
 export function takeToPod(bench: Bench, sighting: Sighting, attributed: Attributed, pose: () => PosedFrame): void {
   const { connections, tally } = bench;
   const { packet, hook } = attributed;

@@ -90,7 +90,7 @@ function placeByIndex(
   };
 }
 
-/** A frame carries the address of the node's own end: as its source where it leaves, as its destination where it comes in. */
+/** A frame carries the address of the node's own end: as its source on the way out, else as its destination. */
 function placeByMac(record: CaptureRecord, byMac: ReadonlyMap<string, Device>): Place | undefined {
   const macAt = (at: number): string =>
     [...record.bytes.subarray(at, at + 6)].map((byte) => byte.toString(16).padStart(2, '0')).join(':');

@@ -192,9 +192,15 @@ export function flowHint(maps: Maps, flow: number): number {
 
 /** The slots whose fingerprint is this one, as bits. */
 export function flowMatches(maps: Maps, bucket: number, fingerprint: number): number {
-  const at = bucket * BUCKET_WORDS * 2;
+  const { flows } = maps;
+  const at = bucket * BUCKET_WORDS;
   let mask = 0;
-  for (let i = 0; i < FLOW_SLOTS; i++) if (maps.fingerprints[at + i] === fingerprint) mask |= 1 << i;
+  // Two fingerprints to a word.
+  for (let pair = 0; pair < FLOW_SLOTS / 2; pair++) {
+    const word = flows[at + pair]! ^ fingerprint;
+    if ((word & 0xffff) === 0) mask |= 1 << (pair * 2);
+    if (((word ^ (fingerprint << 16)) & 0xffff0000) === 0) mask |= 2 << (pair * 2);
+  }
   return mask;
 }
 
@@ -210,11 +216,21 @@ export function flowCount(mask: number): number {
   return (bits + (bits >>> 8)) & 31;
 }
 
-/** Whether the entry at `flow` has this key. */
+/** Whether the entry at `flow` has this key. Written out, words that differ most often first: measurably faster than a loop. */
 export function sameFlow(maps: Maps, flow: number, key: Uint32Array): boolean {
-  const flows = maps.flows;
-  for (let i = 0; i < KEY_WORDS; i++) if (flows[flow + i] !== key[i]) return false;
-  return true;
+  const { flows } = maps;
+  return (
+    flows[flow + 3] === key[3] &&
+    flows[flow + 8] === key[8] &&
+    flows[flow + 7] === key[7] &&
+    flows[flow] === key[0] &&
+    flows[flow + 1] === key[1] &&
+    flows[flow + 2] === key[2] &&
+    flows[flow + 4] === key[4] &&
+    flows[flow + 5] === key[5] &&
+    flows[flow + 6] === key[6] &&
+    flows[flow + 9] === key[9]
+  );
 }
 
 /** The slot of the key's entry, live or not; -1: none. */

@@ -58,6 +58,9 @@ describe('a connection', () => {
     const [first] = lines;
     expect(first).toMatchObject({ frame: 1, hook: 'from-pod', service: 'shop/web:http', permitted: true, equal: null });
     expect(first?.observed).toMatchObject({ frame: 2, verdict: 'forward', backend: `${backend}:8080` });
+    const reply = lines.find(({ hook, service }) => hook === 'to-pod' && service !== null);
+    expect(reply).toMatchObject({ frame: 3, model: { verdict: 'reply' } });
+    expect(reply?.observed).toEqual({ frame: 4, verdict: 'reply', backend: `${backend}:8080`, lagMs: 0.02 });
     expect(endOf(tally, setting)).toBe('agreed');
   });
 
@@ -267,6 +270,14 @@ describe('what this build does not judge is counted by its reason', () => {
     ]);
     expect(endOf(tally, setting)).toBe('input-unreadable');
   });
+});
+
+test('a super-packet can not be refused, as the kernel can not either', () => {
+  const payload = new Uint8Array(3000);
+  const packet = tcp({ from: `${CLIENT}:4242`, to: `${SERVICE}:80`, flags: 'P.', payload });
+  const { tally, lines } = replayFrames([on(100, CLIENT_DEVICE, 'incoming', packet)], cluster([]));
+  expect(tally.superPackets).toBe(1);
+  expect(lines[0]?.model).toMatchObject({ verdict: 'drop', reason: 'cannot-answer' });
 });
 
 describe('the answer of a long silence', () => {

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the demo concludes from what it saw: its judge, its report, its exit codes; nothing here needs root. */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { createJudge, type Judge } from '../../cli/demo/judge.ts';
+import type { Played } from '../../cli/demo/play.ts';
+import type { Replayed } from '../../cli/demo/replay.ts';
+import { makeReport, reportText, type DemoReport, type Findings } from '../../cli/demo/report.ts';
+import {
+  readSchedule,
+  splitSchedule,
+  streamPath,
+  targetsOf,
+  type Applied,
+  type Target,
+} from '../../cli/demo/stream.ts';
+import type { Road, Visit } from '../../cli/demo/visitors.ts';
+import { failureText, type Result } from '../../core/result.ts';
+import { twoNodes } from '../../lab/twonodes.ts';
+import type { ConnectionReport } from '../../lab/wire.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const millisecond = 1_000_000n;
+
+function value<T>(result: Result<T>): T {
+  if (!result.ok) throw new Error(failureText(result.error));
+  return result.value;
+}
+
+const schedule = value(readSchedule(streamPath));
+const targets = value(targetsOf(schedule));
+const spec = twoNodes('x');
+
+function target(name: string): Target {
+  return targets.find((one) => one.name === name) ?? expect.unreachable(`no target ${name}`);
+}
+
+/** Both nodes hear of each event when it is due and take 10 ms for it. */
+const applied: readonly Applied[] = schedule.flatMap(({ dueMs, event }) => {
+  const beganNs = BigInt(Math.round(dueMs * 1e6));
+  return ['node1', 'node2'].map((node) => ({ node, event, beganNs, doneNs: beganNs + 10n * millisecond }));
+});
+
+const judge: Judge = createJudge(spec, applied, { originNs: 0n, inFlightNs: 10_000_000 });
+
+const pods: Readonly<Record<string, string>> = {
+  web1: '10.244.1.4:8080',
+  web2: '10.244.1.5:8080',
+  web3: '10.244.2.4:8080',
+  web4: '10.244.2.5:8080',
+};
+
+type VisitOptions = {
+  readonly to?: string;
+  readonly by?: string;
+  readonly atMs?: number;
+  readonly road?: Road;
+  readonly report?: Partial<ConnectionReport>;
+};
+
+/** A connection of client1 that took a millisecond; `by`: the pod that answered, or how else it ended. */
+function visitOf({ to = 'shop/web:http', by = 'web1', atMs = 300, road = 'packet', report = {} }: VisitOptions): Visit {
+  const startedNs = BigInt(Math.round(atMs * 1e6));
+  const { text } = target(to);
+  const answered: ConnectionReport = {
+    id: 1,
+    result: 'answered',
+    errno: null,
+    by,
+    answeredAs: pods[by] ?? null,
+    peerSeen: '10.244.1.6:20000',
+    peerName: text,
+    localPort: 20_000,
+    startedNs: String(startedNs),
+    connectedNs: String(startedNs + millisecond),
+    endedNs: String(startedNs + 2n * millisecond),
+  };
+  const refused = { by: null, answeredAs: null, peerSeen: null, peerName: null, connectedNs: null } as const;
+  const ended = by in pods ? answered : { ...answered, ...refused, result: by as ConnectionReport['result'] };
+  const from = { pod: 'client1', address: '10.244.1.6', node: 'node1', road };
+  return { from, target: target(to), report: { ...ended, ...report }, isHeld: false };
+}
+
+describe('the stream of the demo', () => {
+  test('begins with lists, so that nodes may program, and holds every kind of change', () => {
+    const { start, rest } = splitSchedule(schedule);
+    expect(start.map(({ event }) => `${event.type} ${'kind' in event ? event.kind : ''}`)).toEqual([
+      'LISTED Node',
+      'LISTED Service',
+      'LISTED EndpointSlice',
+    ]);
+    expect(rest.length).toBeGreaterThan(10);
+    expect(rest.every(({ event }) => event.type === 'MODIFIED')).toBe(true);
+    expect((schedule.at(-1)?.dueMs ?? 0) / 1000).toBeLessThan(10);
+  });
+
+  test('rolls every backend of a Service over, and names a port that no Service has', () => {
+    const web = target('shop/web:http');
+    expect(judge.podsAt(300e6, web)).toEqual(['web1', 'web3']);
+    expect(judge.podsAt(10e9, web)).toEqual(['web2', 'web4']);
+    expect(judge.podsAt(4e9, web)).toEqual([]);
+    expect(targets.map(({ text }) => text)).toEqual([
+      '10.96.0.10:80',
+      '10.96.0.20:4000',
+      '10.96.0.30:80',
+      '10.96.0.40:80',
+      '10.96.0.50:80',
+      '10.96.0.10:81',
+    ]);
+  });
+});
+
+describe('the judge', () => {
+  // web: web2 comes at 1000 ms, web1 goes at 1300 ms; nightly has no endpoint from 1500 to 3100 ms.
+  test.each([
+    { what: 'a backend of the moment', by: 'web1', atMs: 300, verdict: 'permitted' },
+    { what: 'a backend that comes later', by: 'web2', atMs: 900, verdict: 'wrong' },
+    { what: 'a backend that has just come', by: 'web2', atMs: 1_001, verdict: 'permitted' },
+    { what: 'a backend that is just going', by: 'web1', atMs: 1_305, verdict: 'in-flight' },
+    { what: 'a backend that went before the window', by: 'web1', atMs: 1_320, verdict: 'wrong' },
+    { what: 'another Service’s backend', to: 'shop/near:http', by: 'web1', verdict: 'wrong' },
+    { what: 'the backend of this node', to: 'shop/near:http', by: 'web2', verdict: 'permitted' },
+    { what: 'the backend of the other node', to: 'shop/near:http', by: 'web4', verdict: 'wrong' },
+    { what: 'a refusal without endpoints', to: 'shop/empty:http', by: 'refused', verdict: 'permitted' },
+    { what: 'a refusal with endpoints', by: 'refused', verdict: 'wrong' },
+    { what: 'a refusal of a port that is nobody’s', to: 'shop/web, no such port', by: 'refused', verdict: 'permitted' },
+    { what: 'silence in place of a refusal', to: 'shop/empty:http', by: 'timeout', verdict: 'wrong' },
+    { what: 'a reset', by: 'reset', verdict: 'wrong' },
+    { what: 'a lost client', by: 'lost', verdict: 'wrong' },
+    {
+      what: 'a refusal while there are no endpoints',
+      to: 'shop/nightly:http',
+      by: 'refused',
+      atMs: 2_000,
+      verdict: 'permitted',
+    },
+    {
+      what: 'an answer while there are no endpoints',
+      to: 'shop/nightly:http',
+      by: 'web1',
+      atMs: 2_000,
+      verdict: 'wrong',
+    },
+  ] as const)('calls $what $verdict', ({ verdict, what, ...options }) => {
+    expect(judge.judge(visitOf(options)).verdict, what).toBe(verdict);
+  });
+
+  test.each([
+    { report: { peerName: '10.244.1.4:8080' }, why: 'getpeername says 10.244.1.4:8080, not 10.96.0.10:80' },
+    { report: { peerSeen: '10.244.1.1:20000' }, why: 'the server saw 10.244.1.1:20000, not 10.244.1.6:20000' },
+    { report: { by: 'web2' }, why: 'web2 has not 10.244.1.4:8080' },
+    { report: { result: 'reset' }, why: 'connection ended as reset' },
+  ] as const)('does not let pass: $why', ({ report, why }) => {
+    expect(judge.judge(visitOf({ report }))).toMatchObject({ verdict: 'wrong', why });
+  });
+});
+
+describe('the report', () => {
+  const replayed: Replayed = {
+    name: 'capture of node1',
+    frames: 100,
+    comparedWithKernel: 60,
+    differences: 0,
+    firstDifference: null,
+    unattributed: 0,
+    connections: { permitted: 1, inFlight: 0, stale: 0, never: 0, notJudged: 0 },
+    notPermitted: [],
+    repliesReproduced: 5,
+    repliesDiffering: 0,
+    choices: { same: 1, of: 1 },
+  };
+  const echoed = { ...visitOf({}).report, result: 'echoed' } as const;
+  const counts = { captured: 100, received: 100, dropped: 0 };
+  const recording = { node: 'node1', capture: '', events: '', facts: '', counts };
+  const visits = [visitOf({}), visitOf({ road: 'socket', to: 'shop/empty:http', by: 'refused' })];
+  const played: Played = {
+    originNs: 0n,
+    endNs: 6_000n * millisecond,
+    applied,
+    targets,
+    visits,
+    held: [{ visit: visitOf({}), echo: echoed }],
+    checksumErrors: new Map(),
+    reasons: new Map([['new-flow', 1]]),
+    recordings: [recording],
+  };
+  const good: Findings = {
+    seed: 7,
+    durationMs: 8_123,
+    played,
+    judge,
+    judged: visits.map((visit) => judge.judge(visit)),
+    replays: [replayed],
+    recordings: [{ ...replayed, name: 'recording of node1', connections: { ...replayed.connections, stale: 5 } }],
+  };
+  const reportOf = (changes: Partial<Findings>): DemoReport => makeReport({ ...good, ...changes });
+
+  test('says nothing is wrong where nothing is, whatever another proxy did in its recording', () => {
+    const report = reportOf({});
+    expect(report).toMatchObject({ exitCode: 0, problems: [], comparison: { packets: 120, differences: 0 } });
+    expect(report.held).toEqual({ total: 1, alive: 1, moved: 1 });
+    expect(reportText(report)).toMatchInlineSnapshot(`
+      "
+      SERVICE          ADDRESS        BACKENDS                ANSWER   SOCKET ROAD  PACKET ROAD
+      shop/web:http    10.96.0.10:80  web1 web3 -> web2 web4  web1               0            1
+      shop/empty:http  10.96.0.50:80  none                    refused            1            0
+
+      connections  2: 2 as permitted at their moment, 0 while a change was in flight (at most 13 ms), 0 wrong
+      comparison   120 packets through model and kernel, 0 differences
+      8.1 s; again with the same clients: ./tandem demo --seed 7"
+    `);
+  });
+
+  const wrong = visitOf({ by: 'web4' });
+  const withVisit = [...good.judged, judge.judge(wrong)];
+  const stale = { ...replayed, notPermitted: ['shop/web:http frame 9: stale'] };
+  test.each<{ what: string; changes: Partial<Findings>; code: number; problem: string }>([
+    {
+      what: 'the twins differ',
+      changes: { recordings: [{ ...replayed, differences: 1, firstDifference: 'frame 3: verdict' }] },
+      code: 1,
+      problem: 'capture of node1: 1 differences, first: frame 3: verdict',
+    },
+    {
+      what: 'a reply is not what the pod received',
+      changes: { replays: [{ ...replayed, repliesDiffering: 2 }] },
+      code: 1,
+      problem: 'capture of node1: 2 replies are not what the pod received',
+    },
+    {
+      what: 'nothing was compared',
+      changes: { replays: [{ ...replayed, comparedWithKernel: 0 }], recordings: [] },
+      code: 4,
+      problem: 'capture of node1: no packet was compared with the kernel',
+    },
+    {
+      what: 'a connection went wrong',
+      changes: {
+        judged: withVisit,
+        replays: [{ ...replayed, connections: { ...replayed.connections, permitted: 2 } }],
+      },
+      code: 3,
+      problem:
+        'client1 to shop/web:http 10.96.0.10:80 on the packet road: answered by web4 10.244.2.5:8080; ' +
+        'the oracle says: permitted shop/web:http 10.244.1.4:8080 10.244.2.4:8080',
+    },
+    {
+      what: 'a held connection was lost',
+      changes: { played: { ...played, held: [{ visit: visitOf({}), echo: { ...echoed, result: 'reset' } }] } },
+      code: 3,
+      problem: 'held connection to web1 is reset',
+    },
+    {
+      what: 'a pod counted a wrong checksum',
+      changes: { played: { ...played, checksumErrors: new Map([['web1', 2]]) } },
+      code: 3,
+      problem: 'web1 refused 2 packets for a wrong checksum',
+    },
+    {
+      what: 'a capture lost packets',
+      changes: { played: { ...played, recordings: [{ ...recording, counts: { ...counts, dropped: 4 } }] } },
+      code: 3,
+      problem: 'the capture of node1 is not whole: 4 packets were dropped',
+    },
+    {
+      what: 'the captures lack a connection',
+      changes: { replays: [{ ...replayed, connections: { ...replayed.connections, permitted: 0 } }] },
+      code: 3,
+      problem: 'the captures show 0 of 1 connections of the packet road',
+    },
+    {
+      what: 'the replay finds a stale choice',
+      changes: { replays: [stale] },
+      code: 3,
+      problem: 'capture of node1: shop/web:http frame 9: stale',
+    },
+  ])('ends with $code when $what', ({ changes, code, problem }) => {
+    const report = reportOf(changes);
+    expect({ code: report.exitCode, problems: report.problems }).toEqual({ code, problems: [problem] });
+    expect(reportText(report)).toContain(`WRONG  ${problem}`);
+  });
+});
+
+test('without root the demo ends with exit code 4 and one line', () => {
+  // Imported before root is given up: a checkout need not be readable for nobody.
+  const code = `
+    const { run } = await import('./cli/demo.ts');
+    if (process.geteuid() === 0) process.seteuid(65534);
+    process.exit(await run([], {}));`;
+  const options = { cwd: root, encoding: 'utf8' } as const;
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], options);
+  expect({ status, stdout }).toEqual({ status: 4, stdout: '' });
+  expect(stderr).toBe('tandem: demo: needs root (network namespaces); run it with sudo\n');
+});

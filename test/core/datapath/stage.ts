@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Where hand-written packets are played: a small cluster, a clock, and one twin or both, whose answers must be equal. */
+import { expect } from 'vitest';
+import { configOf, flowLifetimes } from '../../../core/datapath/datapath.ts';
+import { markNames, reasonNames, verdictNames } from '../../../core/layout.gen.ts';
+import { failureText } from '../../../core/result.ts';
+import { emptyOutcome, quietOutside, type Outside, type PacketHook } from '../../../core/twin.ts';
+import { frameOf, segment, type Segment } from '../../../proof/frame.ts';
+import type { Settings } from '../../../proof/settings.ts';
+import type { Side } from '../../../proof/side.ts';
+import { worldEvents, type World, type WorldEndpoint, type WorldService } from '../../../proof/world.ts';
+
+export type Host = { readonly address: number; readonly port: number };
+
+/** Ticks after which flows end. */
+export const lifetimes = { pending: 60, established: 800, halfClosed: 300, closing: 30 };
+
+const TICK_MS = 1.048576;
+
+/** One bucket of sixteen entries, room for eight connections, so that a test can fill it. */
+export const settings: Settings = {
+  config: configOf({
+    testMode: 1,
+    flowBucketMask: 0,
+    classifierMask: 1023,
+    flowLifetimes: flowLifetimes({
+      pendingMs: lifetimes.pending * TICK_MS,
+      establishedMs: lifetimes.established * TICK_MS,
+      halfClosedMs: lifetimes.halfClosed * TICK_MS,
+      closingMs: lifetimes.closing * TICK_MS,
+    }),
+    flowSecret: [11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132],
+    selectionKey: [0x01234567, 0x89abcdef],
+  }),
+  sizes: {
+    classifierWords: 1024,
+    frontends: 256,
+    services: 256,
+    slotPairs: 1024,
+    backends: 8192,
+    flowBuckets: 1,
+    peers: 1024,
+  },
+  lifetimes: Object.values(lifetimes),
+  isComplete: false,
+};
+
+export const client: Host = { address: 0x0a020009, port: 40000 };
+/** One backend. */
+export const web: Host = { address: 0x0a600001, port: 80 };
+export const webBackend: Host = { address: 0x0a010005, port: 8080 };
+/** Eight backends, the first of them also web's. */
+export const many: Host = { address: 0x0a600002, port: 80 };
+/** No endpoints at all. */
+export const empty: Host = { address: 0x0a600003, port: 80 };
+/** internalTrafficPolicy Local, and the only endpoint is on another node. */
+export const silent: Host = { address: 0x0a600004, port: 80 };
+/** Another Service with web's backend. */
+export const mirror: Host = { address: 0x0a600005, port: 80 };
+
+function pod(last: number, more: Partial<WorldEndpoint> = {}): WorldEndpoint {
+  return { address: 0x0a010000 + last, state: 'ready', isLocal: true, pod: `pod-${last}`, ...more };
+}
+
+function service(name: string, { address, port }: Host, endpoints: readonly WorldEndpoint[], isLocal = false): WorldService {
+  return { name, address, isLocal, ports: [{ name: 'http', port, targetPort: 8080 }], endpoints };
+}
+
+export const cluster: World = {
+  services: [
+    service('web', web, [pod(5)]),
+    service('many', many, [5, 6, 7, 8, 9, 10, 11, 12].map((last) => pod(last))),
+    service('empty', empty, []),
+    service('silent', silent, [pod(20, { isLocal: false })], true),
+    service('mirror', mirror, [pod(5)]),
+  ],
+};
+
+/** What became of a packet, in words; `to` is where it goes now. */
+export type Answer = {
+  readonly verdict: string;
+  readonly reason: string;
+  readonly frame: Uint8Array;
+  readonly from: Host;
+  readonly to: Host;
+  readonly trace: readonly string[];
+};
+
+export type PacketCase = { readonly title: string; readonly play: (stage: Stage) => void };
+
+export class Stage {
+  private readonly sides: readonly Side[];
+  private now = 1000;
+
+  constructor(sides: readonly Side[]) {
+    this.sides = sides;
+  }
+
+  /** No flows, and this cluster. */
+  begin(world: World = cluster): void {
+    for (const { twin } of this.sides) twin.clearFlows();
+    this.now = 1000;
+    this.become(world);
+  }
+
+  become(world: World): void {
+    for (const side of this.sides) {
+      const told = side.tell(worldEvents(world));
+      expect(told.ok ? '' : failureText(told.error)).toBe('');
+    }
+  }
+
+  wait(ticks: number): void {
+    this.now += ticks;
+  }
+
+  fromPod(it: Segment, outside: Partial<Outside> = {}): Answer {
+    return this.frame('from-pod', frameOf(it), outside);
+  }
+
+  toPod(it: Segment, outside: Partial<Outside> = {}): Answer {
+    return this.frame('to-pod', frameOf(it), outside);
+  }
+
+  frame(hook: PacketHook, frame: Uint8Array, outside: Partial<Outside> = {}): Answer {
+    const [first, ...others] = this.sides.map((side) => this.ask(side, hook, frame, outside));
+    if (first === undefined) throw new Error('a stage has at least one twin');
+    for (const other of others) expect(other, 'the kernel answers as the model does').toEqual(first);
+    return first;
+  }
+
+  private ask({ twin }: Side, hook: PacketHook, frame: Uint8Array, outside: Partial<Outside>): Answer {
+    const outcome = emptyOutcome();
+    const done = twin.packet(hook, frame, { ...quietOutside(this.now), ...outside }, outcome);
+    expect(done.ok ? '' : failureText(done.error)).toBe('');
+    const bytes = outcome.bytes.slice(0, outcome.length);
+    const view = new DataView(bytes.buffer);
+    const transport = 14 + (view.getUint8(14) & 15) * 4;
+    const portAt = (at: number): number => (at + 2 <= bytes.length ? view.getUint16(at) : 0);
+    return {
+      verdict: verdictNames[outcome.verdict] ?? 'none',
+      reason: reasonNames[outcome.reason] ?? 'none',
+      frame: bytes,
+      from: { address: view.getUint32(26), port: portAt(transport) },
+      to: { address: view.getUint32(30), port: portAt(transport + 2) },
+      trace: [...outcome.trace.subarray(0, outcome.traceLength)].map((mark) => markNames[mark] ?? String(mark)),
+    };
+  }
+
+  /** SYN, SYN-ACK and the client's ACK; where the connection went. */
+  handshake(from: Host, to: Host): Host {
+    const opened = this.fromPod(segment(from, to, 2, { sequence: 100 }));
+    expect(opened.verdict).toBe('forward');
+    this.toPod(segment(opened.to, from, 18, { sequence: 500, acknowledgement: 101 }));
+    this.fromPod(segment(from, to, 16, { sequence: 101, acknowledgement: 501 }));
+    return opened.to;
+  }
+}
+
+/** Verdict and reason in one line. */
+export function fate({ verdict, reason }: Answer): string {
+  return `${verdict} ${reason}`;
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The hand-written packets on both twins: each answer is what was written down, and the kernel's equals the model's. */
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { openRig, type Rig } from '../../cli/rig.ts';
+import { failureText } from '../../core/result.ts';
+import { compareTables } from '../../proof/compare.ts';
+import { frameOf, refusalOf, segment, SYN } from '../../proof/frame.ts';
+import type { Settings } from '../../proof/settings.ts';
+import { packetCases } from '../core/datapath/cases.ts';
+import { client, empty, fate, settings, Stage, web, webBackend } from '../core/datapath/stage.ts';
+import { stories } from '../core/datapath/stories.ts';
+
+const CHECKSUM_MODE = 2;
+
+function open(wanted: Settings): Rig {
+  const object = readFileSync(new URL('../../bpf/tandem.bpf.o', import.meta.url));
+  const rig = openRig({ object, name: 'bpf/tandem.bpf.o', settings: wanted });
+  if (!rig.ok) throw new Error(failureText(rig.error));
+  return rig.value;
+}
+
+describe('both twins', () => {
+  let rig: Rig;
+  let stage: Stage;
+  beforeAll(() => {
+    rig = open(settings);
+    stage = new Stage([rig.model, rig.kernel]);
+  });
+  beforeEach(() => stage.begin());
+  afterAll(() => rig[Symbol.dispose]());
+
+  for (const { title, play } of [...packetCases, ...stories]) {
+    test(title, () => {
+      play(stage);
+      expect(compareTables(rig.model.twin.flowMemory(), rig.kernel.twin.flowMemory())).toBeUndefined();
+    });
+  }
+});
+
+describe('packets whose sum a device has computed (CHECKSUM_COMPLETE)', () => {
+  let rig: Rig;
+  let stage: Stage;
+  beforeAll(() => {
+    rig = open({ ...settings, isComplete: true });
+    stage = new Stage([rig.model, rig.kernel]);
+  });
+  beforeEach(() => stage.begin());
+  afterAll(() => rig[Symbol.dispose]());
+
+  // After each run the kernel sums the packet again and compares: a sum left behind is a failed run.
+  test('keep a right sum when they are forwarded and answered', () => {
+    const it = segment(client, web, SYN, { payload: new Uint8Array(7).fill(9) });
+    expect(stage.fromPod(it, { checksumMode: CHECKSUM_MODE }).frame).toEqual(
+      frameOf({ ...it, destination: webBackend.address, destinationPort: webBackend.port }),
+    );
+    const back = segment(webBackend, client, SYN | 16, { ipOptions: new Uint8Array(8).fill(1) });
+    expect(stage.toPod(back, { checksumMode: CHECKSUM_MODE }).frame).toEqual(
+      frameOf({ ...back, source: web.address, sourcePort: web.port }),
+    );
+  });
+
+  test('keep a right sum when they become a refusal', () => {
+    const it = segment(client, empty, SYN);
+    const answer = stage.fromPod(it, { checksumMode: CHECKSUM_MODE });
+    expect(fate(answer)).toBe('refuse no-endpoints');
+    expect(answer.frame).toEqual(refusalOf(it));
+  });
+});

@@ -2,12 +2,19 @@
 /** Both twins side by side, each with a control plane of its own: the model, and an object loaded in test mode. */
 import { createLoop } from '../agent/loop.ts';
 import { createDatapath, type Datapath } from '../core/datapath/datapath.ts';
-import { ok, type Failure, type Result } from '../core/result.ts';
+import { ok, type Result } from '../core/result.ts';
 import type { MapStore } from '../core/store.ts';
 import { loadObject, type LoadedObject } from '../kernel/object.ts';
 import { createKernelTwin, type KernelTwin } from '../kernel/twin.ts';
 import type { Settings } from '../proof/settings.ts';
-import { createModelSide, createSide, storedCounters, withoutBarriers, type ControlPlane, type Side } from '../proof/side.ts';
+import {
+  createModelSide,
+  createSide,
+  storedCounters,
+  withoutBarriers,
+  type ControlPlane,
+  type Side,
+} from '../proof/side.ts';
 import { worldNode } from '../proof/world.ts';
 
 /** Disposing of it unloads the object. */
@@ -37,7 +44,7 @@ export function openModel(settings: Settings): { readonly side: Side; readonly d
 }
 
 /** Loads the object with the settings, and a model with the same. Needs root. */
-export function openRig({ object: bytes, name, settings }: RigOptions): Result<Rig, Failure> {
+export function openRig({ object: bytes, name, settings }: RigOptions): Result<Rig> {
   const { sizes } = settings;
   const maxEntries = {
     classifier: sizes.classifierWords,

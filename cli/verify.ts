@@ -162,7 +162,8 @@ function reportFound(wanted: Wanted, seed: number, found: Found): number {
     command: commandOf(wanted, `--seed ${seed} --budget ${found.packets}`),
     shortCommand: file === undefined ? undefined : commandOf(wanted, `--case ${file}`),
   };
-  if (wanted.isJson) printJson({ kind: 'VerifyFinding', finding: found.finding, repeat, case: JSON.parse(text) as unknown });
+  if (wanted.isJson)
+    printJson({ kind: 'VerifyFinding', finding: found.finding, repeat, case: JSON.parse(text) as unknown });
   else printText(findingText(found.finding, repeat, found.steps.length));
   return exitCode.twinsDiffer;
 }
@@ -190,7 +191,8 @@ function reportSocketFinding(wanted: Wanted, finding: Finding): number {
 
 function printAgreement(wanted: Wanted, reports: readonly CampaignReport[], sockets: SocketReport | undefined): void {
   const packets = reports.length === 0 ? undefined : sumReports(reports);
-  if (wanted.isJson) return printJson({ kind: 'VerifySummary', seed: wanted.seed, rounds: reports.length, packets, sockets });
+  if (wanted.isJson)
+    return printJson({ kind: 'VerifySummary', seed: wanted.seed, rounds: reports.length, packets, sockets });
   if (packets !== undefined) printText(campaignText(packets));
   if (sockets !== undefined) printText(socketText(sockets));
   printNote(`seed ${wanted.seed}`);
@@ -210,8 +212,12 @@ async function verifyCase(wanted: Wanted, path: string): Promise<number> {
   if (!report.ok) return reportFailure(report.error);
   const { finding, packets } = report.value;
   const repeat = { command: commandOf(wanted, `--case ${path}`), shortCommand: undefined };
-  if (wanted.isJson) printJson(finding === undefined ? { kind: 'VerifySummary', seed, packets } : { kind: 'VerifyFinding', finding, repeat });
-  else printText(finding === undefined ? `${path}: ${packets} packets, no difference` : findingText(finding, repeat, 0));
+  if (wanted.isJson)
+    printJson(
+      finding === undefined ? { kind: 'VerifySummary', seed, packets } : { kind: 'VerifyFinding', finding, repeat },
+    );
+  else
+    printText(finding === undefined ? `${path}: ${packets} packets, no difference` : findingText(finding, repeat, 0));
   return finding === undefined ? exitCode.agreed : exitCode.twinsDiffer;
 }
 
@@ -253,7 +259,7 @@ async function verifyMutants(wanted: Wanted): Promise<number> {
     const { finding, packets } = result.value;
     const doubt = doubts(mutant, finding);
     if (doubt.length > 0) survivors.push(mutant.name);
-    const said = doubt.length > 0 ? `NOT FOUND: ${doubt.join('; ')}` : `${finding?.field ?? ''}`;
+    const said = doubt.length > 0 ? `NOT FOUND: ${doubt.join('; ')}` : (finding?.field ?? '');
     if (!wanted.isJson) printText(mutantLine(mutant, packets, said));
   }
   if (wanted.isJson) printJson({ kind: 'VerifyMutants', seed: wanted.seed, mutants: mutants.length, survivors });

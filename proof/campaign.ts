@@ -135,7 +135,9 @@ class Campaign {
     this.verdicts[model.verdict]! += 1;
     this.reasons[model.reason]! += 1;
     traffic.learn(model);
-    return this.packets % TABLES_EVERY === 0 || this.packets === this.options.packetsMax ? this.checkpoint(steps, step) : ok(undefined);
+    return this.packets % TABLES_EVERY === 0 || this.packets === this.options.packetsMax
+      ? this.checkpoint(steps, step)
+      : ok(undefined);
   }
 
   /** Now and then the cluster changes, or a write to the maps is lost. */

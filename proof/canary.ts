@@ -19,7 +19,8 @@ export function doubts({ shows }: Mutant, finding: Finding | undefined): readonl
   const said: string[] = [];
   if (!shows.test(finding.field)) said.push(`the field ${finding.field} is not one that this fault changes`);
   if (finding.model === finding.kernel) said.push(`both twins have ${finding.model}`);
-  if (!/^(shop\/service-\d+(:\w+)?|service port \d+|none)$/.test(finding.service)) said.push(`no Service: ${finding.service}`);
+  if (!/^(shop\/service-\d+(:\w+)?|service port \d+|none)$/.test(finding.service))
+    said.push(`no Service: ${finding.service}`);
   if (!/^(from-pod|to-pod|connect|getpeername) \S+/.test(finding.packet)) said.push(`no packet: ${finding.packet}`);
   if (finding.step < 0) said.push(`no step: ${finding.step}`);
   return said;

@@ -145,7 +145,11 @@ export function compareTables(model: Uint8Array, kernel: Uint8Array): Difference
 }
 
 /** The first line in which two dumps differ: counters, map entries, marks. */
-export function compareLines(what: string, model: readonly string[], kernel: readonly string[]): Difference | undefined {
+export function compareLines(
+  what: string,
+  model: readonly string[],
+  kernel: readonly string[],
+): Difference | undefined {
   const length = Math.max(model.length, kernel.length);
   for (let at = 0; at < length; at++) {
     const [mine, theirs] = [model[at] ?? 'end', kernel[at] ?? 'end'];

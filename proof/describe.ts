@@ -54,8 +54,7 @@ export function packetText(frame: Uint8Array): string {
   const tail = [...marks, sizes].join(', ');
   const at = ETHERNET + headerLength(frame);
   const protocol = frame[23] ?? 0;
-  if (protocol !== 6 || at + 20 > frame.length)
-    return `${source} > ${destination} protocol ${protocol}, ${tail}`;
+  if (protocol !== 6 || at + 20 > frame.length) return `${source} > ${destination} protocol ${protocol}, ${tail}`;
   const numbers = `seq ${whole(frame, at + 4)} ack ${whole(frame, at + 8)}`;
   const ports = [half(frame, at), half(frame, at + 2)];
   const flags = flagsText(frame[at + 13] ?? 0) || 'no flags';

@@ -57,7 +57,15 @@ export function distort(stream: Stream, frame: Uint8Array): Uint8Array {
     case 1:
       return lie(stream, copy);
     case 2: {
-      copy.set(stream.pick([[0x86, 0xdd], [0x08, 0x06], [0x81, 0x00], [0x88, 0x47]]), 12);
+      copy.set(
+        stream.pick([
+          [0x86, 0xdd],
+          [0x08, 0x06],
+          [0x81, 0x00],
+          [0x88, 0x47],
+        ]),
+        12,
+      );
       return acceptable(copy);
     }
     case 3: {

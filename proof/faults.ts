@@ -89,9 +89,17 @@ function plansOf(store: MapStore, { kind, pick }: Fault): Result<readonly Plan[]
     plans(maps.backends, ([, record]) => record, plan);
   switch (kind) {
     case 'row':
-      return plans(maps.frontends, ([key]) => key, (entry) => rowPlan(entry, pick));
+      return plans(
+        maps.frontends,
+        ([key]) => key,
+        (entry) => rowPlan(entry, pick),
+      );
     case 'slot':
-      return plans(maps.services, ([, { key }]) => key, (entry) => slotPlan(entry, pick));
+      return plans(
+        maps.services,
+        ([, { key }]) => key,
+        (entry) => slotPlan(entry, pick),
+      );
     case 'state':
       return backends((entry) => statePlan(entry, pick));
     case 'generation':

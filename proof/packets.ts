@@ -191,7 +191,9 @@ export class Traffic {
       case 'reset':
         return this.reset(connection);
       case 'retransmit':
-        return this.add(connection.last !== undefined && this.stream.chance(0.6) ? connection.last : this.again(connection));
+        return this.add(
+          connection.last !== undefined && this.stream.chance(0.6) ? connection.last : this.again(connection),
+        );
       default:
         return this.add(this.nearMiss(connection));
     }
@@ -357,7 +359,17 @@ export class Traffic {
 
   private odd(): Planned {
     const connection = this.someConnection();
-    const flags = this.stream.pick([0, SYN | FIN, SYN | RST, FIN, 0xff, 41, SYN | FIN | ACK, PSH, this.stream.below(256)]);
+    const flags = this.stream.pick([
+      0,
+      SYN | FIN,
+      SYN | RST,
+      FIN,
+      0xff,
+      41,
+      SYN | FIN | ACK,
+      PSH,
+      this.stream.below(256),
+    ]);
     if (connection === undefined || this.stream.chance(0.5)) {
       return { hook: 'from-pod', segment: segment(this.client(), this.frontend(), flags) };
     }

@@ -42,7 +42,10 @@ export function socketText({ calls, verdicts, unreached }: SocketReport): string
 
 /** Reports of several campaigns as one; a branch is reached where one of them reached it. */
 export function sumReports(reports: readonly CampaignReport[]): CampaignReport {
-  const add = (left: Readonly<Record<string, number>>, right: Readonly<Record<string, number>>): Record<string, number> => {
+  const add = (
+    left: Readonly<Record<string, number>>,
+    right: Readonly<Record<string, number>>,
+  ): Record<string, number> => {
     const sum: Record<string, number> = { ...left };
     for (const [name, count] of Object.entries(right)) sum[name] = (sum[name] ?? 0) + count;
     return sum;

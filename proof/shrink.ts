@@ -3,7 +3,15 @@
 import { fail, ok, type Result } from '../core/result.ts';
 import { quietOutside, type Outside } from '../core/twin.ts';
 import { faultKinds } from './faults.ts';
-import { isPacketStep, runSteps, type Bench, type FaultStep, type Finding, type Step, type WorldStep } from './steps.ts';
+import {
+  isPacketStep,
+  runSteps,
+  type Bench,
+  type FaultStep,
+  type Finding,
+  type Step,
+  type WorldStep,
+} from './steps.ts';
 
 /** Runs that shrinking may take; what is left then is still a counterexample. */
 const RUNS_MAX = 400;
@@ -16,7 +24,7 @@ export function shrinkSteps(bench: Bench, steps: readonly Step[], finding: Findi
   let best: Shrunk = { steps: steps.slice(0, finding.step + 1), finding };
   let runs = 0;
   for (let size = best.steps.length >> 1; size >= 1; size >>= 1) {
-    for (let at = 0; at < best.steps.length - 1 && runs < RUNS_MAX; ) {
+    for (let at = 0; at < best.steps.length - 1 && runs < RUNS_MAX;) {
       runs++;
       const fewer = [...best.steps.slice(0, at), ...best.steps.slice(Math.min(at + size, best.steps.length - 1))];
       const report = runSteps(bench, fewer, true);
@@ -89,7 +97,8 @@ export function parseCase(text: string, name: string): Result<Case> {
 
 function isCaseFile(value: unknown): value is CaseFile {
   if (typeof value !== 'object' || value === null) return false;
-  if (!('kind' in value && value.kind === KIND && 'apiVersion' in value && value.apiVersion === API_VERSION)) return false;
+  if (!('kind' in value && value.kind === KIND && 'apiVersion' in value && value.apiVersion === API_VERSION))
+    return false;
   if (!('seed' in value && typeof value.seed === 'number')) return false;
   return 'steps' in value && Array.isArray(value.steps) && value.steps.every(isCaseStep);
 }
@@ -103,7 +112,14 @@ function isCaseStep(value: unknown): boolean {
   if ('fault' in value) {
     const { fault } = value;
     const isKnown = (kind: unknown): boolean => faultKinds.some((known) => known === kind);
-    return typeof fault === 'object' && fault !== null && 'kind' in fault && isKnown(fault.kind) && 'pick' in fault && typeof fault.pick === 'number';
+    return (
+      typeof fault === 'object' &&
+      fault !== null &&
+      'kind' in fault &&
+      isKnown(fault.kind) &&
+      'pick' in fault &&
+      typeof fault.pick === 'number'
+    );
   }
   if (!('hook' in value && (value.hook === 'from-pod' || value.hook === 'to-pod'))) return false;
   if (!('frame' in value && typeof value.frame === 'string' && /^([0-9a-f]{2})+$/.test(value.frame))) return false;

@@ -43,7 +43,9 @@ export function createSide({ twin, control, marks, counters }: SideOptions): Sid
 export function createModelSide(model: Datapath, control: ControlPlane): Side {
   const lines = (name: string, counters: Float64Array): string[] =>
     Array.from({ length: counters.length / 2 }, (_, index) => [counters[index * 2] ?? 0, counters[index * 2 + 1] ?? 0])
-      .map(([packets = 0, bytes = 0], index) => (packets === 0 ? '' : `${name} ${index}: ${packets} packets, ${bytes} bytes`))
+      .map(([packets = 0, bytes = 0], index) =>
+        packets === 0 ? '' : `${name} ${index}: ${packets} packets, ${bytes} bytes`,
+      )
       .filter((line) => line !== '');
   return createSide({
     twin: model,
@@ -64,7 +66,8 @@ export function storedCounters(store: MapStore): Result<readonly string[]> {
     const entries = store.entries(map);
     if (!entries.ok) return entries;
     const sorted = entries.value.filter(([, { packets }]) => packets > 0n).toSorted(([left], [right]) => left - right);
-    for (const [index, { packets, bytes }] of sorted) lines.push(`${name} ${index}: ${packets} packets, ${bytes} bytes`);
+    for (const [index, { packets, bytes }] of sorted)
+      lines.push(`${name} ${index}: ${packets} packets, ${bytes} bytes`);
   }
   return ok(lines);
 }
@@ -86,7 +89,8 @@ export function dumpLines(store: MapStore): Result<readonly string[]> {
 
 /** A store whose barriers are left out: between packets of a test run no program is running. */
 export function withoutBarriers(store: MapStore): MapStore {
-  const apply = (operation: Operation): Result<void> => (operation.op === 'barrier' ? ok(undefined) : store.apply(operation));
+  const apply = (operation: Operation): Result<void> =>
+    operation.op === 'barrier' ? ok(undefined) : store.apply(operation);
   const batch = (operations: readonly Operation[]): { readonly done: number; readonly result: Result<void> } => {
     const needed = operations.filter(({ op }) => op !== 'barrier');
     const { done, result } = store.batch(needed);

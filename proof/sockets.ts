@@ -50,7 +50,6 @@ export type SocketCampaignOptions = {
   readonly sockets: SocketCalls;
   /** Sockets to open at most. */
   readonly callsMax: number;
-  readonly goesOn?: () => boolean;
 };
 
 export type SocketReport = {
@@ -64,13 +63,18 @@ export type SocketReport = {
 };
 
 /** Sockets that are open at once; then getpeername() is asked of each. */
-const BATCH = 64;
+const BATCH = 32;
 /** Few cookies, so that a socket is seen connecting again. */
 const COOKIES = 300;
 const ECONNREFUSED = 111;
 const EINPROGRESS = 115;
 
-type Call = { readonly protocol: 'tcp' | 'udp'; readonly to: Endpoint; readonly outside: Outside; peer: Endpoint | undefined };
+type Call = {
+  readonly protocol: 'tcp' | 'udp';
+  readonly to: Endpoint;
+  readonly outside: Outside;
+  peer: Endpoint | undefined;
+};
 
 /** Opens sockets to a changing cluster until the budget is used up or the sides differ. */
 export function runSockets(options: SocketCampaignOptions): Result<SocketReport> {
@@ -92,10 +96,10 @@ class SocketCampaign {
   }
 
   run(): Result<SocketReport> {
-    const { callsMax, goesOn, sockets } = this.options;
+    const { callsMax, sockets } = this.options;
     const clean = this.bench.reset();
     if (!clean.ok) return clean;
-    while (this.calls < callsMax && goesOn?.() !== false) {
+    while (this.calls < callsMax) {
       const found = this.batch();
       sockets.closeAll();
       const unhooked = sockets.hookPeerName(false);
@@ -154,7 +158,8 @@ class SocketCampaign {
     const service = world.services.length === 0 ? undefined : stream.pick(world.services);
     if (service === undefined || stream.chance(0.05)) return { address: 0x0a010001 + stream.below(24), port: 8080 };
     const number = stream.pick(service.ports).port;
-    if (stream.chance(0.1)) return { address: service.address + stream.below(2), port: stream.pick([number + 1, number - 1, 0]) };
+    if (stream.chance(0.1))
+      return { address: service.address + stream.below(2), port: stream.pick([number + 1, number - 1, 0]) };
     return { address: service.address, port: number };
   }
 

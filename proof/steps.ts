@@ -40,7 +40,10 @@ const NO_WORLD: World = { services: [] };
 /** Runs steps on both sides and remembers what the last one did. */
 export class Bench {
   readonly sides: Sides;
-  readonly outcomes: { readonly model: Outcome; readonly kernel: Outcome } = { model: emptyOutcome(), kernel: emptyOutcome() };
+  readonly outcomes: { readonly model: Outcome; readonly kernel: Outcome } = {
+    model: emptyOutcome(),
+    kernel: emptyOutcome(),
+  };
   world: World = NO_WORLD;
   private readonly scope: Scope;
   private undo: { readonly side: Side; readonly operations: readonly Operation[] }[] = [];
@@ -193,7 +196,12 @@ export function runSteps(bench: Bench, steps: readonly Step[], everyStep: boolea
 }
 
 /** Runs one packet; `checksTables`: the flow tables must be equal afterwards. */
-export function judgePacket(bench: Bench, step: PacketStep, index: number, checksTables: boolean): Result<Finding | undefined> {
+export function judgePacket(
+  bench: Bench,
+  step: PacketStep,
+  index: number,
+  checksTables: boolean,
+): Result<Finding | undefined> {
   const difference = bench.packet(step);
   if (!difference.ok) return describeRefused(difference, step, index);
   const found = difference.value ?? (checksTables ? bench.tables() : undefined);
@@ -201,14 +209,22 @@ export function judgePacket(bench: Bench, step: PacketStep, index: number, check
 }
 
 /** A program whose return code contradicts the verdict it reported differs from the model, which has no such code. */
-function contradiction(refused: Extract<Result<never>, { ok: false }>, hook: PacketHook, model: Outcome): Result<Difference> {
+function contradiction(
+  refused: Extract<Result<never>, { ok: false }>,
+  hook: PacketHook,
+  model: Outcome,
+): Result<Difference> {
   const { object, message } = refused.error;
   if (object !== `hook ${hook}`) return refused;
   return ok({ field: 'returned', model: verdictNames[model.verdict] ?? String(model.verdict), kernel: message });
 }
 
 /** A twin that could not answer at all is as bad as one that answers otherwise, but it isn't a difference. */
-function describeRefused(refused: Extract<Result<never>, { ok: false }>, step: PacketStep, index: number): Result<never> {
+function describeRefused(
+  refused: Extract<Result<never>, { ok: false }>,
+  step: PacketStep,
+  index: number,
+): Result<never> {
   const { kind, object, message, remedy } = refused.error;
   return fail(kind, object, `${message} (step ${index}, ${step.hook} ${packetText(step.frame)})`, remedy);
 }

@@ -68,7 +68,11 @@ function randomEndpoints(stream: Stream): readonly WorldEndpoint[] {
 function randomPorts(stream: Stream): readonly WorldPort[] {
   const names = ['http', 'admin', 'grpc'].slice(0, 1 + stream.below(3));
   const first = stream.pick([80, 443, 1, 65534, 8080]);
-  return names.map((name, index) => ({ name, port: first + index * 2 - (first > 65000 ? index * 4 : 0), targetPort: stream.pick([8080, 8080, 80, 9000]) }));
+  return names.map((name, index) => ({
+    name,
+    port: first + index * 2 - (first > 65000 ? index * 4 : 0),
+    targetPort: stream.pick([8080, 8080, 80, 9000]),
+  }));
 }
 
 function randomService(stream: Stream, index: number): WorldService {
@@ -137,7 +141,12 @@ function serviceObject({ name, address, isLocal, ports }: WorldService): Service
       clusterIPs: [dotted(address)],
       ipFamilies: ['IPv4'],
       internalTrafficPolicy: isLocal ? 'Local' : 'Cluster',
-      ports: ports.map(({ name: portName, port, targetPort }) => ({ name: portName, port, targetPort, protocol: 'TCP' })),
+      ports: ports.map(({ name: portName, port, targetPort }) => ({
+        name: portName,
+        port,
+        targetPort,
+        protocol: 'TCP',
+      })),
     },
   };
 }

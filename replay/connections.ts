@@ -23,6 +23,7 @@ export type NotJudged =
   | 'external-address-in-service-range'
   | 'unallocated-address'
   | 'hairpin'
+  | 'affinity'
   | 'opened-before'
   | 'events-incomplete'
   | 'not-seen-again';

@@ -4,6 +4,7 @@ import { addressFromIPv4, endpointText, port } from '../core/address.ts';
 import { VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
 import type { OracleTimeline } from '../core/oracle.ts';
 import type { Question } from '../core/oracle/answer.ts';
+import { isSticky } from './affinity.ts';
 import type { Attributed, Sighted, Sighting } from './attribute.ts';
 import { compareBytes, type Difference } from './compare.ts';
 import { noteForwarded, noteIcmpError, noteReply, type Connection, type Connections } from './connections.ts';
@@ -27,6 +28,8 @@ export type Bench = {
   readonly firstTick: number;
   /** After this time events may be missing. */
   readonly completeNs: number;
+  /** Services with client affinity, by name. */
+  readonly sticky: ReadonlySet<string>;
   /** Connections by the packets that ask for them, while these are in their window. */
   readonly openings: Map<Sighted, Connection>;
   /** Lines that wait; undefined: nobody wants any. */
@@ -103,6 +106,7 @@ function takeOpening(bench: Bench, connection: Connection, packet: Sighted, ran:
   }
   if (timeNs > bench.completeNs) connection.notJudged = 'events-incomplete';
   else if (connection.model.reason === 'hairpin') connection.notJudged = 'hairpin';
+  else if (isSticky(bench.sticky, connection.service)) connection.notJudged = 'affinity';
   else if (!isModelPermitted(bench, connection, timeNs)) bench.tally.modelNotPermitted.push(connection);
 }
 

@@ -6,6 +6,7 @@ import type { InputSource } from '../formats/input.ts';
 import { nanosecondsBetween, type Instant } from '../formats/instant.ts';
 import { LINK_ETHERNET, newLinkHeader, parseLink, type LinkHeader } from '../formats/link.ts';
 import type { NodeFacts } from '../formats/node.ts';
+import { noteAffinity } from './affinity.ts';
 import { createAttribution, whyNoInput, type Attribution } from './attribute.ts';
 import { createConnections, noteForwarded } from './connections.ts';
 import { poseFrame, type PosedFrame } from './frame.ts';
@@ -38,6 +39,7 @@ type Run = Bench & {
   readonly places: Places;
   readonly attribution: Attribution;
   readonly link: LinkHeader;
+  readonly sticky: Set<string>;
 };
 
 type FrameItem = Extract<TimelineItem, { is: 'frame' }>;
@@ -57,6 +59,7 @@ export function replay(input: ReplayInput): Tally {
     else {
       oracle.apply(item.timeNs, item.timed.event);
       twins.program(item.timed.event);
+      noteAffinity(run.sticky, item.timed.event);
     }
   }
   settle(run, Infinity);
@@ -86,6 +89,7 @@ function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
     firstTick: ticksOf(origin),
     completeNs: completeUntil === undefined ? Infinity : nanosecondsBetween(origin, completeUntil),
     openings: new Map(),
+    sticky: new Set(),
     drafts: input.onLine === undefined ? undefined : new Map(),
   };
 }

@@ -194,6 +194,7 @@ async function holdConnections(
 
 function askEchoes(open: readonly Open[]): Promise<readonly Held[]> {
   const asking = open.map(async ({ visit, visitor: { client } }): Promise<Held> => {
+    if (visit.report.result !== 'answered') return { visit, echo: visit.report };
     const echo = await client.echo(visit.report.id, `still ${visit.report.id}`, visitTimeoutMs);
     await client.close(visit.report.id, visitTimeoutMs);
     return { visit, echo };

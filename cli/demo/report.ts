@@ -130,7 +130,10 @@ function liveProblems({ played, judged, replays }: Findings, wrong: readonly str
   return [
     ...wrong.slice(0, linesMax),
     ...(wrong.length > linesMax ? [`and ${wrong.length - linesMax} more connections that should not be so`] : []),
-    ...dead.map(({ visit, echo }) => `held connection to ${visit.report.by} is ${echo.result}`),
+    ...dead.map(
+      ({ visit, echo }) =>
+        `held connection of ${visit.from.pod} to ${visit.report.by ?? visit.target.text}: ${echo.result}`,
+    ),
     ...[...played.checksumErrors].map(([name, packets]) => `${name} refused ${packets} packets for a wrong checksum`),
     ...played.recordings
       .filter(({ counts }) => counts.dropped > 0)

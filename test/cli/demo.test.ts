@@ -249,7 +249,7 @@ describe('the report', () => {
       what: 'a held connection was lost',
       changes: { played: { ...played, held: [{ visit: visitOf({}), echo: { ...echoed, result: 'reset' } }] } },
       code: 3,
-      problem: 'held connection to web1 is reset',
+      problem: 'held connection of client1 to web1: reset',
     },
     {
       what: 'a pod counted a wrong checksum',

@@ -215,7 +215,7 @@ export function eventLine(atMs: number, type: string, object: unknown): string {
   return JSON.stringify({ at: instantText(momentOfMs(atMs)), type, object });
 }
 
-export const service: unknown = {
+export const service: { readonly spec: Readonly<Record<string, unknown>> } & Readonly<Record<string, unknown>> = {
   kind: 'Service',
   metadata: { namespace: 'shop', name: 'web', uid: 'uid-web' },
   spec: {

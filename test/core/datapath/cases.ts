@@ -57,33 +57,36 @@ const modes: readonly (readonly [string, number, 'full' | 'partial'])[] = [
   ['partial', 3, 'partial'],
 ];
 
-const checksums: readonly PacketCase[] = modes.flatMap(([name, checksumMode, checksum]) => [
-  {
-    title: `checksum mode ${name}: the sum of a forwarded packet is that of the new addresses`,
-    play: (stage) => {
-      const it = segment(client, web, SYN, { checksum, payload });
-      expect(stage.fromPod(it, { checksumMode }).frame).toEqual(forwarded(it));
-    },
-  },
-  {
-    title: `checksum mode ${name}: the sum of an answer is that of the Service's address`,
-    play: (stage) => {
-      stage.fromPod(segment(client, web, SYN));
-      const it = segment(webBackend, client, SYN | ACK, { checksum, sequence: 500 });
-      const answer = stage.toPod(it, { checksumMode });
-      expect(answer.frame).toEqual(frameOf({ ...it, source: web.address, sourcePort: web.port }));
-    },
-  },
-  {
-    title: `checksum mode ${name}: the quote of a refusal is summed as it will be on the wire`,
-    play: (stage) => {
-      const it = segment(client, empty, SYN, { checksum });
-      const answer = stage.fromPod(it, { checksumMode });
-      expect(fate(answer)).toBe('refuse no-endpoints');
-      expect(answer.frame).toEqual(refusalOf(it));
-    },
-  },
-] satisfies readonly PacketCase[]);
+const checksums: readonly PacketCase[] = modes.flatMap(
+  ([name, checksumMode, checksum]) =>
+    [
+      {
+        title: `checksum mode ${name}: the sum of a forwarded packet is that of the new addresses`,
+        play: (stage) => {
+          const it = segment(client, web, SYN, { checksum, payload });
+          expect(stage.fromPod(it, { checksumMode }).frame).toEqual(forwarded(it));
+        },
+      },
+      {
+        title: `checksum mode ${name}: the sum of an answer is that of the Service's address`,
+        play: (stage) => {
+          stage.fromPod(segment(client, web, SYN));
+          const it = segment(webBackend, client, SYN | ACK, { checksum, sequence: 500 });
+          const answer = stage.toPod(it, { checksumMode });
+          expect(answer.frame).toEqual(frameOf({ ...it, source: web.address, sourcePort: web.port }));
+        },
+      },
+      {
+        title: `checksum mode ${name}: the quote of a refusal is summed as it will be on the wire`,
+        play: (stage) => {
+          const it = segment(client, empty, SYN, { checksum });
+          const answer = stage.fromPod(it, { checksumMode });
+          expect(fate(answer)).toBe('refuse no-endpoints');
+          expect(answer.frame).toEqual(refusalOf(it));
+        },
+      },
+    ] satisfies readonly PacketCase[],
+);
 
 const untouched: readonly (readonly [string, string, Uint8Array])[] = [
   ['UDP to a Service', 'not-tcp', frameOf(segment(client, web, SYN, { protocol: 17 }))],
@@ -202,7 +205,7 @@ const many8: PacketCase = {
       expect(stage.fromPod(it).to.address).toBe(first);
       chosen.add(first);
     }
-    expect([...chosen].toSorted()).toEqual([5, 6, 7, 8, 9, 10, 11, 12].map((last) => 0x0a010000 + last));
+    expect(chosen).toEqual(new Set([5, 6, 7, 8, 9, 10, 11, 12].map((last) => 0x0a010000 + last)));
   },
 };
 

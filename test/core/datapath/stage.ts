@@ -62,14 +62,23 @@ function pod(last: number, more: Partial<WorldEndpoint> = {}): WorldEndpoint {
   return { address: 0x0a010000 + last, state: 'ready', isLocal: true, pod: `pod-${last}`, ...more };
 }
 
-function service(name: string, { address, port }: Host, endpoints: readonly WorldEndpoint[], isLocal = false): WorldService {
+function service(
+  name: string,
+  { address, port }: Host,
+  endpoints: readonly WorldEndpoint[],
+  isLocal = false,
+): WorldService {
   return { name, address, isLocal, ports: [{ name: 'http', port, targetPort: 8080 }], endpoints };
 }
 
 export const cluster: World = {
   services: [
     service('web', web, [pod(5)]),
-    service('many', many, [5, 6, 7, 8, 9, 10, 11, 12].map((last) => pod(last))),
+    service(
+      'many',
+      many,
+      [5, 6, 7, 8, 9, 10, 11, 12].map((last) => pod(last)),
+    ),
     service('empty', empty, []),
     service('silent', silent, [pod(20, { isLocal: false })], true),
     service('mirror', mirror, [pod(5)]),

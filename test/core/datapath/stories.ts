@@ -3,7 +3,19 @@
 import { expect } from 'vitest';
 import { ACK, FIN, frameOf, RST, segment, SYN } from '../../../proof/frame.ts';
 import type { World } from '../../../proof/world.ts';
-import { client, cluster, fate, lifetimes, many, mirror, web, webBackend, type Host, type PacketCase, type Stage } from './stage.ts';
+import {
+  client,
+  cluster,
+  fate,
+  lifetimes,
+  many,
+  mirror,
+  web,
+  webBackend,
+  type Host,
+  type PacketCase,
+  type Stage,
+} from './stage.ts';
 
 /** The cluster in which web's backend was replaced by another pod. */
 function moved(last: number): World {

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The list of faults fits the code; with --full every one of them is compiled and must be found. */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { huntMutant, mutantLine } from '../../cli/verify.ts';
+import { failureText } from '../../core/result.ts';
+import { doubts } from '../../proof/canary.ts';
+import { mutants, plantMutant } from '../../proof/mutants.ts';
+import { isFull } from './rigs.ts';
+
+const TIMEOUT_MS = 120_000;
+
+function sourceOf(file: string): string {
+  return readFileSync(new URL(`../../bpf/${file}`, import.meta.url), 'utf8');
+}
+
+describe('the faults', () => {
+  test('are at least forty, each with a name of its own', () => {
+    expect(mutants.length).toBeGreaterThanOrEqual(40);
+    expect(new Set(mutants.map(({ name }) => name)).size).toBe(mutants.length);
+  });
+
+  test.each(mutants.map((mutant) => [mutant.name, mutant] as const))('%s fits the code as it is now', (_, mutant) => {
+    const source = sourceOf(mutant.file);
+    const planted = plantMutant(mutant, source);
+    expect(planted.ok ? 'planted' : failureText(planted.error)).toBe('planted');
+    expect(planted.ok && planted.value).not.toBe(source);
+  });
+
+  test('one that no longer fits is named, not skipped', () => {
+    const [first] = mutants;
+    const planted = first === undefined ? undefined : plantMutant({ ...first, find: 'no such text' }, 'int x;');
+    expect(planted?.ok === false && planted.error.object).toBe(`mutant ${first?.name}`);
+  });
+});
+
+if (isFull) {
+  describe('every fault', () => {
+    test.each(mutants.map((mutant) => [mutant.name, mutant] as const))(
+      '%s is found',
+      { timeout: TIMEOUT_MS },
+      async (_, mutant) => {
+        const hunted = await huntMutant(mutant, 1);
+        if (!hunted.ok) throw new Error(failureText(hunted.error));
+        const { finding, packets } = hunted.value;
+        expect(doubts(mutant, finding)).toEqual([]);
+        process.stdout.write(`${mutantLine(mutant, packets, finding?.field ?? '')}\n`);
+      },
+    );
+  });
+}

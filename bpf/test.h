@@ -6,6 +6,13 @@
  */
 #pragma once
 
+/* WITHOUT_TEST_CODE: an object that never had any, to hold the production programs against. */
+#ifdef WITHOUT_TEST_CODE
+#define TEST_MODE 0
+#else
+#define TEST_MODE config.test_mode
+#endif
+
 static __always_inline struct test_control *test_state(void)
 {
 	__u32 zero = 0;
@@ -15,7 +22,7 @@ static __always_inline struct test_control *test_state(void)
 
 static __always_inline void mark(enum mark id)
 {
-	if (!config.test_mode)
+	if (!TEST_MODE)
 		return;
 	struct test_control *control = test_state();
 
@@ -35,7 +42,7 @@ static __always_inline void mark(enum mark id)
 static __always_inline void log_write(enum write_operation operation, __u32 bucket, __u32 slot,
 				      __u32 value)
 {
-	if (!config.test_mode)
+	if (!TEST_MODE)
 		return;
 	struct test_control *control = test_state();
 
@@ -52,7 +59,7 @@ static __always_inline void log_write(enum write_operation operation, __u32 buck
 /* Replaces what was read from outside by what the test poses, and begins a new log. */
 static __always_inline void pose(struct outside *outside)
 {
-	if (!config.test_mode)
+	if (!TEST_MODE)
 		return;
 	struct test_control *control = test_state();
 
@@ -66,7 +73,7 @@ static __always_inline void pose(struct outside *outside)
 static __always_inline void report(enum verdict verdict, enum reason reason,
 				   service_port_id service_port, backend_id backend)
 {
-	if (!config.test_mode)
+	if (!TEST_MODE)
 		return;
 	struct test_control *control = test_state();
 

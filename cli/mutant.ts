@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Result } from '../core/result.ts';
-import { plantMutant, type Mutant } from '../proof/mutants.ts';
+import { plantMutant, type Mutant } from '../proof/plant.ts';
 import { buildObject } from '../tools/build.ts';
 
 const SOURCES = fileURLToPath(new URL('../bpf', import.meta.url));

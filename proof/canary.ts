@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The canary: which fault is planted in this run, and whether what was reported is about that fault. */
-import type { Mutant } from './mutants.ts';
+import type { Mutant } from './plant.ts';
 import type { Finding } from './steps.ts';
 import { createStream } from './stream.ts';
 

@@ -6,26 +6,22 @@
 import { CHECKSUM_MODE_COMPLETE, VERDICT_FORWARD } from '../core/layout.gen.ts';
 import { quietOutside, type Outcome, type Outside, type PacketHook } from '../core/twin.ts';
 import { distort, garbage } from './distort.ts';
-import { ACK, FIN, frameOf, PSH, RST, segment, SYN, type Segment } from './frame.ts';
+import { ACK, FIN, frameOf, PSH, RST, segment, SYN } from './frame.ts';
+import {
+  fromBackend,
+  fromClient,
+  nearAck,
+  nearMiss,
+  NOTHING,
+  type Connection,
+  type Planned,
+  type Socket,
+} from './segments.ts';
 import type { Stream } from './stream.ts';
 import type { World } from './world.ts';
 
 /** One packet and everything that it is posed. */
 export type PacketStep = { readonly hook: PacketHook; readonly frame: Uint8Array; readonly outside: Outside };
-
-type Socket = { readonly address: number; readonly port: number };
-
-/** What the generator believes of a connection; the backend is known once a packet was forwarded. */
-type Connection = {
-  readonly client: Socket;
-  readonly service: Socket;
-  backend: Socket | undefined;
-  clientSequence: number;
-  readonly serverSequence: number;
-  last: Planned | undefined;
-};
-
-type Planned = { readonly hook: PacketHook; readonly segment: Segment; readonly connection?: Connection };
 
 /** Relative weights of the kinds of packets; each seed draws its own and switches some off. */
 const KINDS = [
@@ -47,7 +43,6 @@ const KINDS = [
   'garbage',
 ] as const;
 type Kind = (typeof KINDS)[number];
-const NOTHING = new Uint8Array();
 const BARE = { payload: NOTHING, tcpOptions: NOTHING, padding: NOTHING, checksum: 'full' } as const;
 const CONNECTIONS_MAX = 200;
 const LATENCY_TICKS_MAX = 3;
@@ -183,9 +178,9 @@ export class Traffic {
       case 'data':
         return this.add(this.data(connection));
       case 'reply':
-        return this.add(this.fromBackend(connection, this.stream.pick([ACK, ACK | PSH])));
+        return this.add(fromBackend(this.stream, connection, this.stream.pick([ACK, ACK | PSH])));
       case 'synAck':
-        return this.add(this.fromBackend(connection, SYN | ACK, { sequence: connection.serverSequence }));
+        return this.add(fromBackend(this.stream, connection, SYN | ACK, { sequence: connection.serverSequence }));
       case 'finish':
         return this.finish(connection);
       case 'reset':
@@ -249,26 +244,30 @@ export class Traffic {
     // 0xc0: a SYN that asks for ECN. Payload: fast open.
     const flags = stream.chance(0.1) ? SYN | 0xc0 : SYN;
     const payload = stream.chance(0.05) ? new Uint8Array(8).fill(0x61) : NOTHING;
-    return this.fromClient(connection, flags, { sequence: connection.clientSequence, acknowledgement: 0, payload });
+    return fromClient(this.stream, connection, flags, {
+      sequence: connection.clientSequence,
+      acknowledgement: 0,
+      payload,
+    });
   }
 
   private handshake(): void {
     const connection = this.connect(this.client(), this.frontend());
-    this.add(this.fromClient(connection, SYN, { acknowledgement: 0 }));
-    this.add(this.fromBackend(connection, SYN | ACK));
-    this.add(this.fromClient(connection, ACK));
+    this.add(fromClient(this.stream, connection, SYN, { acknowledgement: 0 }));
+    this.add(fromBackend(this.stream, connection, SYN | ACK));
+    this.add(fromClient(this.stream, connection, ACK));
   }
 
   /** A connection whose third packet is not quite the one that completes it. */
   private halfOpen(): void {
     const { stream } = this;
     const connection = this.connect(this.client(), this.frontend());
-    this.add(this.fromClient(connection, SYN, { acknowledgement: 0 }));
-    if (stream.chance(0.9)) this.add(this.fromBackend(connection, SYN | ACK));
-    if (stream.chance(0.2)) this.add(this.fromClient(connection, SYN, { acknowledgement: 0 }));
+    this.add(fromClient(this.stream, connection, SYN, { acknowledgement: 0 }));
+    if (stream.chance(0.9)) this.add(fromBackend(this.stream, connection, SYN | ACK));
+    if (stream.chance(0.2)) this.add(fromClient(this.stream, connection, SYN, { acknowledgement: 0 }));
     const flags = stream.pick([ACK, ACK, ACK, RST | ACK, SYN | ACK, FIN | ACK, RST]);
-    const acknowledgement = flags === ACK ? this.nearAck(connection) : connection.serverSequence + 1;
-    this.add(this.fromClient(connection, flags, { acknowledgement: acknowledgement >>> 0 }));
+    const acknowledgement = flags === ACK ? nearAck(stream, connection) : connection.serverSequence + 1;
+    this.add(fromClient(this.stream, connection, flags, { acknowledgement: acknowledgement >>> 0 }));
   }
 
   /** Many that open at once: tables fill up, half-open ones are recycled, full buckets refuse. */
@@ -279,10 +278,10 @@ export class Traffic {
     const port = 1024 + stream.below(60000);
     for (let i = 0; i < 8 + stream.below(56); i++) {
       const connection = this.connect({ address: this.client().address, port: port + i }, service);
-      this.add(this.fromClient(connection, SYN, { acknowledgement: 0 }));
+      this.add(fromClient(this.stream, connection, SYN, { acknowledgement: 0 }));
       if (!completes) continue;
-      this.add(this.fromBackend(connection, SYN | ACK));
-      this.add(this.fromClient(connection, ACK));
+      this.add(fromBackend(this.stream, connection, SYN | ACK));
+      this.add(fromClient(this.stream, connection, ACK));
     }
   }
 
@@ -304,21 +303,24 @@ export class Traffic {
         : [],
     );
     const service = others.length === 0 ? this.frontend() : stream.pick(others);
-    this.add(this.fromClient(this.connect(known.client, service), SYN, { acknowledgement: 0 }));
+    this.add(fromClient(this.stream, this.connect(known.client, service), SYN, { acknowledgement: 0 }));
   }
 
   private data(connection: Connection): Planned {
-    return this.fromClient(connection, this.stream.pick([ACK, ACK | PSH]));
+    return fromClient(this.stream, connection, this.stream.pick([ACK, ACK | PSH]));
   }
 
   /** A SYN where there may be a flow already: its backend may be gone meanwhile, or the flow closed. */
   private again(connection: Connection): Planned {
-    return this.fromClient(connection, SYN, { acknowledgement: 0 });
+    return fromClient(this.stream, connection, SYN, { acknowledgement: 0 });
   }
 
   private finish(connection: Connection): void {
     const { stream } = this;
-    const both: Planned[] = [this.fromClient(connection, FIN | ACK), this.fromBackend(connection, FIN | ACK)];
+    const both: Planned[] = [
+      fromClient(this.stream, connection, FIN | ACK),
+      fromBackend(this.stream, connection, FIN | ACK),
+    ];
     if (stream.chance(0.5)) both.reverse();
     const last = stream.chance(0.5) ? [this.data(connection)] : [];
     const again = stream.chance(0.3) ? [this.again(connection)] : [];
@@ -328,33 +330,18 @@ export class Traffic {
   private reset(connection: Connection): void {
     const { stream } = this;
     const flags = stream.pick([RST, RST | ACK]);
-    this.add(stream.chance(0.5) ? this.fromClient(connection, flags) : this.fromBackend(connection, flags));
+    this.add(
+      stream.chance(0.5) ? fromClient(this.stream, connection, flags) : fromBackend(this.stream, connection, flags),
+    );
     // A reset that was not meant: data go on.
-    if (stream.chance(0.4)) this.add(stream.chance(0.5) ? this.data(connection) : this.fromBackend(connection, ACK));
-  }
-
-  /** The initial sequence number's surroundings: one too few, far too many, just inside the window. */
-  private nearAck(connection: Connection): number {
-    const away = this.stream.pick([0, 1, -1, 2, 65535, 65536, 65537, this.stream.below(70000), this.stream.word()]);
-    return (connection.serverSequence + away) >>> 0;
+    if (stream.chance(0.4))
+      this.add(stream.chance(0.5) ? this.data(connection) : fromBackend(this.stream, connection, ACK));
   }
 
   private nearMiss(connection: Connection): Planned {
     const { stream } = this;
-    const near = this.stream.chance(0.7) ? this.data(connection) : this.fromBackend(connection, ACK);
-    const by = stream.pick([1, 65535]);
-    const it = near.segment;
-    const changes: readonly Partial<Segment>[] = [
-      { sourcePort: (it.sourcePort + by) & 0xffff },
-      { destinationPort: (it.destinationPort + by) & 0xffff },
-      { source: (it.source ^ (1 << stream.below(32))) >>> 0 },
-      { destination: (it.destination ^ (1 << stream.below(32))) >>> 0 },
-      { destination: it.destination + 1 },
-      { sourcePort: it.destinationPort, destinationPort: it.sourcePort },
-      { protocol: stream.pick([1, 17, 132]) },
-      { fragment: stream.pick([0x2000, 0x2001, 1, 185]) },
-    ];
-    return { hook: near.hook, segment: { ...it, ...stream.pick(changes) } };
+    const near = stream.chance(0.7) ? this.data(connection) : fromBackend(this.stream, connection, ACK);
+    return { hook: near.hook, segment: { ...near.segment, ...nearMiss(stream, near.segment) } };
   }
 
   private odd(): Planned {
@@ -373,53 +360,14 @@ export class Traffic {
     if (connection === undefined || this.stream.chance(0.5)) {
       return { hook: 'from-pod', segment: segment(this.client(), this.frontend(), flags) };
     }
-    return this.stream.chance(0.7) ? this.fromClient(connection, flags) : this.fromBackend(connection, flags);
+    return this.stream.chance(0.7)
+      ? fromClient(this.stream, connection, flags)
+      : fromBackend(this.stream, connection, flags);
   }
 
   private martian(): Planned {
     const frontend = this.frontend();
     const address = this.stream.pick([0, 0x00010203, 0x7f000001, 0xe0000001, 0xffffffff, 0xdfffffff, frontend.address]);
     return { hook: 'from-pod', segment: segment({ address, port: this.client().port }, frontend, SYN) };
-  }
-
-  /** Options, payload, padding and a pending checksum now and then. */
-  private dress(): Partial<Segment> {
-    const { stream } = this;
-    const options = (): Uint8Array => new Uint8Array(4 * (1 + stream.below(10))).fill(1);
-    return {
-      id: stream.below(65536),
-      checksum: stream.chance(0.12) ? 'partial' : 'full',
-      ipOptions: stream.chance(0.08) ? options() : NOTHING,
-      tcpOptions: stream.chance(0.2) ? options() : NOTHING,
-      payload: stream.chance(0.3) ? new Uint8Array(stream.below(60)).fill(stream.below(256)) : NOTHING,
-      padding: stream.chance(0.1) ? new Uint8Array(stream.below(20)) : NOTHING,
-      timeToLive: stream.pick([64, 64, 1, 255]),
-    };
-  }
-
-  private fromClient(connection: Connection, flags: number, more: Partial<Segment> = {}): Planned {
-    const numbers = {
-      sequence: (connection.clientSequence + 1) >>> 0,
-      acknowledgement: (connection.serverSequence + 1) >>> 0,
-    };
-    const it = segment(connection.client, connection.service, flags, { ...this.dress(), ...numbers, ...more });
-    return { hook: 'from-pod', segment: it, connection };
-  }
-
-  /** Where the backend isn't known yet it is looked up when the packet is sent. */
-  private fromBackend(connection: Connection, flags: number, more: Partial<Segment> = {}): Planned {
-    const numbers = {
-      sequence: (connection.serverSequence + ((flags & SYN) === 0 ? 1 : 0)) >>> 0,
-      acknowledgement: (connection.clientSequence + 1) >>> 0,
-    };
-    const dress = { ...this.dress(), ...numbers, ...more };
-    const { client, service } = connection;
-    return {
-      hook: 'to-pod',
-      get segment() {
-        return segment(connection.backend ?? service, client, flags, dress);
-      },
-      connection,
-    };
   }
 }

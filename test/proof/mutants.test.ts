@@ -5,7 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { huntMutant, mutantLine } from '../../cli/verify.ts';
 import { failureText } from '../../core/result.ts';
 import { doubts } from '../../proof/canary.ts';
-import { mutants, plantMutant } from '../../proof/mutants.ts';
+import { mutants } from '../../proof/mutants.ts';
+import { plantMutant } from '../../proof/plant.ts';
 import { isFull } from './rigs.ts';
 
 const TIMEOUT_MS = 120_000;

@@ -192,6 +192,36 @@ static __always_inline enum verdict choose(struct packet *packet, struct decisio
 	return VERDICT_FORWARD;
 }
 
+/*
+ * A connection that is opened to something known that is no Service, a backend itself. Answers to
+ * it would be taken for those of a flow with the same tuple: one that is over is ended, one that
+ * lives keeps its tuple.
+ */
+static __always_inline enum verdict open_direct(struct packet *packet, struct decision *decision,
+						ticks now)
+{
+	struct flow_record *record = &decision->record;
+	struct flow_key reply_key;
+
+	nat_reply_key(&reply_key, &packet->key);
+	if (!flow_lookup(&reply_key, record, 0, now)) {
+		record->service_port = 0;
+		record->backend = 0;
+		return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
+	}
+	if (!flow_closing(record->state)) {
+		MARK(DIRECT_TAKEN);
+		return decided(decision, VERDICT_DROP, REASON_TUPLE_TAKEN);
+	}
+	MARK(DIRECT_ENDS);
+	flow_change(&reply_key, 0, FLOW_ALL, now);
+	nat_forward_key(&reply_key, &record->translation);
+	flow_change(&reply_key, 0, FLOW_ALL, now);
+	record->service_port = 0;
+	record->backend = 0;
+	return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
+}
+
 static __always_inline enum verdict forward_new(struct packet *packet, struct decision *decision,
 						ticks now, __u32 how)
 {
@@ -202,6 +232,8 @@ static __always_inline enum verdict forward_new(struct packet *packet, struct de
 	};
 	struct service *service = lookup_frontend(&wanted);
 
+	if (!service && tcp_kind(packet->flags) == TCP_OPENS)
+		return open_direct(packet, decision, now);
 	if (!service)
 		return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
 	decision->record.service_port = service->service_port;

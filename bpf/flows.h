@@ -18,7 +18,8 @@
 
 #define FLOW_ISN_NONE  (~0ull)
 #define FLOW_NO_OLDEST 0xffffffffull
-#define FLOW_PROMOTE   1 /* pending | 1 = established */
+#define FLOW_ALL       0xff /* cleared, a flow is free */
+#define FLOW_PROMOTE   1    /* pending | 1 = established */
 
 enum flow_how {
 	FLOW_IF_ABSENT = 0,

@@ -330,7 +330,9 @@ enum mark {
 	MARK_PEER_KNOWN = 53,
 	MARK_PEER_OTHER = 54,
 	MARK_PEER_FAILED = 55,
-	MARK_MAX = 56,
+	MARK_DIRECT_ENDS = 56,
+	MARK_DIRECT_TAKEN = 57,
+	MARK_MAX = 58,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */

@@ -14,6 +14,8 @@ import {
   FLOW_RESET,
   FRONTEND_WHOLE_ADDRESS,
   MARK_CERTAINLY_NOT,
+  MARK_DIRECT_ENDS,
+  MARK_DIRECT_TAKEN,
   MARK_EMPTY_DROP,
   MARK_EMPTY_REFUSE,
   MARK_ESTABLISH,
@@ -67,6 +69,7 @@ import {
   flowInsert,
   flowLookup,
   flowNoteIsn,
+  FLOW_ALL,
   FLOW_EXISTS,
   FLOW_IF_ABSENT,
   FLOW_PROMOTE,
@@ -275,11 +278,37 @@ export function choose(log: Log, maps: Maps, packet: Packet, decision: Decision,
   return VERDICT_FORWARD;
 }
 
+/**
+ * A connection that is opened to something known that is no Service, a backend itself. Answers to it would be taken for
+ * those of a flow with the same tuple: one that is over is ended, one that lives keeps its tuple.
+ */
+export function openDirect(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
+  const { record, otherKey: replyKey } = decision;
+  natReplyKey(replyKey, packet.key);
+  if (!flowLookup(log, maps, replyKey, record, 0, now)) {
+    record.servicePort = 0;
+    record.backend = 0;
+    return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
+  }
+  if (!flowClosing(record.state)) {
+    mark(log, MARK_DIRECT_TAKEN);
+    return decided(decision, VERDICT_DROP, REASON_TUPLE_TAKEN);
+  }
+  mark(log, MARK_DIRECT_ENDS);
+  flowChange(log, maps, replyKey, 0, FLOW_ALL, now);
+  natForwardKey(replyKey, record.translation);
+  flowChange(log, maps, replyKey, 0, FLOW_ALL, now);
+  record.servicePort = 0;
+  record.backend = 0;
+  return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
+}
+
 export function forwardNew(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number, how: number): number {
   const { record, wanted } = decision;
   for (let i = 0; i < 4; i++) wanted[i] = packet.key[KEY_DESTINATION + i]!;
   wanted[4] = (packet.key[KEY_PORTS]! >>> 16) | ((packet.key[KEY_PROTOCOL]! & 0xff) << 16);
   const service = lookupFrontend(log, maps, wanted);
+  if (service < 0 && tcpKind(packet.flags) === TCP_OPENS) return openDirect(log, maps, packet, decision, now);
   if (service < 0) return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
   record.servicePort = maps.services[service + SERVICE_SERVICE_PORT_AT / 4]!;
   if (martian(packet.key)) {

@@ -56,6 +56,7 @@ export const FLOW_REPLACE = 1; // a live entry of this key is written over
 export const FLOW_INSERTED = 0; // the record says where
 export const FLOW_EXISTS = 1; // the record says now what the entry holds
 export const FLOW_REFUSED = 2;
+export const FLOW_ALL = 0xff; // cleared, a flow is free
 export const FLOW_PROMOTE = 1; // pending | 1 = established
 const FLOW_NO_OLDEST = 0xffffffff;
 const ISN_NONE = 0xffffffff;

@@ -143,15 +143,13 @@ export class Stage {
     const done = twin.packet(hook, frame, { ...quietOutside(this.now), ...outside }, outcome);
     expect(done.ok ? '' : failureText(done.error)).toBe('');
     const bytes = outcome.bytes.slice(0, outcome.length);
-    const view = new DataView(bytes.buffer);
-    const transport = 14 + (view.getUint8(14) & 15) * 4;
-    const portAt = (at: number): number => (at + 2 <= bytes.length ? view.getUint16(at) : 0);
+    const transport = 14 + ((bytes[14] ?? 0) & 15) * 4;
     return {
       verdict: verdictNames[outcome.verdict] ?? 'none',
       reason: reasonNames[outcome.reason] ?? 'none',
       frame: bytes,
-      from: { address: view.getUint32(26), port: portAt(transport) },
-      to: { address: view.getUint32(30), port: portAt(transport + 2) },
+      from: { address: numberAt(bytes, 26, 4), port: numberAt(bytes, transport, 2) },
+      to: { address: numberAt(bytes, 30, 4), port: numberAt(bytes, transport + 2, 2) },
       trace: [...outcome.trace.subarray(0, outcome.traceLength)].map((mark) => markNames[mark] ?? String(mark)),
     };
   }
@@ -164,6 +162,11 @@ export class Stage {
     this.fromPod(segment(from, to, 16, { sequence: 101, acknowledgement: 501 }));
     return opened.to;
   }
+}
+
+/** Bytes in network order as a number; what lies behind the frame is 0. */
+function numberAt(bytes: Uint8Array, at: number, length: number): number {
+  return Array.from({ length }, (_, index) => bytes[at + index] ?? 0).reduce((sum, byte) => sum * 256 + byte, 0);
 }
 
 /** Verdict and reason in one line. */

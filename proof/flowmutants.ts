@@ -44,6 +44,22 @@ export const flowFaults: readonly Fault[] = [
     shows: FATE,
   },
   {
+    name: 'direct-takes-tuple',
+    file: 'conntrack.h',
+    find: 'if (!flow_closing(record->state)) {',
+    replace: 'if (false) {',
+    meaning: 'a direct connection to a backend ends a live one through the Service',
+    shows: FATE,
+  },
+  {
+    name: 'direct-ends-half',
+    file: 'conntrack.h',
+    find: 'nat_forward_key(&reply_key, &record->translation); flow_change(&reply_key, 0, FLOW_ALL, now);',
+    replace: '',
+    meaning: "of a closed connection only the answers' entry is ended",
+    shows: FATE,
+  },
+  {
     name: 'fin-ignored',
     file: 'conntrack.h',
     find: '(flags & TCP_FIN) && !(state & FLOW_FIN)',

@@ -109,6 +109,7 @@ export function createDatapath(config: ConfigRecord, sizes: MapSizes = defaultSi
   const packet = createPacket();
   const decision = createDecision();
   const store: MapStore = storeOf(maps);
+  const done = ok(undefined); // one for all packets
   const socket = (how: typeof decideConnect) => {
     return (to: Address, number: Port, protocol: Protocol, outside: Outside): SocketOutcome =>
       socketCall(how, log, maps, to, number, protocol, outside);
@@ -120,7 +121,7 @@ export function createDatapath(config: ConfigRecord, sizes: MapSizes = defaultSi
     store,
     packet: (hook, frame, outside, outcome): Result<void> => {
       runPacket(maps, log, packet, decision, hook, frame, outside, outcome);
-      return ok(undefined);
+      return done;
     },
     connect: socket(decideConnect),
     peerName: socket(decidePeer),

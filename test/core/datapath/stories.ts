@@ -86,6 +86,27 @@ const answers: readonly PacketCase[] = [
   },
 ];
 
+const direct: readonly PacketCase[] = [
+  {
+    title: 'a direct connection to a backend cannot use the port of a live one through the Service',
+    play: (stage) => {
+      stage.handshake(client, web);
+      expect(fate(stage.fromPod(segment(client, webBackend, SYN)))).toBe('drop tuple-taken');
+      expect(fate(stage.toPod(segment(webBackend, client, ACK)))).toBe('reply reply');
+    },
+  },
+  {
+    title: 'a direct connection to a backend ends a closed one through the Service, and its answers are its own',
+    play: (stage) => {
+      stage.handshake(client, web);
+      finish(stage, web);
+      expect(fate(stage.fromPod(segment(client, webBackend, SYN)))).toBe('pass not-service');
+      expect(fate(stage.toPod(segment(webBackend, client, SYN | ACK)))).toBe('pass not-service');
+      expect(fate(stage.fromPod(segment({ ...client, port: 40001 }, web, SYN)))).toBe('forward new-flow');
+    },
+  },
+];
+
 const establishing: readonly (readonly [string, number, number, boolean])[] = [
   ["the ACK of the backend's initial sequence number", ACK, 501, true],
   ['an ACK that covers data sent with the SYN-ACK', ACK, 501 + 65535, true],
@@ -204,4 +225,4 @@ const full: readonly PacketCase[] = [
 ];
 
 /** Every case that needs a connection. */
-export const stories: readonly PacketCase[] = [...answers, ...life, ...full];
+export const stories: readonly PacketCase[] = [...answers, ...direct, ...life, ...full];

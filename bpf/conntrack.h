@@ -9,30 +9,11 @@
 #define ESTABLISH_WINDOW                                                                           \
 	65536 /* the first ACK may also cover data that came with the SYN-ACK (RFC 7413) */
 
-enum tcp_kind {
-	TCP_OPENS = 0,
-	TCP_CONTINUES = 1,
-	TCP_RESETS = 2,
-	TCP_ODD = 3, /* opens nothing, belongs to no connection */
-};
-
 struct decision {
 	struct flow_record record;
 	__u32 reason;
 	__u32 pad;
 };
-
-static __always_inline enum tcp_kind tcp_kind(__u32 flags)
-{
-	if (flags & TCP_SYN) {
-		if (flags & (TCP_FIN | TCP_RST))
-			return TCP_ODD;
-		return flags & TCP_ACK ? TCP_CONTINUES : TCP_OPENS;
-	}
-	if (flags & TCP_RST)
-		return TCP_RESETS;
-	return flags & TCP_ACK ? TCP_CONTINUES : TCP_ODD;
-}
 
 /* Sources that can't be on a wire (RFC 1122 3.2.1.3), and a packet from an address to itself. */
 static __always_inline bool martian(const struct flow_key *key)
@@ -60,31 +41,6 @@ static __always_inline bool still_served(const struct flow_record *record)
 	       backend_serves(backend->live, VIEW_INTERNAL);
 }
 
-/* FIN, RST, and data after a RST that was not meant, kept in both entries: each must know alone
- * when it ends. */
-static __always_inline void note_flags(struct flow_key *own, struct flow_key *other, __u32 state,
-				       __u32 flags, ticks now)
-{
-	if (flags & TCP_RST) {
-		if (state & FLOW_RESET)
-			return;
-		MARK(RESET);
-		flow_change(own, FLOW_RESET, 0, now);
-		flow_change(other, FLOW_RESET, 0, now);
-		return;
-	}
-	if (state & FLOW_RESET) {
-		MARK(RESET_WITHDRAWN);
-		flow_change(own, 0, FLOW_RESET, now);
-		flow_change(other, 0, FLOW_RESET, now);
-	}
-	if ((flags & TCP_FIN) && !(state & FLOW_FIN)) {
-		MARK(FIN);
-		flow_change(own, FLOW_FIN, 0, now);
-		flow_change(other, FLOW_PEER_FIN, 0, now);
-	}
-}
-
 /* The client's side of a record that held the answer's: one record serves both, the stack has no
  * room for two. */
 static __always_inline void turn_to_forward(struct flow_record *record, const struct packet *packet,
@@ -98,25 +54,33 @@ static __always_inline void turn_to_forward(struct flow_record *record, const st
 /*
  * A pending flow: its answer's entry is made again where it was recycled, and the client's ACK of
  * the backend's initial sequence number completes both. Nothing else does, so a flood of SYNs
- * completes none.
+ * completes none. REASON_KNOWN_FLOW, or why the packet can't go on: its answer could not come back.
  */
-static __always_inline void advance(struct packet *packet, struct flow_record *record,
-				    struct flow_key *reply_key, ticks now)
+static __always_inline enum reason advance(struct packet *packet, struct flow_record *record,
+					   struct flow_key *reply_key, ticks now)
 {
+	record->keep_bucket = record->bucket;
+	record->keep_slot = record->slot;
 	if (!flow_lookup(reply_key, record, 0, now)) {
 		MARK(FORWARD_HEAL);
 		nat_reply(&record->translation, &packet->key);
 		record->state = FLOW_PENDING;
-		flow_insert(reply_key, record, now, FLOW_IF_ABSENT);
-		return;
+		if (flow_insert(reply_key, record, now, FLOW_IF_ABSENT) == FLOW_REFUSED)
+			return REASON_FLOWS_FULL;
+		return REASON_KNOWN_FLOW;
+	}
+	if (!nat_answers(&record->translation, &packet->key)) {
+		MARK(FORWARD_TAKEN);
+		return REASON_TUPLE_TAKEN;
 	}
 	if ((packet->flags & (TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK ||
 	    record->isn >> 32 != record->version ||
 	    packet->acknowledgement - ((__u32)record->isn + 1) >= ESTABLISH_WINDOW)
-		return;
+		return REASON_KNOWN_FLOW;
 	MARK(ESTABLISH);
 	flow_change(reply_key, FLOW_PROMOTE, 0, now);
 	flow_change(&packet->key, FLOW_PROMOTE, 0, now);
+	return REASON_KNOWN_FLOW;
 }
 
 static __always_inline enum verdict forward_known(struct packet *packet, struct decision *decision,
@@ -127,10 +91,19 @@ static __always_inline enum verdict forward_known(struct packet *packet, struct 
 	__u32 state = record->state;
 
 	MARK(FORWARD_KNOWN);
+	if (steady(state, packet->flags))
+		return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
 	nat_reply_key(&reply_key, &record->translation);
 	if ((state & FLOW_LIFE) == FLOW_PENDING) {
-		advance(packet, record, &reply_key, now);
+		service_port_id service_port = record->service_port;
+		backend_id backend = record->backend;
+		enum reason reason = advance(packet, record, &reply_key, now);
+
 		turn_to_forward(record, packet, &reply_key);
+		record->service_port = service_port;
+		record->backend = backend;
+		if (reason != REASON_KNOWN_FLOW)
+			return decided(decision, VERDICT_DROP, reason);
 	}
 	note_flags(&packet->key, &reply_key, state, packet->flags, now);
 	return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
@@ -146,6 +119,7 @@ static __always_inline enum verdict create(struct packet *packet, struct decisio
 
 	nat_reply_key(&reply_key, &record->translation);
 	nat_reply(&record->translation, &packet->key);
+	record->keep_bucket = FLOW_KEEP_NONE;
 	int result = flow_insert(&reply_key, record, now, how);
 
 	if (result == FLOW_REFUSED)
@@ -160,6 +134,8 @@ static __always_inline enum verdict create(struct packet *packet, struct decisio
 		record->state &= FLOW_LIFE;
 	}
 	turn_to_forward(record, packet, &reply_key);
+	record->keep_bucket = record->bucket;
+	record->keep_slot = record->slot;
 	if (flow_insert(&packet->key, record, now, how) == FLOW_REFUSED)
 		return decided(decision, VERDICT_DROP, REASON_FLOWS_FULL);
 	MARK(FORWARD_NEW);
@@ -317,6 +293,8 @@ __noinline int decide_to_pod(struct packet *packet, struct outside *outside,
 		MARK(REPLY_SYN_ACK);
 		flow_note_isn(record, packet->sequence);
 	}
+	if (steady(record->state, packet->flags))
+		return decided(decision, VERDICT_REPLY, REASON_REPLY);
 	nat_forward_key(&forward_key, &record->translation);
 	note_flags(&packet->key, &forward_key, record->state, packet->flags, now);
 	return decided(decision, VERDICT_REPLY, REASON_REPLY);

@@ -17,6 +17,7 @@
 #define EXCHANGE(at, old, new) __sync_val_compare_and_swap(at, old, new)
 
 #define FLOW_ISN_NONE  (~0ull)
+#define FLOW_KEEP_NONE (~0u) /* as keep_bucket */
 #define FLOW_NO_OLDEST 0xffffffffull
 #define FLOW_ALL       0xff /* cleared, a flow is free */
 #define FLOW_PROMOTE   1    /* pending | 1 = established */
@@ -52,6 +53,9 @@ struct flow_record {
 			after it */
 	__u32 second;
 	__u32 fingerprint;
+	__u32 keep_bucket; /* an entry that placing this one must not recycle: the connection's
+			      other half */
+	__u32 keep_slot;
 };
 
 /* NH with a secret key and a keyed finish: 64 bits of a 40-byte key. */
@@ -282,12 +286,18 @@ __noinline bool flow_lookup(struct flow_key *key, struct flow_record *record, __
 	return false;
 }
 
+/* The slot of a bucket that placing this record must not recycle, FLOW_SLOTS: none. */
+static __always_inline __u32 flow_kept(const struct flow_record *record, __u32 index)
+{
+	return record->keep_bucket == index ? record->keep_slot : FLOW_SLOTS;
+}
+
 /*
  * Low 16 bits: the free or, by their hints, expired slots. From bit 16: the recyclable slot that is
- * due first, as ticks left << 4 | slot; FLOW_NO_OLDEST where there is none. Without branches, or
- * the verifier walks 3^16 paths.
+ * due first, as ticks left << 4 | slot; FLOW_NO_OLDEST where there is none. keep: a slot that is
+ * not to be recycled, FLOW_SLOTS for none. Without branches, or the verifier walks 3^16 paths.
  */
-__noinline __u64 flow_scan(__u32 index, ticks now)
+__noinline __u64 flow_scan(__u32 index, ticks now, __u32 keep)
 {
 	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &index);
 	__u64 best = FLOW_NO_OLDEST, mask = 0;
@@ -304,7 +314,10 @@ __noinline __u64 flow_scan(__u32 index, ticks now)
 		mask |= gone << i;
 		__u64 candidate = (left << 4 | i) & FLOW_NO_OLDEST;
 
-		candidate = (candidate | (0 - (gone | (~due & 1)))) & FLOW_NO_OLDEST;
+		__u64 kept = (__u64)((i ^ keep) - 1ull) >> 63;
+
+		HIDE(kept);
+		candidate = (candidate | (0 - (gone | kept | (~due & 1)))) & FLOW_NO_OLDEST;
 		HIDE(candidate);
 		best = candidate ^ ((candidate ^ best) & (0 - ((best - candidate) >> 63)));
 		HIDE(best);
@@ -372,7 +385,8 @@ __noinline bool flow_place(struct flow_record *record, ticks now)
 
 	if (!first || !second)
 		return false;
-	__u64 scan1 = flow_scan(index1, now), scan2 = flow_scan(index2, now);
+	__u64 scan1 = flow_scan(index1, now, flow_kept(record, index1));
+	__u64 scan2 = flow_scan(index2, now, flow_kept(record, index2));
 	__u64 oldest1 = scan1 >> 16, oldest2 = scan2 >> 16;
 	__u32 mask1 = scan1 & 0xffff, mask2 = scan2 & 0xffff;
 	__u32 free1 = flow_count(mask1), free2 = flow_count(mask2);
@@ -464,9 +478,9 @@ __noinline int flow_publish(struct flow_key *key, struct flow_record *record, ti
 }
 
 /*
- * The key's own entry, live or not. FLOW_EXISTS: it lives and stays, *record says what it holds;
- * FLOW_INSERTED: it was expired, or is to be replaced, and is claimed in place, or a reader with an
- * older clock could revive it beside the new one; FLOW_REFUSED: there is none.
+ * The key's own entry, live or not; *record says where. FLOW_EXISTS: it lives and stays, *record
+ * says what it holds; FLOW_INSERTED: it was expired, or is to be replaced, and is claimed in place,
+ * or a reader with an older clock could revive it beside the new one; FLOW_REFUSED: there is none.
  */
 __noinline int flow_own(struct flow_key *key, struct flow_record *record, ticks now, __u32 how)
 {
@@ -493,14 +507,14 @@ __noinline int flow_own(struct flow_key *key, struct flow_record *record, ticks 
 	}
 	if (slot < 0)
 		return FLOW_REFUSED;
+	record->bucket = index;
+	record->slot = slot;
 	if ((how == FLOW_IF_ABSENT && flow_live(word, now)) || !flow_seize(bucket, slot, word)) {
 		MARK(INSERT_EXISTS);
 		flow_copy(record, &bucket->flows[slot & (FLOW_SLOTS - 1)], word);
 		return FLOW_EXISTS;
 	}
 	MARK(INSERT_TAKE_OVER);
-	record->bucket = index;
-	record->slot = slot;
 	return FLOW_INSERTED;
 }
 

@@ -23,6 +23,7 @@
 #include "select.h"
 #include "nat.h"
 #include "flows.h"
+#include "tcp.h"
 #include "conntrack.h"
 #include "connect.h"
 #include "checksum.h"

@@ -87,7 +87,10 @@ export const commands: readonly CommandSpec[] = [
     arguments: [{ name: '[what]', help: 'mutants: also show that planted faults are found', choices: ['mutants'] }],
     options: [
       { flags: '--object <file>', help: 'another BPF object in place of the committed one' },
-      { flags: '--budget <packets|time>', help: 'stop after so many packets, or a time: 100000, 30s, 2m (default 20s)' },
+      {
+        flags: '--budget <packets|time>',
+        help: 'stop after so many packets, or a time: 100000, 30s, 2m (default 20s)',
+      },
       { flags: '--hook <name>', help: 'this hook only', choices: ['from-pod', 'to-pod', 'connect'] },
       { flags: '--case <file>', help: 'the steps of a counterexample instead of random ones' },
       seed,

@@ -61,7 +61,7 @@ export const flowFaults: readonly Fault[] = [
   },
   {
     name: 'fin-ignored',
-    file: 'conntrack.h',
+    file: 'tcp.h',
     find: '(flags & TCP_FIN) && !(state & FLOW_FIN)',
     replace: 'false',
     meaning: 'a connection that ended lives on',
@@ -69,7 +69,7 @@ export const flowFaults: readonly Fault[] = [
   },
   {
     name: 'fin-not-told-other',
-    file: 'conntrack.h',
+    file: 'tcp.h',
     find: 'flow_change(other, FLOW_PEER_FIN, 0, now);',
     replace: 'flow_change(other, FLOW_FIN, 0, now);',
     meaning: "the other direction takes its peer's FIN for its own",
@@ -77,7 +77,7 @@ export const flowFaults: readonly Fault[] = [
   },
   {
     name: 'reset-for-ever',
-    file: 'conntrack.h',
+    file: 'tcp.h',
     find: 'flow_change(own, 0, FLOW_RESET, now);',
     replace: '',
     meaning: 'a reset that was not meant is never taken back in one direction',
@@ -190,8 +190,8 @@ export const flowFaults: readonly Fault[] = [
   {
     name: 'recycles-established',
     file: 'flows.h',
-    find: '(0 - (gone | (~due & 1)))',
-    replace: '(0 - gone)',
+    find: '(0 - (gone | kept | (~due & 1)))',
+    replace: '(0 - (gone | kept))',
     meaning: 'an established flow is a candidate for recycling',
     shows: FATE,
   },

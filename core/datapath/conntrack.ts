@@ -7,11 +7,8 @@ import {
   BACKEND_GENERATION_SHIFT,
   DIRECTION_FORWARD,
   DIRECTION_REPLY,
-  FLOW_FIN,
   FLOW_LIFE,
-  FLOW_PEER_FIN,
   FLOW_PENDING,
-  FLOW_RESET,
   FRONTEND_WHOLE_ADDRESS,
   MARK_CERTAINLY_NOT,
   MARK_DIRECT_ENDS,
@@ -19,7 +16,6 @@ import {
   MARK_EMPTY_DROP,
   MARK_EMPTY_REFUSE,
   MARK_ESTABLISH,
-  MARK_FIN,
   MARK_FORWARD_ADOPT,
   MARK_FORWARD_FLAGS,
   MARK_FORWARD_HEAL,
@@ -32,8 +28,6 @@ import {
   MARK_MARTIAN,
   MARK_REPLY_KNOWN,
   MARK_REPLY_SYN_ACK,
-  MARK_RESET,
-  MARK_RESET_WITHDRAWN,
   REASON_FLOWS_FULL,
   REASON_HAIRPIN,
   REASON_KNOWN_FLOW,
@@ -72,6 +66,7 @@ import {
   FLOW_ALL,
   FLOW_EXISTS,
   FLOW_IF_ABSENT,
+  FLOW_KEEP_NONE,
   FLOW_PROMOTE,
   FLOW_REFUSED,
   FLOW_REPLACE,
@@ -88,20 +83,15 @@ import {
   KEY_SOURCE,
   KEY_WORDS,
   TCP_ACK,
-  TCP_FIN,
   TCP_RST,
   TCP_SYN,
   type Packet,
 } from './parse.ts';
 import { BACKEND_WORDS, backendServes, LIVE, selectBackend, SELECT_PACKET, SELECT_WORDS, viewOf } from './select.ts';
+import { noteFlags, steady, tcpKind, TCP_ODD, TCP_OPENS, TCP_RESETS } from './tcp.ts';
 import { swap16, swap32 } from './words.ts';
 
 const ESTABLISH_WINDOW = 65536; // the first ACK may also cover data that came with the SYN-ACK (RFC 7413)
-
-export const TCP_OPENS = 0;
-export const TCP_CONTINUES = 1;
-export const TCP_RESETS = 2;
-export const TCP_ODD = 3; // opens nothing, belongs to no connection
 
 /** What is decided about one packet; reused. The rest is scratch of the decision. */
 export type Decision = {
@@ -120,15 +110,6 @@ export function createDecision(): Decision {
     wanted: new Uint32Array(5),
     input: new Uint32Array(SELECT_WORDS),
   };
-}
-
-export function tcpKind(flags: number): number {
-  if ((flags & TCP_SYN) !== 0) {
-    if ((flags & (TCP_FIN | TCP_RST)) !== 0) return TCP_ODD;
-    return (flags & TCP_ACK) !== 0 ? TCP_CONTINUES : TCP_OPENS;
-  }
-  if ((flags & TCP_RST) !== 0) return TCP_RESETS;
-  return (flags & TCP_ACK) !== 0 ? TCP_CONTINUES : TCP_ODD;
 }
 
 /** Sources that can't be on a wire (RFC 1122 3.2.1.3), and a packet from an address to itself. */
@@ -150,35 +131,6 @@ export function stillServed(maps: Maps, record: FlowRecord): boolean {
   );
 }
 
-/** FIN, RST, and data after a RST that was not meant, kept in both entries: each must know alone when it ends. */
-export function noteFlags(
-  log: Log,
-  maps: Maps,
-  own: Uint32Array,
-  other: Uint32Array,
-  state: number,
-  flags: number,
-  now: number,
-): void {
-  if ((flags & TCP_RST) !== 0) {
-    if ((state & FLOW_RESET) !== 0) return;
-    mark(log, MARK_RESET);
-    flowChange(log, maps, own, FLOW_RESET, 0, now);
-    flowChange(log, maps, other, FLOW_RESET, 0, now);
-    return;
-  }
-  if ((state & FLOW_RESET) !== 0) {
-    mark(log, MARK_RESET_WITHDRAWN);
-    flowChange(log, maps, own, 0, FLOW_RESET, now);
-    flowChange(log, maps, other, 0, FLOW_RESET, now);
-  }
-  if ((flags & TCP_FIN) !== 0 && (state & FLOW_FIN) === 0) {
-    mark(log, MARK_FIN);
-    flowChange(log, maps, own, FLOW_FIN, 0, now);
-    flowChange(log, maps, other, FLOW_PEER_FIN, 0, now);
-  }
-}
-
 /** The client's side of a record that held the answer's: one record serves both. */
 export function turnToForward(record: FlowRecord, packet: Packet, replyKey: Uint32Array): void {
   const { translation } = record;
@@ -190,7 +142,8 @@ export function turnToForward(record: FlowRecord, packet: Packet, replyKey: Uint
 
 /**
  * A pending flow: its answer's entry is made again where it was recycled, and the client's ACK of the backend's
- * initial sequence number completes both. Nothing else does, so a flood of SYNs completes none.
+ * initial sequence number completes both. Nothing else does, so a flood of SYNs completes none. REASON_KNOWN_FLOW, or
+ * why the packet can't go on: its answer could not come back.
  */
 export function advance(
   log: Log,
@@ -199,33 +152,45 @@ export function advance(
   record: FlowRecord,
   replyKey: Uint32Array,
   now: number,
-): void {
+): number {
+  record.keepBucket = record.bucket;
+  record.keepSlot = record.slot;
   if (!flowLookup(log, maps, replyKey, record, 0, now)) {
     mark(log, MARK_FORWARD_HEAL);
     natReply(record.translation, packet.key);
     record.state = FLOW_PENDING;
-    flowInsert(log, maps, replyKey, record, now, FLOW_IF_ABSENT);
-    return;
+    if (flowInsert(log, maps, replyKey, record, now, FLOW_IF_ABSENT) === FLOW_REFUSED) return REASON_FLOWS_FULL;
+    return REASON_KNOWN_FLOW;
+  }
+  if (!natAnswers(record.translation, packet.key)) {
+    mark(log, MARK_FORWARD_TAKEN);
+    return REASON_TUPLE_TAKEN;
   }
   if (
     (packet.flags & (TCP_SYN | TCP_RST | TCP_ACK)) !== TCP_ACK ||
     record.isnVersion !== record.version ||
     (packet.acknowledgement - (record.isn + 1)) >>> 0 >= ESTABLISH_WINDOW
   )
-    return;
+    return REASON_KNOWN_FLOW;
   mark(log, MARK_ESTABLISH);
   flowChange(log, maps, replyKey, FLOW_PROMOTE, 0, now);
   flowChange(log, maps, packet.key, FLOW_PROMOTE, 0, now);
+  return REASON_KNOWN_FLOW;
 }
 
 export function forwardKnown(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
   const { record, otherKey: replyKey } = decision;
   const state = record.state;
   mark(log, MARK_FORWARD_KNOWN);
+  if (steady(state, packet.flags)) return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
   natReplyKey(replyKey, record.translation);
   if ((state & FLOW_LIFE) === FLOW_PENDING) {
-    advance(log, maps, packet, record, replyKey, now);
+    const { servicePort, backend } = record;
+    const reason = advance(log, maps, packet, record, replyKey, now);
     turnToForward(record, packet, replyKey);
+    record.servicePort = servicePort;
+    record.backend = backend;
+    if (reason !== REASON_KNOWN_FLOW) return decided(decision, VERDICT_DROP, reason);
   }
   noteFlags(log, maps, packet.key, replyKey, state, packet.flags, now);
   return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
@@ -237,6 +202,7 @@ export function create(log: Log, maps: Maps, packet: Packet, decision: Decision,
   const servicePort = record.servicePort;
   natReplyKey(replyKey, record.translation);
   natReply(record.translation, packet.key);
+  record.keepBucket = FLOW_KEEP_NONE;
   const result = flowInsert(log, maps, replyKey, record, now, how);
   if (result === FLOW_REFUSED) return decided(decision, VERDICT_DROP, REASON_FLOWS_FULL);
   if (result === FLOW_EXISTS && !natAnswers(record.translation, packet.key)) {
@@ -249,6 +215,8 @@ export function create(log: Log, maps: Maps, packet: Packet, decision: Decision,
     record.state &= FLOW_LIFE;
   }
   turnToForward(record, packet, replyKey);
+  record.keepBucket = record.bucket;
+  record.keepSlot = record.slot;
   if (flowInsert(log, maps, packet.key, record, now, how) === FLOW_REFUSED)
     return decided(decision, VERDICT_DROP, REASON_FLOWS_FULL);
   mark(log, MARK_FORWARD_NEW);
@@ -372,6 +340,7 @@ export function decideToPod(log: Log, maps: Maps, packet: Packet, now: number, d
     mark(log, MARK_REPLY_SYN_ACK);
     flowNoteIsn(log, maps, record, packet.sequence);
   }
+  if (steady(record.state, packet.flags)) return decided(decision, VERDICT_REPLY, REASON_REPLY);
   natForwardKey(forwardKey, record.translation);
   noteFlags(log, maps, packet.key, forwardKey, record.state, packet.flags, now);
   return decided(decision, VERDICT_REPLY, REASON_REPLY);

@@ -125,7 +125,7 @@ export function createDatapath(config: ConfigRecord, sizes: MapSizes = defaultSi
     },
     connect: socket(decideConnect),
     peerName: socket(decidePeer),
-    flowMemory: () => new Uint8Array(maps.flows.buffer),
+    flowMemory: () => new Uint8Array(maps.flows.buffer, maps.flows.byteOffset, maps.flows.byteLength),
     clearFlows: () => {
       maps.flows.fill(0);
     },

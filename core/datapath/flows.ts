@@ -58,6 +58,7 @@ export const FLOW_EXISTS = 1; // the record says now what the entry holds
 export const FLOW_REFUSED = 2;
 export const FLOW_ALL = 0xff; // cleared, a flow is free
 export const FLOW_PROMOTE = 1; // pending | 1 = established
+export const FLOW_KEEP_NONE = -1; // as keepBucket
 const FLOW_NO_OLDEST = 0xffffffff;
 const ISN_NONE = 0xffffffff;
 const VERSIONS = 0xffffff;
@@ -94,6 +95,9 @@ export type FlowRecord = {
   first: number;
   second: number;
   fingerprint: number;
+  /** An entry that placing this one must not recycle: the connection's other half. */
+  keepBucket: number;
+  keepSlot: number;
 };
 
 export function createRecord(): FlowRecord {
@@ -111,6 +115,8 @@ export function createRecord(): FlowRecord {
     first: 0,
     second: 0,
     fingerprint: 0,
+    keepBucket: FLOW_KEEP_NONE,
+    keepSlot: 0,
   };
 }
 
@@ -317,8 +323,16 @@ export function flowLookup(
 
 const scanned = { mask: 0, oldest: 0 }; // scratch: the answer of flowScan
 
-/** Free or, by their hints, expired slots as bits, and the recyclable slot that is due first: ticks left << 4 | slot. */
-export function flowScan(maps: Maps, bucket: number, now: number): { mask: number; oldest: number } {
+/** The slot of a bucket that placing this record must not recycle, FLOW_SLOTS: none. */
+export function flowKept(record: FlowRecord, bucket: number): number {
+  return record.keepBucket === bucket ? record.keepSlot : FLOW_SLOTS;
+}
+
+/**
+ * Free or, by their hints, expired slots as bits, and the recyclable slot that is due first: ticks left << 4 | slot.
+ * `keep`: a slot that is not to be recycled, FLOW_SLOTS for none.
+ */
+export function flowScan(maps: Maps, bucket: number, now: number, keep: number): { mask: number; oldest: number } {
   const due = bucket * BUCKET_WORDS + DUE;
   const fingerprints = bucket * BUCKET_WORDS * 2;
   let mask = 0;
@@ -326,7 +340,7 @@ export function flowScan(maps: Maps, bucket: number, now: number): { mask: numbe
   for (let i = 0; i < FLOW_SLOTS; i++) {
     const left = (maps.flows[due + i]! - now) | 0;
     if (left <= 0 || maps.fingerprints[fingerprints + i] === 0) mask |= 1 << i;
-    else if ((maps.flows[due + i]! & 1) === 1) {
+    else if ((maps.flows[due + i]! & 1) === 1 && i !== keep) {
       const candidate = ((left << 4) | i) >>> 0;
       if (candidate < best) best = candidate;
     }
@@ -374,8 +388,8 @@ export function flowRecycle(maps: Maps, bucket: number, oldest: number): number 
  */
 export function flowPlace(log: Log, maps: Maps, record: FlowRecord, now: number): boolean {
   const { first, second } = record;
-  const { mask: mask1, oldest: oldest1 } = flowScan(maps, first, now);
-  const { mask: mask2, oldest: oldest2 } = flowScan(maps, second, now);
+  const { mask: mask1, oldest: oldest1 } = flowScan(maps, first, now, flowKept(record, first));
+  const { mask: mask2, oldest: oldest2 } = flowScan(maps, second, now, flowKept(record, second));
   const free1 = flowCount(mask1);
   const free2 = flowCount(mask2);
   let other = free1 <= FLOW_SLOTS - FLOW_CROWDED && free2 > free1;
@@ -441,7 +455,7 @@ export function flowPublish(log: Log, maps: Maps, key: Uint32Array, record: Flow
 }
 
 /**
- * The key's own entry, live or not. FLOW_EXISTS: it lives and stays, the record says what it holds; FLOW_INSERTED: it
+ * The key's own entry, live or not; the record says where. FLOW_EXISTS: it lives and stays, the record says what it holds; FLOW_INSERTED: it
  * was expired, or is to be replaced, and is claimed in place; FLOW_REFUSED: there is none.
  */
 export function flowOwn(log: Log, maps: Maps, key: Uint32Array, record: FlowRecord, now: number, how: number): number {
@@ -457,14 +471,14 @@ export function flowOwn(log: Log, maps: Maps, key: Uint32Array, record: FlowReco
   }
   if (slot < 0) return FLOW_REFUSED;
   const flow = flowAt(bucket, slot);
+  record.bucket = bucket;
+  record.slot = slot;
   if ((how === FLOW_IF_ABSENT && flowLive(maps, flow, now)) || !flowSeize(maps, flow)) {
     mark(log, MARK_INSERT_EXISTS);
     flowCopy(maps, record, flow);
     return FLOW_EXISTS;
   }
   mark(log, MARK_INSERT_TAKE_OVER);
-  record.bucket = bucket;
-  record.slot = slot;
   return FLOW_INSERTED;
 }
 

@@ -3,7 +3,19 @@
 import { withoutComments, type Finding, type Source } from './sources.ts';
 
 /** The steps that must have a twin once the datapath stands. */
-const requiredSteps = ['parse', 'classify', 'lookup', 'select', 'conntrack', 'nat', 'checksum', 'verdict'];
+const requiredSteps = [
+  'parse',
+  'classify',
+  'lookup',
+  'select',
+  'flows',
+  'tcp',
+  'conntrack',
+  'connect',
+  'nat',
+  'checksum',
+  'verdict',
+];
 
 /** Functions that only one of the two languages needs: path -> camelCase name -> why. */
 export type Singles = Readonly<Record<string, Readonly<Record<string, string>>>>;

@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { failureText } from '../../core/result.ts';
 import { buildObject, checkBuild } from '../../tools/build.ts';
+import { loadObject } from '../../kernel/object.ts';
 import { generateLayout } from '../../tools/generate.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -97,11 +98,16 @@ describe('the build', () => {
     expect(object.ok && Buffer.compare(object.value, readFileSync(join(root, 'bpf/tandem.bpf.o')))).toBe(0);
   });
 
-  test('gives the same layout with a newer clang', { timeout: 60_000 }, () => {
+  test('gives the same layout with a newer clang, and programs that load', { timeout: 60_000 }, () => {
     const object = buildObject({ defines: [], output: join(folder, 'newer.o'), clang: 'clang-19' });
     if (!object.ok) throw new Error(failureText(object.error));
     const layout = generateLayout(object.value, 'newer.o');
     expect(layout.ok && layout.value).toBe(readFileSync(join(root, 'core/layout.gen.ts'), 'utf8'));
+    for (const testMode of [0, 1]) {
+      const loaded = loadObject({ object: object.value, name: 'newer.o', settings: { testMode } });
+      if (!loaded.ok) throw new Error(failureText(loaded.error));
+      loaded.value[Symbol.dispose]();
+    }
   });
 
   test('a compiler that is not there is named with its package', () => {

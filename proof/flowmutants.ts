@@ -196,6 +196,14 @@ export const flowFaults: readonly Fault[] = [
     shows: FATE,
   },
   {
+    name: 'recycles-other-half',
+    file: 'flows.h',
+    find: 'return record->keep_bucket == index ? record->keep_slot : FLOW_SLOTS;',
+    replace: 'return record->keep_bucket == index + 1 ? record->keep_slot : FLOW_SLOTS;',
+    meaning: "a forward entry takes the place of the answer's it needs",
+    shows: FATE,
+  },
+  {
     name: 'fewer-candidates',
     file: 'flows.h',
     find: 'n < FLOW_CANDIDATES && mask; n++) {',

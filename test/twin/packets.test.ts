@@ -10,6 +10,7 @@ import type { Settings } from '../../proof/settings.ts';
 import { packetCases } from '../core/datapath/cases.ts';
 import { client, empty, fate, settings, Stage, web, webBackend } from '../core/datapath/stage.ts';
 import { stories } from '../core/datapath/stories.ts';
+import { narrow, strain } from '../core/datapath/strain.ts';
 
 const CHECKSUM_MODE = 2;
 
@@ -36,6 +37,15 @@ describe('both twins', () => {
       expect(compareTables(rig.model.twin.flowMemory(), rig.kernel.twin.flowMemory())).toBeUndefined();
     });
   }
+});
+
+describe('a table that is always nearly full', () => {
+  test('answers what it forwards in both twins', () => {
+    using rig = open(narrow);
+    const seen = strain(new Stage([rig.model, rig.kernel]), 2, 0, 20_000);
+    expect(seen).toContain('drop tuple-taken forward-known forward-taken');
+    expect(compareTables(rig.model.twin.flowMemory(), rig.kernel.twin.flowMemory())).toBeUndefined();
+  });
 });
 
 describe('packets whose sum a device has computed (CHECKSUM_COMPLETE)', () => {

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What holds however full the flow table is: whatever is forwarded can be answered, and by the Service asked. */
+import { expect, test } from 'vitest';
+import { openModel } from './model.ts';
+import { Stage } from './stage.ts';
+import { narrow, strain } from './strain.ts';
+
+test('whatever is forwarded is answered, and from the address that was asked, in a table that fills up', () => {
+  const stage = new Stage([openModel(narrow).side]);
+  const seen = new Set([0.5, 0, 0.02].flatMap((completes, seed) => [...strain(stage, seed + 1, completes, 20_000)]));
+  // The narrow places were really met.
+  expect(seen).toContain('drop flows-full ');
+  expect(seen).toContain('forward known-flow forward-known forward-heal');
+  expect(seen).toContain('drop tuple-taken forward-known forward-taken');
+});

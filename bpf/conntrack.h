@@ -251,12 +251,11 @@ __noinline int decide_from_pod(struct packet *packet, struct outside *outside,
 {
 	if (!packet || !outside || !decision)
 		return VERDICT_PASS;
-	ticks now = outside->now;
-
 	if (!maybe_service(packet)) {
 		MARK(CERTAINLY_NOT);
 		return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
 	}
+	ticks now = read_clock(outside);
 	__u32 how = FLOW_IF_ABSENT;
 
 	if (flow_lookup(&packet->key, &decision->record, packet->length, now)) {
@@ -276,7 +275,6 @@ __noinline int decide_to_pod(struct packet *packet, struct outside *outside,
 {
 	if (!packet || !outside || !decision)
 		return VERDICT_PASS;
-	ticks now = outside->now;
 	struct flow_record *record = &decision->record;
 	struct flow_key forward_key;
 
@@ -284,6 +282,8 @@ __noinline int decide_to_pod(struct packet *packet, struct outside *outside,
 		MARK(CERTAINLY_NOT);
 		return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
 	}
+	ticks now = read_clock(outside);
+
 	packet->key.direction = DIRECTION_REPLY;
 	if (!flow_lookup(&packet->key, record, packet->length, now))
 		return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);

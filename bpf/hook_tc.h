@@ -20,7 +20,6 @@ static __always_inline void read_outside(struct __sk_buff *skb, struct outside *
 {
 	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
 
-	outside->now = bpf_ktime_get_coarse_ns() >> 20;
 	outside->checksum_mode = BPF_CORE_READ_BITFIELD(kernel, ip_summed);
 	outside->gso_size = skb->gso_size;
 }

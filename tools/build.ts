@@ -10,6 +10,8 @@ import { generateLayout } from './generate.ts';
 
 /** The compiler of the committed object: Debian 12's, the oldest that is supported. */
 export const PINNED_CLANG = 'clang-14';
+const PINNED_STRIP = 'llvm-strip-14';
+const PINNED_STRIP_PACKAGE = 'llvm-14';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const SOURCE = join(ROOT, 'bpf/tandem.bpf.c');
@@ -42,12 +44,13 @@ function run(command: string, parameters: readonly string[], cwd: string, aptPac
   return done.status === 0 ? ok(undefined) : fail('input', command, `\n${done.stderr.trim()}`);
 }
 
-/** Takes DWARF out and leaves BTF. A compiler without its own strip gets the distribution's. */
+/** Takes DWARF out and leaves BTF. A compiler without its own strip gets the pinned one's. */
 function strip(object: string, version: string): Result<void> {
-  const own = run(`llvm-strip${version}`, ['-g', object], ROOT, `llvm${version}`);
-  if (own.ok || own.error.kind !== 'environment') return own;
-  const other = run('llvm-strip', ['-g', object], ROOT, 'llvm');
-  return other.ok ? other : own;
+  for (const name of [`llvm-strip${version}`, PINNED_STRIP, 'llvm-strip']) {
+    const done = run(name, ['-g', object], ROOT, PINNED_STRIP_PACKAGE);
+    if (done.ok || done.error.kind !== 'environment') return done;
+  }
+  return fail('environment', PINNED_STRIP, 'not found', `apt-get install ${PINNED_STRIP_PACKAGE}`);
 }
 
 /**

@@ -58,8 +58,9 @@ remove_once() {
   end_processes
   remove_mounts
   remove_namespaces
-  [ -d "$cgroup" ] && find "$cgroup" -depth -type d -exec rmdir {} +
   rm -rf --one-file-system "$run"
+  # Last, for it is what reserves the name: a new lab must not meet our removal of its directory.
+  [ -d "$cgroup" ] && find "$cgroup" -depth -type d -exec rmdir {} +
   [ ! -d "$cgroup" ] && [ ! -d "$run" ]
 }
 

@@ -91,8 +91,10 @@ static __always_inline enum verdict forward_known(struct packet *packet, struct 
 	__u32 state = record->state;
 
 	MARK(FORWARD_KNOWN);
-	if (steady(state, packet->flags))
+	if (steady(state, packet->flags)) {
+		MARK(STEADY);
 		return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
+	}
 	nat_reply_key(&reply_key, &record->translation);
 	if ((state & FLOW_LIFE) == FLOW_PENDING) {
 		service_port_id service_port = record->service_port;
@@ -109,30 +111,47 @@ static __always_inline enum verdict forward_known(struct packet *packet, struct 
 	return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
 }
 
-/* Both entries of a new connection, the answer's first. */
+/*
+ * Both entries of a new connection, the answer's first. Where its key is taken: by this connection
+ * itself, it is adopted, or written over where the connection is opened anew; by one that is over,
+ * it gives way; by another that lives, that one stays.
+ */
 static __always_inline enum verdict create(struct packet *packet, struct decision *decision,
 					   ticks now, __u32 how)
 {
 	struct flow_record *record = &decision->record;
 	service_port_id service_port = record->service_port;
+	backend_id backend = record->backend;
+	__u32 generation = record->generation;
 	struct flow_key reply_key;
 
 	nat_reply_key(&reply_key, &record->translation);
 	nat_reply(&record->translation, &packet->key);
 	record->keep_bucket = FLOW_KEEP_NONE;
-	int result = flow_insert(&reply_key, record, now, how);
+	int result = flow_insert(&reply_key, record, now, FLOW_IF_ABSENT);
 
+	if (result == FLOW_EXISTS) {
+		bool ours = nat_answers(&record->translation, &packet->key);
+
+		if (ours && how == FLOW_IF_ABSENT) {
+			MARK(FORWARD_ADOPT);
+			record->state &= FLOW_LIFE;
+		} else if (!ours && !flow_closing(record->state)) {
+			MARK(FORWARD_TAKEN);
+			record->service_port = service_port;
+			return decided(decision, VERDICT_DROP, REASON_TUPLE_TAKEN);
+		} else {
+			MARK(FORWARD_REPLACE);
+			nat_reply(&record->translation, &packet->key);
+			record->service_port = service_port;
+			record->backend = backend;
+			record->generation = generation;
+			record->state = FLOW_PENDING;
+			result = flow_insert(&reply_key, record, now, FLOW_REPLACE);
+		}
+	}
 	if (result == FLOW_REFUSED)
 		return decided(decision, VERDICT_DROP, REASON_FLOWS_FULL);
-	if (result == FLOW_EXISTS && !nat_answers(&record->translation, &packet->key)) {
-		MARK(FORWARD_TAKEN);
-		record->service_port = service_port;
-		return decided(decision, VERDICT_DROP, REASON_TUPLE_TAKEN);
-	}
-	if (result == FLOW_EXISTS) {
-		MARK(FORWARD_ADOPT);
-		record->state &= FLOW_LIFE;
-	}
 	turn_to_forward(record, packet, &reply_key);
 	record->keep_bucket = record->bucket;
 	record->keep_slot = record->slot;
@@ -293,8 +312,10 @@ __noinline int decide_to_pod(struct packet *packet, struct outside *outside,
 		MARK(REPLY_SYN_ACK);
 		flow_note_isn(record, packet->sequence);
 	}
-	if (steady(record->state, packet->flags))
+	if (steady(record->state, packet->flags)) {
+		MARK(STEADY);
 		return decided(decision, VERDICT_REPLY, REASON_REPLY);
+	}
 	nat_forward_key(&forward_key, &record->translation);
 	note_flags(&packet->key, &forward_key, record->state, packet->flags, now);
 	return decided(decision, VERDICT_REPLY, REASON_REPLY);

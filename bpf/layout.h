@@ -332,7 +332,9 @@ enum mark {
 	MARK_PEER_FAILED = 55,
 	MARK_DIRECT_ENDS = 56,
 	MARK_DIRECT_TAKEN = 57,
-	MARK_MAX = 58,
+	MARK_FORWARD_REPLACE = 58,
+	MARK_STEADY = 59,
+	MARK_MAX = 60,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */

@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = '0816cdeac2ee3128';
+export const LAYOUT_HASH = 'e7e9e8dbeff4da57';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -246,7 +246,9 @@ export const MARK_PEER_OTHER = 54;
 export const MARK_PEER_FAILED = 55;
 export const MARK_DIRECT_ENDS = 56;
 export const MARK_DIRECT_TAKEN = 57;
-export const MARK_MAX = 58;
+export const MARK_FORWARD_REPLACE = 58;
+export const MARK_STEADY = 59;
+export const MARK_MAX = 60;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
@@ -307,6 +309,8 @@ export const markNames: readonly string[] = [
   'peer-failed',
   'direct-ends',
   'direct-taken',
+  'forward-replace',
+  'steady',
 ];
 
 /* struct backend: size and offsets */
@@ -417,7 +421,7 @@ export const WRITE_SLOT_AT = 8;
 export const WRITE_VALUE_AT = 12;
 
 /* struct test_control: size and offsets */
-export const TEST_CONTROL_SIZE = 776;
+export const TEST_CONTROL_SIZE = 784;
 export const TEST_CONTROL_OUTSIDE_AT = 0;
 export const TEST_CONTROL_VERDICT_AT = 40;
 export const TEST_CONTROL_REASON_AT = 44;
@@ -970,7 +974,7 @@ export type TestControlRecord = {
 };
 
 export const testControlCodec: Codec<TestControlRecord> = {
-  size: 776,
+  size: 784,
   encode: (view, offset, value) => {
     outsideCodec.encode(view, offset, value.outside);
     view.setUint32(offset + 40, value.verdict, true);
@@ -985,7 +989,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writeList('test_control.writes', 24, value.writes, (item, index) => {
       writeCodec.encode(view, offset + 160 + index * 16, item);
     });
-    writeList('test_control.marks', 58, value.marks, (item, index) => {
+    writeList('test_control.marks', 60, value.marks, (item, index) => {
       view.setUint32(offset + 544 + index * 4, item, true);
     });
   },
@@ -999,7 +1003,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writesLength: view.getUint32(offset + 60, true),
     trace: readList(96, (index) => view.getUint8(offset + 64 + index * 1)),
     writes: readList(24, (index) => writeCodec.decode(view, offset + 160 + index * 16)),
-    marks: readList(58, (index) => view.getUint32(offset + 544 + index * 4, true)),
+    marks: readList(60, (index) => view.getUint32(offset + 544 + index * 4, true)),
   }),
   text: (value) =>
     [

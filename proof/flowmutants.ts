@@ -38,9 +38,17 @@ export const flowFaults: readonly Fault[] = [
   {
     name: 'taken-tuple-shared',
     file: 'conntrack.h',
-    find: 'result == FLOW_EXISTS && !nat_answers(&record->translation, &packet->key)',
-    replace: 'false',
-    meaning: 'two connections share the entry of their answers',
+    find: 'else if (!ours && !flow_closing(record->state)) {',
+    replace: 'else if (!ours && record->state == 255) {',
+    meaning: "a live connection's entry is given to another",
+    shows: FATE,
+  },
+  {
+    name: 'over-keeps-tuple',
+    file: 'conntrack.h',
+    find: 'else if (!ours && !flow_closing(record->state)) {',
+    replace: 'else if (!ours) {',
+    meaning: 'a connection that is over keeps its tuple from a new one',
     shows: FATE,
   },
   {

@@ -21,6 +21,7 @@ import {
   MARK_FORWARD_HEAL,
   MARK_FORWARD_KNOWN,
   MARK_FORWARD_NEW,
+  MARK_FORWARD_REPLACE,
   MARK_FORWARD_RESELECT,
   MARK_FORWARD_STATELESS,
   MARK_FORWARD_TAKEN,
@@ -28,6 +29,7 @@ import {
   MARK_MARTIAN,
   MARK_REPLY_KNOWN,
   MARK_REPLY_SYN_ACK,
+  MARK_STEADY,
   REASON_FLOWS_FULL,
   REASON_HAIRPIN,
   REASON_KNOWN_FLOW,
@@ -182,7 +184,10 @@ export function forwardKnown(log: Log, maps: Maps, packet: Packet, decision: Dec
   const { record, otherKey: replyKey } = decision;
   const state = record.state;
   mark(log, MARK_FORWARD_KNOWN);
-  if (steady(state, packet.flags)) return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
+  if (steady(state, packet.flags)) {
+    mark(log, MARK_STEADY);
+    return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
+  }
   natReplyKey(replyKey, record.translation);
   if ((state & FLOW_LIFE) === FLOW_PENDING) {
     const { servicePort, backend } = record;
@@ -196,24 +201,38 @@ export function forwardKnown(log: Log, maps: Maps, packet: Packet, decision: Dec
   return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
 }
 
-/** Both entries of a new connection, the answer's first. */
+/**
+ * Both entries of a new connection, the answer's first. Where its key is taken: by this connection itself, it is
+ * adopted, or written over where the connection is opened anew; by one that is over, it gives way; by another that
+ * lives, that one stays.
+ */
 export function create(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number, how: number): number {
   const { record, otherKey: replyKey } = decision;
-  const servicePort = record.servicePort;
+  const { servicePort, backend, generation } = record;
   natReplyKey(replyKey, record.translation);
   natReply(record.translation, packet.key);
   record.keepBucket = FLOW_KEEP_NONE;
-  const result = flowInsert(log, maps, replyKey, record, now, how);
-  if (result === FLOW_REFUSED) return decided(decision, VERDICT_DROP, REASON_FLOWS_FULL);
-  if (result === FLOW_EXISTS && !natAnswers(record.translation, packet.key)) {
-    mark(log, MARK_FORWARD_TAKEN);
-    record.servicePort = servicePort;
-    return decided(decision, VERDICT_DROP, REASON_TUPLE_TAKEN);
-  }
+  let result = flowInsert(log, maps, replyKey, record, now, FLOW_IF_ABSENT);
   if (result === FLOW_EXISTS) {
-    mark(log, MARK_FORWARD_ADOPT);
-    record.state &= FLOW_LIFE;
+    const ours = natAnswers(record.translation, packet.key);
+    if (ours && how === FLOW_IF_ABSENT) {
+      mark(log, MARK_FORWARD_ADOPT);
+      record.state &= FLOW_LIFE;
+    } else if (!ours && !flowClosing(record.state)) {
+      mark(log, MARK_FORWARD_TAKEN);
+      record.servicePort = servicePort;
+      return decided(decision, VERDICT_DROP, REASON_TUPLE_TAKEN);
+    } else {
+      mark(log, MARK_FORWARD_REPLACE);
+      natReply(record.translation, packet.key);
+      record.servicePort = servicePort;
+      record.backend = backend;
+      record.generation = generation;
+      record.state = FLOW_PENDING;
+      result = flowInsert(log, maps, replyKey, record, now, FLOW_REPLACE);
+    }
   }
+  if (result === FLOW_REFUSED) return decided(decision, VERDICT_DROP, REASON_FLOWS_FULL);
   turnToForward(record, packet, replyKey);
   record.keepBucket = record.bucket;
   record.keepSlot = record.slot;
@@ -340,7 +359,10 @@ export function decideToPod(log: Log, maps: Maps, packet: Packet, now: number, d
     mark(log, MARK_REPLY_SYN_ACK);
     flowNoteIsn(log, maps, record, packet.sequence);
   }
-  if (steady(record.state, packet.flags)) return decided(decision, VERDICT_REPLY, REASON_REPLY);
+  if (steady(record.state, packet.flags)) {
+    mark(log, MARK_STEADY);
+    return decided(decision, VERDICT_REPLY, REASON_REPLY);
+  }
   natForwardKey(forwardKey, record.translation);
   noteFlags(log, maps, packet.key, forwardKey, record.state, packet.flags, now);
   return decided(decision, VERDICT_REPLY, REASON_REPLY);

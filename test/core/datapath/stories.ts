@@ -84,6 +84,17 @@ const answers: readonly PacketCase[] = [
       expect(fate(stage.fromPod(segment({ ...client, port: 40001 }, mirror, SYN)))).toBe('forward new-flow');
     },
   },
+  {
+    title: 'a connection that is over gives its tuple to another Service, and cannot take it back from a live one',
+    play: (stage) => {
+      stage.handshake(client, mirror);
+      finish(stage, mirror);
+      stage.handshake(client, web);
+      expect(fate(stage.fromPod(segment(client, mirror, SYN)))).toBe('drop tuple-taken');
+      const answer = stage.toPod(segment(webBackend, client, ACK));
+      expect([fate(answer), answer.from]).toEqual(['reply reply', web]);
+    },
+  },
 ];
 
 const direct: readonly PacketCase[] = [

@@ -3,32 +3,13 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { runProgram, type ProgramOptions } from './process.ts';
-import { runProject } from './vitest.ts';
+import { runProject, type StepContext, type StepResult } from './vitest.ts';
 
 /** The suites in the order in which they run. */
 export const suiteNames: readonly ['unit', 'kernel', 'lab', 'proof'] = ['unit', 'kernel', 'lab', 'proof'];
 
 /** One of the suites. */
 export type SuiteName = (typeof suiteNames)[number];
-
-/** What a step is told: where, for how long at most, and which files only. */
-export type StepContext = {
-  readonly directory: string;
-  readonly timeoutMs: number;
-  readonly environment: Readonly<Record<string, string>>;
-  /** Only test files whose path contains this; static checks are left out then. */
-  readonly file: string | undefined;
-};
-
-/** Counts of one step; `output` is printed in full when something failed. */
-export type StepResult = {
-  readonly name: string;
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
-  readonly overBudget: boolean;
-  readonly output: string;
-};
 
 /** The result of a suite, in numbers. */
 export type SuiteResult = {

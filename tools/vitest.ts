@@ -4,7 +4,25 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runProgram } from './process.ts';
-import type { StepContext, StepResult } from './suites.ts';
+
+/** What a step is told: where, for how long at most, and which files only. */
+export type StepContext = {
+  readonly directory: string;
+  readonly timeoutMs: number;
+  readonly environment: Readonly<Record<string, string>>;
+  /** Only test files whose path contains this; static checks are left out then. */
+  readonly file: string | undefined;
+};
+
+/** Counts of one step; `output` is printed in full when something failed. */
+export type StepResult = {
+  readonly name: string;
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly overBudget: boolean;
+  readonly output: string;
+};
 
 type Report = { readonly passed: number; readonly failed: number; readonly skipped: number };
 

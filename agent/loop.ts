@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The level-triggered loop: events mark what is out of date, a step computes it and brings the maps to it. */
-import { isIPv4 } from '../core/address.ts';
 import {
   allFrontends,
   desiredProblems,
@@ -85,8 +84,7 @@ export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
       if (port.frontends.length === 0) reconciler.delete(name);
       else reconciler.update(port);
     }
-    for (const [text, address] of change.addresses)
-      if (isIPv4(address)) reconciler.own(address, desired.addresses.has(text));
+    for (const [text, address] of change.addresses) reconciler.own(address, desired.addresses.has(text));
     const report = reconciler.commit();
     for (const failure of report.failures) onProblem(failure);
     const { done, planned, failures, waiting } = report;
@@ -119,6 +117,6 @@ function everythingWanted(desired: Desired): Everything {
   const ports = [...desired.ports.keys()]
     .map((name) => wantedPort(desired, name))
     .filter(({ frontends }) => frontends.length > 0);
-  const addresses = [...desired.addresses.values()].filter(({ address }) => isIPv4(address));
+  const addresses = [...desired.addresses.values()];
   return { ports, addresses: addresses.map(({ address }) => ({ address, isOwned: true })) };
 }

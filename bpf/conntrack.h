@@ -15,13 +15,18 @@ struct decision {
 	__u32 pad;
 };
 
-/* Sources that can't be on a wire (RFC 1122 3.2.1.3), and a packet from an address to itself. */
+/* Sources that can't be on a wire (RFC 1122 3.2.1.3, RFC 4291 2.5), and a packet from an address to
+ * itself. */
 static __always_inline bool martian(const struct flow_key *key)
 {
-	__u32 source = bpf_ntohl(key->source.words[3]), top = source >> 24;
+	const __be32 *source = key->source.words;
+	__u32 first = bpf_ntohl(source[0]), last = bpf_ntohl(source[3]);
 
-	return top == 0 || top == 127 || top >= 224 ||
-	       key->source.words[3] == key->destination.words[3];
+	if (same_address(&key->source, &key->destination))
+		return true;
+	if (is_mapped(&key->source))
+		return last >> 24 == 0 || last >> 24 == 127 || last >> 24 >= 224;
+	return first >> 24 == 0xff || (!(source[0] | source[1] | source[2]) && last <= 1);
 }
 
 static __always_inline enum verdict decided(struct decision *decision, enum verdict verdict,

@@ -50,7 +50,7 @@ enum verdict {
 
 enum reason {
 	REASON_NOT_SERVICE = 0,
-	REASON_NOT_IPV4 = 1,
+	REASON_NOT_IP = 1,
 	REASON_NOT_TCP = 2,
 	REASON_FRAGMENT = 3,  /* passed: fragments are not translated yet */
 	REASON_MALFORMED = 4, /* passed: a header that lies about lengths is the stack's business */
@@ -74,7 +74,8 @@ enum reason {
 	REASON_PEER = 20,	   /* getpeername() shows the Service address */
 	REASON_UNSUPPORTED = 21,   /* a socket the hooks don't serve yet */
 	REASON_HEADERS = 22,	   /* passed: headers can't be made linear */
-	REASON_MAX = 23,
+	REASON_EXTENSIONS = 23,	   /* passed: IPv6 extension headers are not walked yet */
+	REASON_MAX = 24,
 };
 
 enum direction {
@@ -275,7 +276,7 @@ struct write {
 /* Marks of the branches taken; the twins are compared by sequence and by count. */
 enum mark {
 	MARK_NONE = 0,
-	MARK_NOT_IPV4 = 1,
+	MARK_NOT_IP = 1,
 	MARK_MALFORMED = 2,
 	MARK_FRAGMENT = 3,
 	MARK_NOT_TCP = 4,
@@ -334,7 +335,9 @@ enum mark {
 	MARK_DIRECT_TAKEN = 57,
 	MARK_FORWARD_REPLACE = 58,
 	MARK_STEADY = 59,
-	MARK_MAX = 60,
+	MARK_EXTENSIONS = 60,
+	MARK_IPV6 = 61,
+	MARK_MAX = 62,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */

@@ -7,6 +7,7 @@
 
 #define ETHERNET_LENGTH 14
 #define IPV4_LENGTH	20
+#define IPV6_LENGTH	40
 #define TCP_LENGTH	20
 #define TRANSPORT_MAX	(ETHERNET_LENGTH + 60)
 #define TRANSPORT_MASK	127    /* bounds an offset for the verifier; TRANSPORT_MAX fits */
@@ -26,7 +27,8 @@ struct packet {
 	__u32 length;  /* of the IP packet */
 	__u16 network; /* offsets in the frame */
 	__u16 transport;
-	__u32 flags; /* of TCP */
+	__u32 flags;  /* of TCP */
+	__u32 family; /* 4 or 6 */
 };
 
 struct ipv4_header {
@@ -40,6 +42,17 @@ struct ipv4_header {
 	__sum16 check;
 	__be32 source;
 	__be32 destination;
+};
+
+struct ipv6_header {
+	__u8 version_class;
+	__u8 class_label;
+	__be16 label;
+	__be16 payload_length;
+	__u8 next_header;
+	__u8 hop_limit;
+	struct address source;
+	struct address destination;
 };
 
 struct tcp_header {
@@ -103,6 +116,7 @@ static __always_inline enum reason parse_ipv4(struct packet *packet, void *data,
 	}
 	if (header_length > IPV4_LENGTH)
 		MARK(OPTIONS);
+	packet->family = 4;
 	packet->network = ETHERNET_LENGTH;
 	packet->transport = ETHERNET_LENGTH + header_length;
 	packet->key.source.words[2] = bpf_htonl(0xffff);
@@ -113,6 +127,60 @@ static __always_inline enum reason parse_ipv4(struct packet *packet, void *data,
 	return parse_tcp(packet, data, end);
 }
 
+static __always_inline bool is_mapped(const struct address *address)
+{
+	return !(address->words[0] | address->words[1]) && address->words[2] == bpf_htonl(0xffff);
+}
+
+/* What may stand before a transport header: hop-by-hop, routing, fragment, AH, destination,
+ * mobility. */
+static __always_inline bool is_extension(__u8 next_header)
+{
+	return next_header == 0 || next_header == 43 || next_header == 44 || next_header == 51 ||
+	       next_header == 60 || next_header == 135;
+}
+
+static __always_inline enum reason parse_ipv6(struct packet *packet, void *data, void *end,
+					      __u32 frame_length)
+{
+	struct ipv6_header *ip = data + ETHERNET_LENGTH;
+
+	if ((void *)(ip + 1) > end) {
+		MARK(MALFORMED);
+		return REASON_MALFORMED;
+	}
+	packet->length = IPV6_LENGTH + bpf_ntohs(ip->payload_length);
+	if (ip->version_class >> 4 != 6 || packet->length > frame_length - ETHERNET_LENGTH) {
+		MARK(MALFORMED);
+		return REASON_MALFORMED;
+	}
+	if (is_extension(ip->next_header)) {
+		MARK(EXTENSIONS);
+		return REASON_EXTENSIONS;
+	}
+	if (ip->next_header != IPPROTO_TCP) {
+		MARK(NOT_TCP);
+		return REASON_NOT_TCP;
+	}
+	if (packet->length < IPV6_LENGTH + TCP_LENGTH) {
+		MARK(MALFORMED);
+		return REASON_MALFORMED;
+	}
+	packet->key.source = ip->source;
+	packet->key.destination = ip->destination;
+	/* On a wire these would pass for IPv4 addresses (RFC 4291 2.5.5.2). */
+	if (is_mapped(&packet->key.source) || is_mapped(&packet->key.destination)) {
+		MARK(MARTIAN);
+		return REASON_MARTIAN;
+	}
+	MARK(IPV6);
+	packet->family = 6;
+	packet->network = ETHERNET_LENGTH;
+	packet->transport = ETHERNET_LENGTH + IPV6_LENGTH;
+	packet->key.protocol = ip->next_header;
+	return parse_tcp(packet, data, end);
+}
+
 /* REASON_NOT_SERVICE: parsed; anything else: why the packet passes untouched. *packet must be zero.
  */
 static __always_inline enum reason parse_frame(struct packet *packet, void *data, void *end,
@@ -120,9 +188,10 @@ static __always_inline enum reason parse_frame(struct packet *packet, void *data
 {
 	__be16 *type = data + 12;
 
-	if ((void *)(type + 1) > end || *type != bpf_htons(ETH_P_IP)) {
-		MARK(NOT_IPV4);
-		return REASON_NOT_IPV4;
-	}
-	return parse_ipv4(packet, data, end, frame_length);
+	if ((void *)(type + 1) <= end && *type == bpf_htons(ETH_P_IP))
+		return parse_ipv4(packet, data, end, frame_length);
+	if ((void *)(type + 1) <= end && *type == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(packet, data, end, frame_length);
+	MARK(NOT_IP);
+	return REASON_NOT_IP;
 }

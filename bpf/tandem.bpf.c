@@ -10,10 +10,12 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define ETH_P_IP     0x0800
-#define IPPROTO_ICMP 1
-#define IPPROTO_TCP  6
-#define NULL	     ((void *)0)
+#define ETH_P_IP       0x0800
+#define ETH_P_IPV6     0x86dd
+#define IPPROTO_ICMP   1
+#define IPPROTO_TCP    6
+#define IPPROTO_ICMPV6 58
+#define NULL	       ((void *)0)
 
 #include "layout.h"
 #include "test.h"

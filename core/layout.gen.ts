@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = 'e7e9e8dbeff4da57';
+export const LAYOUT_HASH = '34d6b13da082b99d';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -39,7 +39,7 @@ export const verdictNames: readonly string[] = [
 
 /* enum reason */
 export const REASON_NOT_SERVICE = 0;
-export const REASON_NOT_IPV4 = 1;
+export const REASON_NOT_IP = 1;
 export const REASON_NOT_TCP = 2;
 export const REASON_FRAGMENT = 3;
 export const REASON_MALFORMED = 4;
@@ -61,11 +61,12 @@ export const REASON_TRANSLATED = 19;
 export const REASON_PEER = 20;
 export const REASON_UNSUPPORTED = 21;
 export const REASON_HEADERS = 22;
-export const REASON_MAX = 23;
+export const REASON_EXTENSIONS = 23;
+export const REASON_MAX = 24;
 /** Indexed by value. */
 export const reasonNames: readonly string[] = [
   'not-service',
-  'not-ipv4',
+  'not-ip',
   'not-tcp',
   'fragment',
   'malformed',
@@ -87,6 +88,7 @@ export const reasonNames: readonly string[] = [
   'peer',
   'unsupported',
   'headers',
+  'extensions',
 ];
 
 /* enum direction */
@@ -189,7 +191,7 @@ export const writeOperationNames: readonly string[] = [
 
 /* enum mark */
 export const MARK_NONE = 0;
-export const MARK_NOT_IPV4 = 1;
+export const MARK_NOT_IP = 1;
 export const MARK_MALFORMED = 2;
 export const MARK_FRAGMENT = 3;
 export const MARK_NOT_TCP = 4;
@@ -248,11 +250,13 @@ export const MARK_DIRECT_ENDS = 56;
 export const MARK_DIRECT_TAKEN = 57;
 export const MARK_FORWARD_REPLACE = 58;
 export const MARK_STEADY = 59;
-export const MARK_MAX = 60;
+export const MARK_EXTENSIONS = 60;
+export const MARK_IPV6 = 61;
+export const MARK_MAX = 62;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
-  'not-ipv4',
+  'not-ip',
   'malformed',
   'fragment',
   'not-tcp',
@@ -311,6 +315,8 @@ export const markNames: readonly string[] = [
   'direct-taken',
   'forward-replace',
   'steady',
+  'extensions',
+  'ipv6',
 ];
 
 /* struct backend: size and offsets */
@@ -421,7 +427,7 @@ export const WRITE_SLOT_AT = 8;
 export const WRITE_VALUE_AT = 12;
 
 /* struct test_control: size and offsets */
-export const TEST_CONTROL_SIZE = 784;
+export const TEST_CONTROL_SIZE = 792;
 export const TEST_CONTROL_OUTSIDE_AT = 0;
 export const TEST_CONTROL_VERDICT_AT = 40;
 export const TEST_CONTROL_REASON_AT = 44;
@@ -974,7 +980,7 @@ export type TestControlRecord = {
 };
 
 export const testControlCodec: Codec<TestControlRecord> = {
-  size: 784,
+  size: 792,
   encode: (view, offset, value) => {
     outsideCodec.encode(view, offset, value.outside);
     view.setUint32(offset + 40, value.verdict, true);
@@ -989,7 +995,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writeList('test_control.writes', 24, value.writes, (item, index) => {
       writeCodec.encode(view, offset + 160 + index * 16, item);
     });
-    writeList('test_control.marks', 60, value.marks, (item, index) => {
+    writeList('test_control.marks', 62, value.marks, (item, index) => {
       view.setUint32(offset + 544 + index * 4, item, true);
     });
   },
@@ -1003,7 +1009,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writesLength: view.getUint32(offset + 60, true),
     trace: readList(96, (index) => view.getUint8(offset + 64 + index * 1)),
     writes: readList(24, (index) => writeCodec.decode(view, offset + 160 + index * 16)),
-    marks: readList(60, (index) => view.getUint32(offset + 544 + index * 4, true)),
+    marks: readList(62, (index) => view.getUint32(offset + 544 + index * 4, true)),
   }),
   text: (value) =>
     [
@@ -1100,7 +1106,7 @@ export const maps: {
     name: 'counters',
     kind: 'percpu-array',
     mmapable: false,
-    maxEntries: 23,
+    maxEntries: 24,
     key: u32Codec,
     value: counterCodec,
   },

@@ -17,11 +17,16 @@ export interface Attachment extends Disposable {
   pin(path: string): Result<void>;
 }
 
-export type CgroupHook = 'connect4' | 'getpeername4';
+export type CgroupHook = 'connect4' | 'connect6' | 'getpeername4' | 'getpeername6';
 export type Direction = 'ingress' | 'egress';
 
 /** uapi/linux/bpf.h, enum bpf_attach_type. */
-const ATTACH_CGROUP: { readonly [hook in CgroupHook]: number } = { connect4: 10, getpeername4: 29 };
+const ATTACH_CGROUP: { readonly [hook in CgroupHook]: number } = {
+  connect4: 10,
+  connect6: 11,
+  getpeername4: 29,
+  getpeername6: 30,
+};
 const ATTACH_TCX: { readonly [direction in Direction]: number } = { ingress: 46, egress: 47 };
 /** libbpf.h, enum bpf_tc_attach_point. */
 const TC_POINT: { readonly [direction in Direction]: number } = { ingress: 1, egress: 2 };

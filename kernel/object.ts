@@ -9,9 +9,22 @@ import { lastErrno, libbpf, memoryView, takeMessages, type Libbpf, type Pointer 
 import { errnoName } from './libc.ts';
 
 /** Names of the programs in bpf/hook_tc.h and bpf/hook_sock.h. */
-export type ProgramName = 'tc_from_pod' | 'tc_to_pod' | 'sock_connect4' | 'sock_getpeername4';
+export type ProgramName =
+  | 'tc_from_pod'
+  | 'tc_to_pod'
+  | 'sock_connect4'
+  | 'sock_connect6'
+  | 'sock_getpeername4'
+  | 'sock_getpeername6';
 
-export const allPrograms: readonly ProgramName[] = ['tc_from_pod', 'tc_to_pod', 'sock_connect4', 'sock_getpeername4'];
+export const allPrograms: readonly ProgramName[] = [
+  'tc_from_pod',
+  'tc_to_pod',
+  'sock_connect4',
+  'sock_connect6',
+  'sock_getpeername4',
+  'sock_getpeername6',
+];
 
 /** What to load and how. */
 export type LoadOptions = {

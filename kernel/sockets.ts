@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { address, addressFromIPv4, type Address } from '../core/address.ts';
 import {
   maps,
   outsideCodec,
@@ -16,9 +17,10 @@ import {
 } from '../core/layout.gen.ts';
 import { assert, fail, ok, type Result } from '../core/result.ts';
 import type { Outside } from '../core/twin.ts';
-import { attachCgroup, cgroupRoot, type Attachment } from './attach.ts';
+import { attachCgroup, cgroupRoot, type Attachment, type CgroupHook } from './attach.ts';
 import {
   AF_INET,
+  AF_INET6,
   CLONE_NEWNET,
   connectSocket,
   openSocket,
@@ -45,11 +47,14 @@ const SILENT_DEVICE = [
   'link set void up',
   'addr add 192.0.2.1/32 dev silent',
   'route add default dev silent',
+  '-6 addr add 2001:db8::1/128 dev silent nodad',
+  '-6 route add default dev silent',
 ] as const;
 const PREFIX = 'tandem-verify-';
 
-/** An IPv4 address as a number and a port. */
-export type Endpoint = { readonly address: number; readonly port: number };
+/** In an AF_INET6 socket IPv4 addresses are the v4-mapped ones. */
+export type Endpoint = { readonly address: Address; readonly port: number };
+export type SocketFamily = 'inet' | 'inet6';
 
 /** What a program reported of the last call; undefined where it did not run. */
 export type Reported = TestControlRecord | undefined;
@@ -60,9 +65,11 @@ export type Connected = { readonly errno: number; readonly peer: Endpoint | unde
 /** What getpeername() says; undefined: the socket has no peer. */
 export type PeerAnswer = { readonly peer: Endpoint | undefined; readonly reported: Reported };
 
+export type SocketKind = { readonly protocol: 'tcp' | 'udp'; readonly family: SocketFamily };
+
 export interface Sockets extends Disposable {
   /** connect() of a new non-blocking socket; it stays open as the last one of `open`. */
-  connect(protocol: 'tcp' | 'udp', to: Endpoint, outside: Outside): Result<Connected>;
+  connect(kind: SocketKind, to: Endpoint, outside: Outside): Result<Connected>;
   /** getpeername() of the socket that was opened as number `index`, from 0, while its hook is attached. */
   peerName(index: number, outside: Outside): Result<PeerAnswer>;
   /** Attaches the program of getpeername(), or takes it away so that the real peer shows. */
@@ -150,14 +157,28 @@ function ip(command: string): Result<void> {
   return fail('environment', `ip ${command}`, why, 'install iproute2');
 }
 
-/** `struct sockaddr_in`. */
-function socketAddress({ address, port }: Endpoint): Buffer {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUInt16LE(AF_INET, 0);
+/** Bytes of `struct sockaddr_in` and `struct sockaddr_in6`, and where the address begins. */
+const ADDRESS_SIZE: { readonly [family in SocketFamily]: number } = { inet: 16, inet6: 28 };
+const IPV4_AT = 4;
+const IPV6_AT = 8;
+
+function socketAddress(family: SocketFamily, { address: { a, b, c, d }, port }: Endpoint): Buffer {
+  const bytes = Buffer.alloc(ADDRESS_SIZE[family]);
+  bytes.writeUInt16LE(family === 'inet' ? AF_INET : AF_INET6, 0);
   bytes.writeUInt16BE(port, 2);
-  bytes.writeUInt32BE(address, 4);
+  if (family === 'inet') bytes.writeUInt32BE(d, IPV4_AT);
+  else for (const [index, word] of [a, b, c, d].entries()) bytes.writeUInt32BE(word, IPV6_AT + index * 4);
   return bytes;
 }
+
+function endpointOf(family: SocketFamily, bytes: Buffer): Endpoint {
+  const word = (index: number): number => bytes.readUInt32BE(IPV6_AT + index * 4);
+  const isFour = family === 'inet';
+  const peer = isFour ? addressFromIPv4(bytes.readUInt32BE(IPV4_AT)) : address(word(0), word(1), word(2), word(3));
+  return { address: peer, port: bytes.readUInt16BE(2) };
+}
+
+type Open = { readonly descriptor: number; readonly family: SocketFamily };
 
 class SocketRig implements Sockets {
   private readonly object: LoadedObject;
@@ -165,8 +186,8 @@ class SocketRig implements Sockets {
   private readonly cgroup: Cgroup;
   private readonly namespace: number;
   private readonly attachments: Attachment[] = [];
-  private peerHook: Attachment | undefined;
-  private open: number[] = [];
+  private readonly peerHooks: Attachment[] = [];
+  private open: Open[] = [];
 
   constructor(object: LoadedObject, control: ArrayBuffer, cgroup: Cgroup, namespace: number) {
     this.object = object;
@@ -176,32 +197,35 @@ class SocketRig implements Sockets {
   }
 
   attach(): Result<void> {
-    const attached = attachCgroup(this.object.programFd('sock_connect4'), this.cgroup.path, 'connect4');
-    if (!attached.ok) return attached;
-    this.attachments.push(attached.value);
+    return this.attachTo(this.attachments, ['connect4', 'connect6']);
+  }
+
+  private attachTo(attachments: Attachment[], hooks: readonly CgroupHook[]): Result<void> {
+    for (const hook of hooks) {
+      const attached = attachCgroup(this.object.programFd(`sock_${hook}`), this.cgroup.path, hook);
+      if (!attached.ok) return attached;
+      attachments.push(attached.value);
+    }
     return ok(undefined);
   }
 
   hookPeerName(isAttached: boolean): Result<void> {
-    this.peerHook?.[Symbol.dispose]();
-    this.peerHook = undefined;
-    if (!isAttached) return ok(undefined);
-    const attached = attachCgroup(this.object.programFd('sock_getpeername4'), this.cgroup.path, 'getpeername4');
-    if (!attached.ok) return attached;
-    this.peerHook = attached.value;
-    return ok(undefined);
+    for (const hook of this.peerHooks.splice(0)) hook[Symbol.dispose]();
+    return isAttached ? this.attachTo(this.peerHooks, ['getpeername4', 'getpeername6']) : ok(undefined);
   }
 
-  connect(protocol: 'tcp' | 'udp', to: Endpoint, outside: Outside): Result<Connected> {
+  connect({ protocol, family }: SocketKind, to: Endpoint, outside: Outside): Result<Connected> {
     const type = (protocol === 'tcp' ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK;
-    const visit = insideNamespace(`/proc/self/fd/${this.namespace}`, () => openSocket(AF_INET, type, 0));
+    const domain = family === 'inet' ? AF_INET : AF_INET6;
+    const visit = insideNamespace(`/proc/self/fd/${this.namespace}`, () => openSocket(domain, type, 0));
     const socket = visit.ok ? visit.value : visit;
     if (!socket.ok) return socket;
-    this.open.push(socket.value);
+    const opened = { descriptor: socket.value, family };
+    this.open.push(opened);
     this.pose(outside);
-    const errno = connectSocket(socket.value, socketAddress(to));
+    const errno = connectSocket(opened.descriptor, socketAddress(family, to));
     const reported = this.reported();
-    return ok({ errno, peer: this.ask(socket.value), reported });
+    return ok({ errno, peer: this.ask(opened), reported });
   }
 
   peerName(index: number, outside: Outside): Result<PeerAnswer> {
@@ -212,10 +236,10 @@ class SocketRig implements Sockets {
     return ok({ peer, reported: this.reported() });
   }
 
-  private ask(socket: number): Endpoint | undefined {
-    const name = Buffer.alloc(16);
-    if (!socketOption(socket, SOL_SOCKET, SO_PEERNAME, name).ok) return undefined;
-    return { address: name.readUInt32BE(4), port: name.readUInt16BE(2) };
+  private ask({ descriptor, family }: Open): Endpoint | undefined {
+    const name = Buffer.alloc(ADDRESS_SIZE[family]);
+    if (!socketOption(descriptor, SOL_SOCKET, SO_PEERNAME, name).ok) return undefined;
+    return endpointOf(family, name);
   }
 
   /** The verdict is set to none, so that a program that doesn't run can't pass for the last one. */
@@ -230,13 +254,13 @@ class SocketRig implements Sockets {
   }
 
   closeAll(): void {
-    for (const socket of this.open) closeSync(socket);
+    for (const { descriptor } of this.open) closeSync(descriptor);
     this.open = [];
   }
 
   [Symbol.dispose](): void {
     this.closeAll();
-    for (const attachment of [this.peerHook, ...this.attachments]) attachment?.[Symbol.dispose]();
+    for (const attachment of [...this.peerHooks, ...this.attachments]) attachment[Symbol.dispose]();
     leaveCgroup(this.cgroup);
     closeSync(this.namespace);
   }

@@ -11,6 +11,7 @@ export type ChecksumErrors = {
   readonly udp: number;
   readonly udpIPv6: number;
   readonly icmp: number;
+  readonly icmpIPv6: number;
 };
 
 /** /proc/net/snmp: for each protocol a line of names and a line of numbers. */
@@ -50,5 +51,6 @@ export function readCounters(path: string): Result<ChecksumErrors> {
   if (tcp === undefined || udp === undefined || icmp === undefined) {
     return fail('environment', path, '/proc/net/snmp has no InCsumErrors', 'use Linux 3.10 or newer');
   }
-  return ok({ tcp, udp, icmp, udpIPv6: snmp6Counter(snmp6, 'Udp6InCsumErrors') });
+  const [udpIPv6, icmpIPv6] = [snmp6Counter(snmp6, 'Udp6InCsumErrors'), snmp6Counter(snmp6, 'Icmp6InCsumErrors')];
+  return ok({ tcp, udp, icmp, udpIPv6, icmpIPv6 });
 }

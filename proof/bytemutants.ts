@@ -38,7 +38,7 @@ export const byteFaults: readonly Fault[] = [
   {
     name: 'complete-sum-stale',
     file: 'verdict.h',
-    find: 'if (mode == CHECKSUM_MODE_COMPLETE) bpf_csum_update(skb, checksum_fold(checksum_address_delta(new_address, old_address)));',
+    find: 'if (mode == CHECKSUM_MODE_COMPLETE && packet->family == 4) bpf_csum_update(skb, ~checksum_fold(delta) & 0xffff);',
     replace: '',
     meaning: "the device's sum over the packet is not brought along",
     shows: /^returned$/,
@@ -46,8 +46,8 @@ export const byteFaults: readonly Fault[] = [
   {
     name: 'complete-sum-backwards',
     file: 'verdict.h',
-    find: 'checksum_fold(checksum_address_delta(new_address, old_address))',
-    replace: 'checksum_fold(checksum_address_delta(old_address, new_address))',
+    find: 'bpf_csum_update(skb, ~checksum_fold(delta) & 0xffff);',
+    replace: 'bpf_csum_update(skb, checksum_fold(delta));',
     meaning: "the device's sum is changed the wrong way round",
     shows: /^returned$/,
   },

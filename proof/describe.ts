@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Frames and offsets in words that people use: one line per packet, a name for every byte. */
+import { hostText, readHost } from './address.ts';
 
 const ETHERNET = 14;
 const FLAGS: readonly (readonly [number, string])[] = [
@@ -13,11 +14,6 @@ const FLAGS: readonly (readonly [number, string])[] = [
   [128, 'CWR'],
 ];
 
-/** `10.0.0.1` for 0x0a000001. */
-export function dotted(word: number): string {
-  return [word >>> 24, (word >>> 16) & 255, (word >>> 8) & 255, word & 255].join('.');
-}
-
 function half(bytes: Uint8Array, at: number): number {
   return (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0);
 }
@@ -28,6 +24,10 @@ function whole(bytes: Uint8Array, at: number): number {
 
 function isIPv4(frame: Uint8Array): boolean {
   return half(frame, 12) === 0x0800 && (frame[14] ?? 0) >>> 4 === 4 && frame.length >= ETHERNET + 20;
+}
+
+function isIPv6(frame: Uint8Array): boolean {
+  return half(frame, 12) === 0x86dd && (frame[14] ?? 0) >>> 4 === 6 && frame.length >= ETHERNET + 40;
 }
 
 /** Length of the IPv4 header that a frame claims, in bytes. */
@@ -43,17 +43,32 @@ export function flagsText(flags: number): string {
 
 /** `10.0.0.9:4242 > 10.96.0.1:80 TCP SYN seq 1 ack 0, IP 60 bytes, frame 74`; says so where a frame isn't that. */
 export function packetText(frame: Uint8Array): string {
+  if (isIPv6(frame)) {
+    const hosts = [readHost(frame, 22, 6), readHost(frame, 38, 6)].map(hostText);
+    return tcpText(frame, hosts, ETHERNET + 40, frame[20] ?? 0, sizesText(frame, 40 + half(frame, 18)));
+  }
   if (!isIPv4(frame)) return `ethertype 0x${half(frame, 12).toString(16).padStart(4, '0')}, frame ${frame.length}`;
-  const [source, destination] = [dotted(whole(frame, 26)), dotted(whole(frame, 30))];
-  const sizes = `IP ${half(frame, 16)} bytes, frame ${frame.length}`;
   const fragment = half(frame, 20) & 0x3fff;
   const marks = [
     headerLength(frame) === 20 ? '' : `IHL ${headerLength(frame) / 4}`,
     fragment === 0 ? '' : `fragment 0x${fragment.toString(16)}`,
   ].filter((text) => text !== '');
-  const tail = [...marks, sizes].join(', ');
-  const at = ETHERNET + headerLength(frame);
-  const protocol = frame[23] ?? 0;
+  const tail = [...marks, sizesText(frame, half(frame, 16))].join(', ');
+  const hosts = [readHost(frame, 26, 4), readHost(frame, 30, 4)].map(hostText);
+  return tcpText(frame, hosts, ETHERNET + headerLength(frame), frame[23] ?? 0, tail);
+}
+
+function sizesText(frame: Uint8Array, length: number): string {
+  return `IP ${length} bytes, frame ${frame.length}`;
+}
+
+function tcpText(
+  frame: Uint8Array,
+  [source, destination]: readonly string[],
+  at: number,
+  protocol: number,
+  tail: string,
+): string {
   if (protocol !== 6 || at + 20 > frame.length) return `${source} > ${destination} protocol ${protocol}, ${tail}`;
   const numbers = `seq ${whole(frame, at + 4)} ack ${whole(frame, at + 8)}`;
   const ports = [half(frame, at), half(frame, at + 2)];
@@ -80,6 +95,15 @@ const IPV4_FIELDS: Fields = [
   ['ip.checksum', 10, 2],
   ['ip.source', 12, 4],
   ['ip.destination', 16, 4],
+];
+const IPV6_FIELDS: Fields = [
+  ['ip.version+class', 0, 1],
+  ['ip.class+label', 1, 3],
+  ['ip.payloadLength', 4, 2],
+  ['ip.nextHeader', 6, 1],
+  ['ip.hopLimit', 7, 1],
+  ['ip.source', 8, 16],
+  ['ip.destination', 24, 16],
 ];
 const TCP_FIELDS: Fields = [
   ['tcp.sourcePort', 0, 2],
@@ -113,20 +137,21 @@ function fieldIn(fields: Fields, base: number, at: number): Field | undefined {
 export function fieldAt(frame: Uint8Array, at: number): Field {
   const single = { name: 'bytes', at, length: 1 };
   const link = fieldIn(ETHERNET_FIELDS, 0, at);
-  if (link !== undefined || !isIPv4(frame)) return link ?? single;
-  const transport = ETHERNET + Math.max(headerLength(frame), 20);
-  const network = fieldIn(IPV4_FIELDS, ETHERNET, at);
+  const isSix = isIPv6(frame);
+  if (link !== undefined || (!isSix && !isIPv4(frame))) return link ?? single;
+  const network = fieldIn(isSix ? IPV6_FIELDS : IPV4_FIELDS, ETHERNET, at);
   if (network !== undefined) return network;
+  const transport = ETHERNET + (isSix ? 40 : Math.max(headerLength(frame), 20));
   if (at < transport) return { ...single, name: 'ip.options' };
-  const isIcmp = frame[23] === 1;
+  const isIcmp = isSix ? frame[20] === 58 : frame[23] === 1;
   const field = fieldIn(isIcmp ? ICMP_FIELDS : TCP_FIELDS, transport, at);
   return field ?? { ...single, name: isIcmp ? 'icmp.quote' : 'tcp.rest' };
 }
 
-/** The value of a field as people write it: addresses dotted, everything else in hex. */
+/** The value of a field as people write it: addresses as text, everything else in hex. */
 export function fieldText(frame: Uint8Array, { name, at, length }: Field): string {
   if (at >= frame.length) return 'absent';
-  if (name === 'ip.source' || name === 'ip.destination') return dotted(whole(frame, at));
+  if (name === 'ip.source' || name === 'ip.destination') return hostText(readHost(frame, at, length === 4 ? 4 : 6));
   if (name.endsWith('Port')) return String(half(frame, at));
   return `0x${[...frame.subarray(at, at + length)].map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }

@@ -8,9 +8,13 @@ const IPV6_MIN = 54;
 const FRAME_MIN = 14;
 const FRAME_MAX = 3712;
 
+function typeOf(frame: Uint8Array): number {
+  return (frame[12] ?? 0) * 256 + (frame[13] ?? 0);
+}
+
 /** Makes a frame acceptable to a test run of the kernel, which refuses short ones. */
 export function acceptable(frame: Uint8Array): Uint8Array {
-  const type = (frame[12] ?? 0) * 256 + (frame[13] ?? 0);
+  const type = typeOf(frame);
   const least = type === 0x0800 ? IPV4_MIN : type === 0x86dd ? IPV6_MIN : FRAME_MIN;
   if (frame.length >= least && frame.length <= FRAME_MAX) return frame;
   const padded = new Uint8Array(Math.max(least, Math.min(frame.length, FRAME_MAX)));
@@ -26,7 +30,32 @@ function flip(stream: Stream, frame: Uint8Array): Uint8Array {
   return frame;
 }
 
+const HEADERS = [0, 1, 6, 17, 43, 44, 50, 51, 58, 59, 60, 135, 139] as const;
+
 function lie(stream: Stream, frame: Uint8Array): Uint8Array {
+  const isSix = typeOf(frame) === 0x86dd && frame.length >= IPV6_MIN;
+  return isSix ? lieIPv6(stream, frame) : lieIPv4(stream, frame);
+}
+
+function lieIPv6(stream: Stream, frame: Uint8Array): Uint8Array {
+  const view = new DataView(frame.buffer);
+  switch (stream.below(4)) {
+    case 0:
+      view.setUint16(18, stream.pick([0, 1, 19, 20, 39, frame.length - 54, frame.length - 53, 65535]));
+      break;
+    case 1:
+      view.setUint8(14, stream.below(16) * 16);
+      break;
+    case 2:
+      view.setUint8(20, stream.pick(HEADERS));
+      break;
+    default:
+      if (frame.length > 66) view.setUint8(66, stream.below(16) * 16);
+  }
+  return frame;
+}
+
+function lieIPv4(stream: Stream, frame: Uint8Array): Uint8Array {
   const view = new DataView(frame.buffer);
   switch (stream.below(5)) {
     case 0:
@@ -48,7 +77,7 @@ function lie(stream: Stream, frame: Uint8Array): Uint8Array {
   return frame;
 }
 
-/** A damaged copy of an IPv4 frame; still long enough for a test run. */
+/** A damaged copy of a frame; still long enough for a test run. */
 export function distort(stream: Stream, frame: Uint8Array): Uint8Array {
   const copy = frame.slice();
   switch (stream.below(5)) {
@@ -60,6 +89,7 @@ export function distort(stream: Stream, frame: Uint8Array): Uint8Array {
       copy.set(
         stream.pick([
           [0x86, 0xdd],
+          [0x08, 0x00],
           [0x08, 0x06],
           [0x81, 0x00],
           [0x88, 0x47],
@@ -78,12 +108,19 @@ export function distort(stream: Stream, frame: Uint8Array): Uint8Array {
   }
 }
 
-/** Noise; half of it claims to be IPv4 and TCP. */
+const CLAIMS = ['IPv4', 'IPv4', 'IPv6', 'nothing'] as const;
+
+/** Noise; three quarters of it claim to be IPv4 or IPv6, and TCP. */
 export function garbage(stream: Stream): Uint8Array {
   const frame = Uint8Array.from({ length: FRAME_MIN + stream.below(120) }, () => stream.below(256));
-  if (stream.chance(0.5) && frame.length > 24) {
+  const claim = frame.length > 24 ? stream.pick(CLAIMS) : 'nothing';
+  if (claim === 'IPv4') {
     frame.set([0x08, 0x00, 0x40 + stream.below(16)], 12);
     frame.set([6], 23);
+  }
+  if (claim === 'IPv6') {
+    frame.set([0x86, 0xdd, 0x60 + stream.below(16)], 12);
+    frame.set([0, stream.below(80), 6], 18);
   }
   return acceptable(frame);
 }

@@ -6,7 +6,7 @@ export const flowFaults: readonly Fault[] = [
   {
     name: 'loopback-not-martian',
     file: 'conntrack.h',
-    find: 'top == 127 ||',
+    find: 'last >> 24 == 127 ||',
     replace: '',
     meaning: 'a source that cannot be on a wire is translated',
     shows: FATE,

@@ -2,6 +2,7 @@
 /** Faults for the C side, as small changes of text: each must be seen by a campaign, or nobody should trust it. */
 import { byteFaults } from './bytemutants.ts';
 import { flowFaults } from './flowmutants.ts';
+import { ipv6Faults, ipv6SocketFaults } from './ipv6mutants.ts';
 import type { Fault, Mutant } from './plant.ts';
 
 const socketFaults: readonly Fault[] = [
@@ -33,6 +34,6 @@ const socketFaults: readonly Fault[] = [
 
 /** Every fault, each by a name of its own. */
 export const mutants: readonly Mutant[] = [
-  ...[...byteFaults, ...flowFaults].map((mutant) => ({ ...mutant, road: 'packets' as const })),
-  ...socketFaults.map((mutant) => ({ ...mutant, road: 'sockets' as const })),
+  ...[...byteFaults, ...flowFaults, ...ipv6Faults].map((mutant) => ({ ...mutant, road: 'packets' as const })),
+  ...[...socketFaults, ...ipv6SocketFaults].map((mutant) => ({ ...mutant, road: 'sockets' as const })),
 ];

@@ -6,7 +6,9 @@
 import { CHECKSUM_MODE_COMPLETE, VERDICT_FORWARD } from '../core/layout.gen.ts';
 import { quietOutside, type Outcome, type Outside, type PacketHook } from '../core/twin.ts';
 import { distort, garbage } from './distort.ts';
+import { readHost, sameFamily } from './address.ts';
 import { ACK, FIN, frameOf, PSH, RST, segment, SYN } from './frame.ts';
+import { drawClient, drawFrontend, drawMartian } from './hosts.ts';
 import {
   fromBackend,
   fromClient,
@@ -43,7 +45,7 @@ const KINDS = [
   'garbage',
 ] as const;
 type Kind = (typeof KINDS)[number];
-const BARE = { payload: NOTHING, tcpOptions: NOTHING, padding: NOTHING, checksum: 'full' } as const;
+const BARE = { payload: NOTHING, tcpOptions: NOTHING, padding: NOTHING, extensions: [], checksum: 'full' } as const;
 const CONNECTIONS_MAX = 200;
 const LATENCY_TICKS_MAX = 3;
 
@@ -112,9 +114,11 @@ export class Traffic {
     if (planned?.connection === undefined) return;
     planned.connection.last = planned;
     if (outcome.verdict !== VERDICT_FORWARD || planned.hook !== 'from-pod') return;
-    const view = new DataView(outcome.bytes.buffer, outcome.bytes.byteOffset);
-    const transport = 14 + (view.getUint8(14) & 15) * 4;
-    planned.connection.backend = { address: view.getUint32(30), port: view.getUint16(transport + 2) };
+    const { bytes } = outcome;
+    const isSix = bytes[12] === 0x86;
+    const at = isSix ? 56 : 14 + ((bytes[14] ?? 0) & 15) * 4 + 2;
+    const address = isSix ? readHost(bytes, 38, 6) : readHost(bytes, 30, 4);
+    planned.connection.backend = { address, port: (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0) };
   }
 
   private tick(): void {
@@ -206,21 +210,10 @@ export class Traffic {
     return connections[connections.length - 1 - back];
   }
 
-  private client(): Socket {
-    const { stream } = this;
-    const address = stream.chance(0.3) ? 0x0a010000 + 1 + stream.below(24) : 0x0a020000 + 1 + stream.below(4);
-    return { address, port: 40000 + stream.below(stream.chance(0.5) ? 6 : 400) };
-  }
-
-  private frontend(): Socket {
-    const { stream, world } = this;
-    if (world.services.length === 0) return { address: 0x0a600001, port: 80 };
-    const service = stream.pick(world.services);
-    const port = stream.pick(service.ports).port;
-    if (stream.chance(0.04)) return { address: service.address, port: (port + stream.pick([1, 65535])) & 0xffff };
-    if (stream.chance(0.02)) return { address: service.address + 1, port };
-    if (stream.chance(0.01)) return { address: service.address, port: 0 };
-    return { address: service.address, port };
+  /** Somebody and the Service that they ask. */
+  private meeting(): readonly [client: Socket, service: Socket] {
+    const service = drawFrontend(this.stream, this.world);
+    return [drawClient(this.stream, service.address), service];
   }
 
   private connect(client: Socket, service: Socket): Connection {
@@ -240,7 +233,7 @@ export class Traffic {
 
   private open(): Planned {
     const { stream } = this;
-    const connection = this.connect(this.client(), this.frontend());
+    const connection = this.connect(...this.meeting());
     // 0xc0: a SYN that asks for ECN. Payload: fast open.
     const flags = stream.chance(0.1) ? SYN | 0xc0 : SYN;
     const payload = stream.chance(0.05) ? new Uint8Array(8).fill(0x61) : NOTHING;
@@ -252,7 +245,7 @@ export class Traffic {
   }
 
   private handshake(): void {
-    const connection = this.connect(this.client(), this.frontend());
+    const connection = this.connect(...this.meeting());
     this.add(fromClient(this.stream, connection, SYN, { acknowledgement: 0 }));
     this.add(fromBackend(this.stream, connection, SYN | ACK));
     this.add(fromClient(this.stream, connection, ACK));
@@ -261,7 +254,7 @@ export class Traffic {
   /** A connection whose third packet is not quite the one that completes it. */
   private halfOpen(): void {
     const { stream } = this;
-    const connection = this.connect(this.client(), this.frontend());
+    const connection = this.connect(...this.meeting());
     this.add(fromClient(this.stream, connection, SYN, { acknowledgement: 0 }));
     if (stream.chance(0.9)) this.add(fromBackend(this.stream, connection, SYN | ACK));
     if (stream.chance(0.2)) this.add(fromClient(this.stream, connection, SYN, { acknowledgement: 0 }));
@@ -273,11 +266,14 @@ export class Traffic {
   /** Many that open at once: tables fill up, half-open ones are recycled, full buckets refuse. */
   private flood(): void {
     const { stream } = this;
-    const service = this.frontend();
+    const service = drawFrontend(stream, this.world);
     const completes = stream.chance(0.6);
     const port = 1024 + stream.below(60000);
     for (let i = 0; i < 8 + stream.below(56); i++) {
-      const connection = this.connect({ address: this.client().address, port: port + i }, service);
+      const connection = this.connect(
+        { address: drawClient(stream, service.address).address, port: port + i },
+        service,
+      );
       this.add(fromClient(this.stream, connection, SYN, { acknowledgement: 0 }));
       if (!completes) continue;
       this.add(fromBackend(this.stream, connection, SYN | ACK));
@@ -297,12 +293,16 @@ export class Traffic {
     if (stream.chance(0.2)) {
       return this.add({ hook: 'from-pod', segment: segment(known.client, backend, SYN, { sequence: stream.word() }) });
     }
-    const others = this.world.services.flatMap(({ address, ports, endpoints }) =>
-      endpoints.length < 6 && endpoints.some((endpoint) => endpoint.address === backend.address)
+    const others = this.world.services.flatMap(({ addresses, ports, endpoints }) => {
+      const address = addresses.find((candidate) => sameFamily(candidate, backend.address));
+      return address !== undefined &&
+        endpoints.length < 6 &&
+        endpoints.some((endpoint) => endpoint.address === backend.address)
         ? ports.filter(({ targetPort }) => targetPort === backend.port).map(({ port }) => ({ address, port }))
-        : [],
-    );
-    const service = others.length === 0 ? this.frontend() : stream.pick(others);
+        : [];
+    });
+    if (others.length === 0) return this.add(this.open());
+    const service = stream.pick(others);
     this.add(fromClient(this.stream, this.connect(known.client, service), SYN, { acknowledgement: 0 }));
   }
 
@@ -358,7 +358,7 @@ export class Traffic {
       this.stream.below(256),
     ]);
     if (connection === undefined || this.stream.chance(0.5)) {
-      return { hook: 'from-pod', segment: segment(this.client(), this.frontend(), flags) };
+      return { hook: 'from-pod', segment: segment(...this.meeting(), flags) };
     }
     return this.stream.chance(0.7)
       ? fromClient(this.stream, connection, flags)
@@ -366,8 +366,8 @@ export class Traffic {
   }
 
   private martian(): Planned {
-    const frontend = this.frontend();
-    const address = this.stream.pick([0, 0x00010203, 0x7f000001, 0xe0000001, 0xffffffff, 0xdfffffff, frontend.address]);
-    return { hook: 'from-pod', segment: segment({ address, port: this.client().port }, frontend, SYN) };
+    const [client, service] = this.meeting();
+    const [address, to] = drawMartian(this.stream, service);
+    return { hook: 'from-pod', segment: segment({ address, port: client.port }, to, SYN) };
   }
 }

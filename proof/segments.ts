@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The segments that a connection is made of, dressed in options and padding, and those that miss it by a little. */
 import type { PacketHook } from '../core/twin.ts';
-import { segment, SYN, type Segment } from './frame.ts';
+import { isIPv6, segment, SYN, type Segment } from './frame.ts';
+import { flippedBit, neighbour, type HostAddress } from './address.ts';
 import type { Stream } from './stream.ts';
 
-export type Socket = { readonly address: number; readonly port: number };
+export type Socket = { readonly address: HostAddress; readonly port: number };
 
 /** What the generator believes of a connection; the backend is known once a packet was forwarded. */
 export type Connection = {
@@ -27,18 +28,25 @@ export function nearAck(stream: Stream, connection: Connection): number {
   return (connection.serverSequence + away) >>> 0;
 }
 
+/** Hop-by-hop, routing, fragment, authentication, destination options, mobility; and ESP, which is none to be walked. */
+function someExtensions(stream: Stream): readonly number[] {
+  const one = (): number => stream.pick([0, 43, 44, 51, 60, 135, 50]);
+  return stream.chance(0.8) ? [one()] : [one(), one()];
+}
+
 /** What to change so that a segment misses its connection by a little. */
 export function nearMiss(stream: Stream, it: Segment): Partial<Segment> {
   const by = stream.pick([1, 65535]);
+  const isSix = isIPv6(it);
   const changes: readonly Partial<Segment>[] = [
     { sourcePort: (it.sourcePort + by) & 0xffff },
     { destinationPort: (it.destinationPort + by) & 0xffff },
-    { source: (it.source ^ (1 << stream.below(32))) >>> 0 },
-    { destination: (it.destination ^ (1 << stream.below(32))) >>> 0 },
-    { destination: it.destination + 1 },
+    { source: flippedBit(it.source, stream.below(isSix ? 128 : 32)) },
+    { destination: flippedBit(it.destination, stream.below(isSix ? 128 : 32)) },
+    { destination: neighbour(it.destination, 1) },
     { sourcePort: it.destinationPort, destinationPort: it.sourcePort },
-    { protocol: stream.pick([1, 17, 132]) },
-    { fragment: stream.pick([0x2000, 0x2001, 1, 185]) },
+    { protocol: stream.pick([1, 17, 58, 132]) },
+    isSix ? { extensions: someExtensions(stream) } : { fragment: stream.pick([0x2000, 0x2001, 1, 185]) },
   ];
   return stream.pick(changes);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The same comparison for real connect() and getpeername() calls: what the kernel did against what the model says. */
-import { addressFromIPv4, port, TCP, UDP, type Address } from '../core/address.ts';
+import { endpointText as addressedText, isIPv4, port, TCP, UDP, type Address } from '../core/address.ts';
 import type { Datapath, SocketOutcome } from '../core/datapath/datapath.ts';
 import {
   markNames,
@@ -17,21 +17,22 @@ import type { MapStore } from '../core/store.ts';
 import { quietOutside, type Outside } from '../core/twin.ts';
 import { isSocketMark } from './campaign.ts';
 import { compareLines, type Difference } from './compare.ts';
-import { dotted } from './describe.ts';
+import { addressOf, hostOf, neighbour, type HostAddress } from './address.ts';
 import { faultKinds } from './faults.ts';
 import { Bench, type Finding, type Sides } from './steps.ts';
 import { createStream, type Stream } from './stream.ts';
-import { changeWorld, randomWorld, serviceAt, type World } from './world.ts';
+import { changeWorld, podAddress, randomWorld, serviceAt, type World } from './world.ts';
 
-/** An IPv4 address as a number and a port. */
-export type Endpoint = { readonly address: number; readonly port: number };
+/** In an AF_INET6 socket IPv4 addresses are the v4-mapped ones. */
+export type Endpoint = { readonly address: Address; readonly port: number };
+export type SocketKind = { readonly protocol: 'tcp' | 'udp'; readonly family: 'inet' | 'inet6' };
 
 type Reported = TestControlRecord | undefined;
 
 /** Real sockets, handed in: kernel/sockets.ts. */
 export interface SocketCalls {
   connect(
-    protocol: 'tcp' | 'udp',
+    kind: SocketKind,
     to: Endpoint,
     outside: Outside,
   ): Result<{ readonly errno: number; readonly peer: Endpoint | undefined; readonly reported: Reported }>;
@@ -70,7 +71,7 @@ const ECONNREFUSED = 111;
 const EINPROGRESS = 115;
 
 type Call = {
-  readonly protocol: 'tcp' | 'udp';
+  readonly kind: SocketKind;
   readonly to: Endpoint;
   readonly outside: Outside;
   peer: Endpoint | undefined;
@@ -150,30 +151,35 @@ class SocketCampaign {
     const outside = quietOutside(0);
     outside.socketCookie = (BigInt(stream.below(4)) << 32n) | BigInt(stream.below(COOKIES));
     if (stream.chance(0.03)) outside.peerResult = -12;
-    return { protocol: stream.chance(0.1) ? 'udp' : 'tcp', to: this.target(), outside, peer: undefined };
+    const to = this.target();
+    const isSix = !isIPv4(to.address) || stream.chance(0.3);
+    const kind = { protocol: stream.chance(0.1) ? 'udp' : 'tcp', family: isSix ? 'inet6' : 'inet' } as const;
+    return { kind, to, outside, peer: undefined };
   }
 
   private target(): Endpoint {
     const { stream, world } = this;
     const service = world.services.length === 0 ? undefined : stream.pick(world.services);
-    if (service === undefined || stream.chance(0.05)) return { address: 0x0a010001 + stream.below(24), port: 8080 };
+    const host = (address: HostAddress, number: number): Endpoint => ({ address: addressOf(address), port: number });
+    if (service === undefined || stream.chance(0.05))
+      return host(podAddress(stream, stream.pick(['IPv4', 'IPv6'] as const)), 8080);
+    const address = stream.pick(service.addresses);
     const number = stream.pick(service.ports).port;
-    if (stream.chance(0.1))
-      return { address: service.address + stream.below(2), port: stream.pick([number + 1, number - 1, 0]) };
-    return { address: service.address, port: number };
+    if (!stream.chance(0.1)) return host(address, number);
+    return host(neighbour(address, stream.below(2)), stream.pick([number + 1, number - 1, 0]));
   }
 
   private connect(call: Call): Result<Finding | undefined> {
     const { datapath, sockets } = this.options;
     this.calls++;
-    const kernel = sockets.connect(call.protocol, call.to, call.outside);
+    const kernel = sockets.connect(call.kind, call.to, call.outside);
     if (!kernel.ok) return kernel;
-    const protocol = call.protocol === 'tcp' ? TCP : UDP;
-    const model = datapath.connect(addressFromIPv4(call.to.address), port(call.to.port), protocol, call.outside);
+    const protocol = call.kind.protocol === 'tcp' ? TCP : UDP;
+    const model = datapath.connect(call.to.address, port(call.to.port), protocol, call.outside);
     this.verdicts[model.verdict]! += 1;
     call.peer = kernel.value.peer;
     const refused = model.verdict === VERDICT_REFUSE;
-    const errno = refused ? ECONNREFUSED : call.protocol === 'tcp' ? EINPROGRESS : 0;
+    const errno = refused ? ECONNREFUSED : call.kind.protocol === 'tcp' ? EINPROGRESS : 0;
     const wanted = refused ? undefined : endpointOf(model.address, model.port);
     const difference =
       this.compare(model, kernel.value.reported) ??
@@ -190,8 +196,8 @@ class SocketCampaign {
     if (this.stream.chance(0.1)) outside.socketCookie ^= 1n;
     const kernel = sockets.peerName(index, outside);
     if (!kernel.ok) return kernel;
-    const protocol = call.protocol === 'tcp' ? TCP : UDP;
-    const model = datapath.peerName(addressFromIPv4(peer.address), port(peer.port), protocol, outside);
+    const protocol = call.kind.protocol === 'tcp' ? TCP : UDP;
+    const model = datapath.peerName(peer.address, port(peer.port), protocol, outside);
     const wanted = model.verdict === VERDICT_FORWARD ? endpointOf(model.address, model.port) : peer;
     const difference =
       this.compare(model, kernel.value.reported) ??
@@ -229,13 +235,14 @@ class SocketCampaign {
     return rest.ok ? ok(this.finding(rest.value, `connect ${this.calls} sockets`, undefined)) : rest;
   }
 
-  private callText({ protocol, to, outside }: Call): string {
-    return `${endpointText(to)} ${protocol.toUpperCase()} socket ${outside.socketCookie}`;
+  private callText({ kind, to, outside }: Call): string {
+    const family = kind.family === 'inet' ? '' : ' AF_INET6';
+    return `${endpointText(to)} ${kind.protocol.toUpperCase()}${family} socket ${outside.socketCookie}`;
   }
 
   private finding(difference: Difference | undefined, packet: string, call: Call | undefined): Finding | undefined {
     if (difference === undefined) return undefined;
-    const service = call === undefined ? undefined : serviceAt(this.world, call.to.address, call.to.port);
+    const service = call === undefined ? undefined : serviceAt(this.world, hostOf(call.to.address), call.to.port);
     return { ...difference, service: service ?? 'none', packet, step: this.calls };
   }
 }
@@ -253,11 +260,11 @@ function writeText(operation: number, value: number): string {
 }
 
 function endpointOf(address: Address, number: number): Endpoint {
-  return { address: address.d, port: number };
+  return { address, port: number };
 }
 
 function endpointText(endpoint: Endpoint | undefined): string {
-  return endpoint === undefined ? 'none' : `${dotted(endpoint.address)}:${endpoint.port}`;
+  return endpoint === undefined ? 'none' : addressedText(endpoint.address, endpoint.port);
 }
 
 /** Linux doesn't name a peer with port 0. */

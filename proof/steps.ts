@@ -6,6 +6,7 @@ import { fail, ok, type Result } from '../core/result.ts';
 import type { Operation } from '../core/store.ts';
 import { emptyOutcome, type Outcome, type PacketHook } from '../core/twin.ts';
 import { compareLines, compareOutcomes, compareTables, sameOutcome, type Difference } from './compare.ts';
+import { hostOf, readHost } from './address.ts';
 import { packetText } from './describe.ts';
 import { plantFault, type Fault } from './faults.ts';
 import type { PacketStep } from './packets.ts';
@@ -147,17 +148,18 @@ export class Bench {
     const id = model.servicePort === 0 ? kernel.servicePort : model.servicePort;
     const rows = id === 0 ? undefined : this.sides.model.twin.store.entries(maps.services);
     const row = rows?.ok === true ? rows.value.find(([, record]) => record.servicePort === id) : undefined;
-    const named = row === undefined ? undefined : serviceAt(this.world, row[1].key.address.d, row[1].key.port);
+    const named = row === undefined ? undefined : serviceAt(this.world, hostOf(row[1].key.address), row[1].key.port);
     return named ?? this.serviceOfFrame(frame) ?? (id === 0 ? 'none' : `service port ${id}`);
   }
 
   private serviceOfFrame(frame: Uint8Array): string | undefined {
-    if (frame.length < 34) return undefined;
-    const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
-    const transport = 14 + (view.getUint8(14) & 15) * 4;
-    const port = transport + 4 <= frame.length ? view.getUint16(transport + 2) : 0;
-    const atDestination = serviceAt(this.world, view.getUint32(30), port);
-    return atDestination ?? serviceAt(this.world, view.getUint32(26), 0);
+    const isSix = frame[12] === 0x86 && frame[13] === 0xdd;
+    if (frame.length < (isSix ? 54 : 34)) return undefined;
+    const [source, destination, transport] = isSix
+      ? [readHost(frame, 22, 6), readHost(frame, 38, 6), 54]
+      : [readHost(frame, 26, 4), readHost(frame, 30, 4), 14 + ((frame[14] ?? 0) & 15) * 4];
+    const port = (frame[transport + 2] ?? 0) * 256 + (frame[transport + 3] ?? 0);
+    return serviceAt(this.world, destination, port) ?? serviceAt(this.world, source, 0);
   }
 }
 

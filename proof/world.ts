@@ -2,7 +2,8 @@
 /** Random clusters: Services, ports and endpoints as plain data, how they change, and the events that tell of them. */
 import type { ClusterEvent, EndpointObject, EndpointSliceObject, ServiceObject } from '../core/objects.ts';
 import type { NodeConfig } from '../core/service.ts';
-import { dotted } from './describe.ts';
+import { addressText } from '../core/address.ts';
+import { addressOf, ipv6, type HostAddress } from './address.ts';
 import type { Stream } from './stream.ts';
 
 /** The node for which every world is compiled. */
@@ -24,7 +25,7 @@ export type EndpointState = 'ready' | 'not-ready' | 'terminating';
 
 /** An endpoint of a Service; `pod` tells two owners of one address apart. */
 export type WorldEndpoint = {
-  readonly address: number;
+  readonly address: HostAddress;
   readonly state: EndpointState;
   /** On our node. */
   readonly isLocal: boolean;
@@ -35,31 +36,50 @@ export type WorldPort = { readonly name: string; readonly port: number; readonly
 
 export type WorldService = {
   readonly name: string;
-  readonly address: number;
+  /** One, or one of each family. */
+  readonly addresses: readonly HostAddress[];
   /** internalTrafficPolicy Local: with endpoints elsewhere only, clients meet silence. */
   readonly isLocal: boolean;
   readonly ports: readonly WorldPort[];
+  /** Of both families; clients get those of theirs. */
   readonly endpoints: readonly WorldEndpoint[];
 };
 
 export type World = { readonly services: readonly WorldService[] };
 
-/** Where pods live: few addresses, so that Services share backends and clients are backends themselves. */
-function podAddress(stream: Stream): number {
-  return 0x0a010000 + stream.below(2) * 256 + 1 + stream.below(24);
+type Family = 'IPv4' | 'IPv6';
+
+function familyOf(address: HostAddress): Family {
+  return typeof address === 'number' ? 'IPv4' : 'IPv6';
 }
 
-function randomEndpoint(stream: Stream): WorldEndpoint {
-  const address = stream.chance(0.02) ? 0x0a600001 + stream.below(SERVICES_MAX) : podAddress(stream);
+/** The last word of an IPv6 address is the IPv4 one, so that neither may be told by it alone. */
+function serviceAddress(family: Family, index: number): HostAddress {
+  const word = 0x0a600001 + index;
+  return family === 'IPv4' ? word : ipv6(0xfd000096, 0, 0, word);
+}
+
+/** Where pods live: few addresses, so that Services share backends and clients are backends themselves. */
+export function podAddress(stream: Stream, family: Family): HostAddress {
+  const word = 0x0a010000 + stream.below(2) * 256 + 1 + stream.below(24);
+  if (family === 'IPv4') return word;
+  // Some differ in one word only, whichever it is.
+  return ipv6(0xfd000001 + stream.below(2), stream.below(2) * 7, stream.below(2) * 0xabcd, word & 0xffff000f);
+}
+
+function randomEndpoint(stream: Stream, families: readonly Family[]): WorldEndpoint {
+  const family = stream.pick(families);
+  const isService = stream.chance(0.02);
+  const address = isService ? serviceAddress(family, stream.below(SERVICES_MAX)) : podAddress(stream, family);
   const state = stream.chance(0.75) ? 'ready' : stream.pick(['not-ready', 'terminating'] as const);
   return { address, state, isLocal: stream.chance(0.5), pod: `pod-${stream.below(400)}` };
 }
 
-function randomEndpoints(stream: Stream): readonly WorldEndpoint[] {
+function randomEndpoints(stream: Stream, families: readonly Family[]): readonly WorldEndpoint[] {
   const count = stream.pick([0, 1, 1, 2, 3, 5, 8, stream.below(BACKENDS_MAX + 1)]);
-  const found = new Map<number, WorldEndpoint>();
+  const found = new Map<HostAddress, WorldEndpoint>();
   for (let i = 0; i < count; i++) {
-    const endpoint = randomEndpoint(stream);
+    const endpoint = randomEndpoint(stream, families);
     found.set(endpoint.address, endpoint);
   }
   return [...found.values()];
@@ -75,13 +95,16 @@ function randomPorts(stream: Stream): readonly WorldPort[] {
   }));
 }
 
+const FAMILIES: readonly (readonly Family[])[] = [['IPv4'], ['IPv4', 'IPv6'], ['IPv6', 'IPv4'], ['IPv6']];
+
 function randomService(stream: Stream, index: number): WorldService {
+  const families = stream.pick(FAMILIES);
   return {
     name: `service-${index}`,
-    address: 0x0a600001 + index,
+    addresses: families.map((family) => serviceAddress(family, index)),
     isLocal: stream.chance(0.25),
     ports: randomPorts(stream),
-    endpoints: randomEndpoints(stream),
+    endpoints: randomEndpoints(stream, families),
   };
 }
 
@@ -91,8 +114,9 @@ export function randomWorld(stream: Stream): World {
   return { services: Array.from({ length: count }, (_, index) => randomService(stream, index)) };
 }
 
-function changeEndpoints(stream: Stream, endpoints: readonly WorldEndpoint[]): readonly WorldEndpoint[] {
-  if (endpoints.length === 0) return randomEndpoints(stream);
+function changeEndpoints(stream: Stream, { addresses, endpoints }: WorldService): readonly WorldEndpoint[] {
+  const families = addresses.map(familyOf);
+  if (endpoints.length === 0) return randomEndpoints(stream, families);
   const chosen = stream.below(endpoints.length);
   switch (stream.below(6)) {
     case 0:
@@ -107,7 +131,7 @@ function changeEndpoints(stream: Stream, endpoints: readonly WorldEndpoint[]): r
     case 4:
       return [];
     default: {
-      const fresh = randomEndpoint(stream);
+      const fresh = randomEndpoint(stream, families);
       return [...endpoints.filter(({ address }) => address !== fresh.address), fresh];
     }
   }
@@ -127,19 +151,24 @@ export function changeWorld(stream: Stream, world: World): World {
   const change = (service: WorldService): WorldService =>
     fate === 2
       ? { ...service, isLocal: !service.isLocal }
-      : { ...service, endpoints: changeEndpoints(stream, service.endpoints) };
+      : { ...service, endpoints: changeEndpoints(stream, service) };
   return { services: services.map((service, index) => (index === chosen ? change(service) : service)) };
 }
 
-function serviceObject({ name, address, isLocal, ports }: WorldService): ServiceObject {
+function textOf(host: HostAddress): string {
+  return addressText(addressOf(host));
+}
+
+function serviceObject({ name, addresses, isLocal, ports }: WorldService): ServiceObject {
+  const clusterIPs = addresses.map(textOf);
   return {
     kind: 'Service',
     metadata: { namespace: NAMESPACE, name, uid: name },
     spec: {
       type: 'ClusterIP',
-      clusterIP: dotted(address),
-      clusterIPs: [dotted(address)],
-      ipFamilies: ['IPv4'],
+      clusterIP: clusterIPs[0] ?? 'None',
+      clusterIPs,
+      ipFamilies: addresses.map(familyOf),
       internalTrafficPolicy: isLocal ? 'Local' : 'Cluster',
       ports: ports.map(({ name: portName, port, targetPort }) => ({
         name: portName,
@@ -153,51 +182,62 @@ function serviceObject({ name, address, isLocal, ports }: WorldService): Service
 
 function endpointObject({ address, state, isLocal, pod }: WorldEndpoint): EndpointObject {
   return {
-    addresses: [dotted(address)],
+    addresses: [textOf(address)],
     conditions: { ready: state === 'ready', serving: state !== 'not-ready', terminating: state === 'terminating' },
     nodeName: isLocal ? worldNode.nodeName : 'node-b',
     targetRef: { kind: 'Pod', namespace: NAMESPACE, name: pod, uid: pod },
   };
 }
 
-function sliceObject({ name, ports, endpoints }: WorldService): EndpointSliceObject {
-  return {
+/** A slice for each family of a Service. */
+function sliceObjects({ name, addresses, ports, endpoints }: WorldService): readonly EndpointSliceObject[] {
+  return addresses.map(familyOf).map((family) => ({
     kind: 'EndpointSlice',
-    metadata: { namespace: NAMESPACE, name: `${name}-1`, labels: { 'kubernetes.io/service-name': name } },
-    addressType: 'IPv4',
+    metadata: {
+      namespace: NAMESPACE,
+      name: `${name}-${family.toLowerCase()}`,
+      labels: { 'kubernetes.io/service-name': name },
+    },
+    addressType: family,
     ports: ports.map(({ name: portName, targetPort }) => ({ name: portName, port: targetPort, protocol: 'TCP' })),
-    endpoints: endpoints.map(endpointObject),
-  };
+    endpoints: endpoints.filter(({ address }) => familyOf(address) === family).map(endpointObject),
+  }));
 }
 
 /** The lists that tell a control plane of this world and nothing else. */
 export function worldEvents(world: World): readonly ClusterEvent[] {
   return [
     { type: 'LISTED', kind: 'Service', items: world.services.map(serviceObject) },
-    { type: 'LISTED', kind: 'EndpointSlice', items: world.services.map(sliceObject) },
+    { type: 'LISTED', kind: 'EndpointSlice', items: world.services.flatMap(sliceObjects) },
   ];
 }
 
 /** What a watch tells where one world follows another: only the Services that are not the same object any more. */
 export function changeEvents(before: World, after: World): readonly ClusterEvent[] {
   const events: ClusterEvent[] = [];
-  const names = new Set(after.services.map(({ name }) => name));
+  const next = new Map(after.services.map((service) => [service.name, service]));
   for (const service of before.services) {
-    if (names.has(service.name)) continue;
-    events.push({ type: 'DELETED', object: sliceObject(service) }, { type: 'DELETED', object: serviceObject(service) });
+    const successor = next.get(service.name);
+    if (successor === service) continue;
+    const kept = new Set(successor === undefined ? [] : sliceObjects(successor).map((slice) => slice.addressType));
+    for (const object of sliceObjects(service)) {
+      if (!kept.has(object.addressType)) events.push({ type: 'DELETED', object });
+    }
+    if (successor === undefined) events.push({ type: 'DELETED', object: serviceObject(service) });
   }
   for (const service of after.services) {
     const known = before.services.find(({ name }) => name === service.name);
     if (known === service) continue;
     const type = known === undefined ? 'ADDED' : 'MODIFIED';
-    events.push({ type, object: serviceObject(service) }, { type, object: sliceObject(service) });
+    events.push({ type, object: serviceObject(service) });
+    for (const object of sliceObjects(service)) events.push({ type, object });
   }
   return events;
 }
 
 /** `shop/web:http` for an address and port of a world; `shop/web` where only the address is its; else undefined. */
-export function serviceAt(world: World, address: number, port: number): string | undefined {
-  const service = world.services.find((candidate) => candidate.address === address);
+export function serviceAt(world: World, address: HostAddress, port: number): string | undefined {
+  const service = world.services.find(({ addresses }) => addresses.includes(address));
   if (service === undefined) return undefined;
   const found = service.ports.find((candidate) => candidate.port === port);
   return `${NAMESPACE}/${service.name}${found === undefined ? '' : `:${found.name}`}`;

@@ -86,7 +86,9 @@ export function createAttribution(): Attribution {
 function identityOf(headers: Headers): string {
   const { protocol, identification, sequence, acknowledgement, flags, payloadLength, digest } = headers;
   const isIcmp = protocol === ICMP || protocol === ICMP_V6;
-  const kind = headers.error === undefined ? '' : `/${headers.error.type}/${headers.error.code}`;
+  const { error } = headers;
+  // ICMPv6 has no identification: the packet that it is about tells one error of a Service from another.
+  const kind = error === undefined ? '' : `/${error.type}/${error.code}/${error.sequence}`;
   const tail = isIcmp ? kind : `/${sequence}/${acknowledgement}/${flags}/${digest}`;
   return `${headers.family}/${protocol}/${identification}/${payloadLength}${tail}`;
 }

@@ -2,7 +2,17 @@
 /** Connections to Services as a recording shows them: opened by whom, answered by whom, refused or left alone. */
 import { port, protocolText, TCP, type Address } from '../core/address.ts';
 import type { Answer, Question, Verdict } from '../core/oracle/answer.ts';
-import { flowText, FLAG_RST, isOpening, turned, type Headers, type Tuple } from './headers.ts';
+import {
+  flowText,
+  FLAG_RST,
+  hasExtensions,
+  ICMP,
+  isMapped,
+  isOpening,
+  turned,
+  type Headers,
+  type Tuple,
+} from './headers.ts';
 import type { Sighted, Sighting } from './attribute.ts';
 
 /** More than a recording of hours holds; each takes about 1 KB. */
@@ -10,7 +20,6 @@ export const CONNECTIONS_MAX = 1_000_000;
 
 /** Why a connection, or a packet of it, is not judged by this build. */
 export type NotJudged =
-  | 'IPv6'
   | 'UDP'
   | 'SCTP'
   | 'NodePort'
@@ -19,6 +28,7 @@ export type NotJudged =
   | 'HostPort'
   | 'protocol'
   | 'fragment'
+  | 'extensions'
   | 'duplicate-endpoints'
   | 'external-address-in-service-range'
   | 'unallocated-address'
@@ -58,7 +68,7 @@ export type Connection = {
   model: Choice | undefined;
   kernel: Choice | undefined;
   /** Where the model sends its packets now, as its answers would come from. */
-  modelBackend: { readonly word: number; readonly port: number } | undefined;
+  modelBackend: { readonly address: Address; readonly port: number } | undefined;
   verdict: Verdict | undefined;
 };
 
@@ -78,6 +88,7 @@ export function createConnections(): Connections {
 
   function fromPod(sighting: Sighting, answerTo: (question: Question) => Answer): Connection | undefined {
     const { headers } = sighting;
+    if (isMapped(headers)) return undefined;
     const known = byFlow.get(flowText(headers));
     if (known !== undefined && !isAnother(known, headers)) {
       known.packets += 1;
@@ -92,7 +103,7 @@ export function createConnections(): Connections {
 
   return {
     fromPod,
-    toPod: (headers) => byFlow.get(flowText(turned(headers))),
+    toPod: (headers) => (isMapped(headers) ? undefined : byFlow.get(flowText(turned(headers)))),
     about: ({ error }) => (error?.about === undefined ? undefined : byFlow.get(flowText(error.about))),
     all,
   };
@@ -152,11 +163,11 @@ export function serviceOf(answer: Answer): string {
   }
 }
 
-/** What this build programs is TCP over IPv4 to a ClusterIP. */
+/** What this build programs is TCP to a ClusterIP. */
 function whyNotJudged(answer: Answer, headers: Headers): NotJudged | undefined {
   if (headers.isFragment) return 'fragment';
   if (answer.kind === 'unsupported') return answer.reason;
-  if (headers.family === 'IPv6') return 'IPv6';
+  if (hasExtensions(headers)) return 'extensions';
   if (answer.kind === 'drop-unallocated') return 'unallocated-address';
   if (headers.protocol !== TCP) {
     const name = protocolText(headers.protocol);
@@ -194,11 +205,20 @@ export function noteReply(connection: Connection, sighting: Sighting, packet: Si
 /** ICMP codes of type 3 with which a proxy refuses: port unreachable, and the three kinds of "prohibited". RFC 1812 */
 const REFUSALS: ReadonlySet<number> = new Set([3, 9, 10, 13]);
 
+/** The same of ICMPv6, type 1; codes 5 and 6 are kinds of "prohibited". RFC 4443 section 3.1 */
+const REFUSALS_V6: ReadonlySet<number> = new Set([1, 4, 5, 6]);
+
+function isRefusal({ error, protocol }: Headers): boolean {
+  if (error === undefined) return false;
+  if (protocol === ICMP) return error.type === 3 && REFUSALS.has(error.code);
+  return error.type === 1 && REFUSALS_V6.has(error.code);
+}
+
 export function noteIcmpError(connection: Connection, sighting: Sighting): void {
   const { error } = sighting.headers;
   if (error === undefined || connection.reply === 'answered') return;
-  const isRefusal = error.type === 3 && REFUSALS.has(error.code) && connection.backend === undefined;
-  noteEnd(connection, sighting, isRefusal ? 'refused' : 'unreachable');
+  const isRefused = isRefusal(sighting.headers) && connection.backend === undefined;
+  noteEnd(connection, sighting, isRefused ? 'refused' : 'unreachable');
 }
 
 function noteEnd(connection: Connection, refusal: Sighting, reply: Reply): void {

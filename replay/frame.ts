@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A captured packet as the Ethernet frame that a hook would meet, with the answers from outside that go with it. */
-import { TCP, type Address } from '../core/address.ts';
+import { address, addressFromIPv4, isIPv4, TCP, type Address } from '../core/address.ts';
 import { CHECKSUM_MODE_NONE, CHECKSUM_MODE_PARTIAL } from '../core/layout.gen.ts';
 import { assert } from '../core/result.ts';
-import type { Headers } from './headers.ts';
+import { hasExtensions, type Family, type Headers } from './headers.ts';
 
 /** The largest frame that a test run of the kernel accepts; longer ones are run with their payload cut. */
 export const FRAME_BYTES_MAX = 3712;
 
 export const ETHERNET_BYTES = 14;
 const IPV4_BYTES = 20;
+const IPV6_BYTES = 40;
 const CHECKSUM_IN_TCP = 16;
 
 /** In place of addresses that a cooked capture does not keep; locally administered, so that they are nobody's. */
@@ -56,7 +57,7 @@ export function poseFrame(packet: CapturedPacket): PosedFrame {
   bytes[12] = packet.ethertype >>> 8;
   bytes[13] = packet.ethertype & 0xff;
   bytes.set(network.subarray(0, there), ETHERNET_BYTES);
-  if (isShortened && headers.family === 'IPv4') claimLength(bytes, length);
+  if (isShortened) claimLength(bytes, headers.family, length);
   const checksum = headers === undefined ? 'unknown' : checksumState(network, headers);
   return {
     bytes,
@@ -78,42 +79,55 @@ function gsoSizeOf(headers: Headers, mtu: number): number {
   return Math.max(1, mtu - (headers.length - headers.payloadLength));
 }
 
-function isReadableTcp(headers: Headers): boolean {
-  return headers.family === 'IPv4' && headers.protocol === TCP && !headers.isFragment;
+/** Behind extension headers nothing is read: a routing header changes whose address the checksum covers. */
+export function isReadableTcp(headers: Headers): boolean {
+  return headers.protocol === TCP && !headers.isFragment && !hasExtensions(headers);
 }
 
 function checksumState(network: Uint8Array, headers: Headers): ChecksumState {
   const at = headers.transportOffset + CHECKSUM_IN_TCP;
   if (!isReadableTcp(headers) || at + 2 > network.length) return 'unknown';
   const found = half(network, at);
-  const pseudo = pseudoSum(network, headers.length - headers.transportOffset);
+  const pseudo = pseudoSum(network, headers);
   if (found === fold(pseudo)) return 'partial';
   if (network.length < headers.length) return 'unknown';
   return fold(pseudo + sum(network, headers.transportOffset, headers.length)) === 0xffff ? 'right' : 'wrong';
 }
 
-/** The IP header claims what is there, and its checksum stays as right or wrong as it was. */
-function claimLength(frame: Uint8Array, length: number): void {
+/** The IP header claims what is there, and its checksum, where it has one, stays as right or wrong as it was. */
+function claimLength(frame: Uint8Array, family: Family, length: number): void {
   const at = ETHERNET_BYTES;
+  if (family === 'IPv6') {
+    putHalf(frame, at + 4, length - IPV6_BYTES);
+    return;
+  }
   const delta = (~half(frame, at + 2) & 0xffff) + length;
   putHalf(frame, at + 10, ~fold((~half(frame, at + 10) & 0xffff) + delta) & 0xffff);
   putHalf(frame, at + 2, length);
 }
 
-/** The frame as it was before its source became a Service: that source put back, both checksums mended. */
+/** Where the source stands in an IP header; the destination follows. */
+function sourceRange(family: Family): { readonly from: number; readonly to: number } {
+  return family === 'IPv4' ? { from: 12, to: 16 } : { from: 8, to: 24 };
+}
+
+/** The frame as it was before its source became a Service: that source put back, all checksums mended. */
 export function withSource(frame: PosedFrame, headers: Headers, source: Address, sourcePort: number): Uint8Array {
-  assert(isReadableTcp(headers), 'only IPv4 TCP packets get another source');
+  const { family } = headers;
+  assert(isReadableTcp(headers), 'only TCP packets get another source');
+  assert(isIPv4(source) === (family === 'IPv4'), 'the other source is of the same family');
   const bytes = frame.bytes.slice();
   const ip = ETHERNET_BYTES;
   const tcp = ip + headers.transportOffset;
   const check = tcp + CHECKSUM_IN_TCP;
-  const before = sum(bytes, ip + 12, ip + 16);
+  const { from, to } = sourceRange(family);
+  const before = sum(bytes, ip + from, ip + to);
   const portDelta = 0xffff - half(bytes, tcp) + sourcePort;
-  putHalf(bytes, ip + 12, source.d >>> 16);
-  putHalf(bytes, ip + 14, source.d & 0xffff);
+  const words = family === 'IPv4' ? [source.d] : [source.a, source.b, source.c, source.d];
+  for (const [index, word] of words.entries()) putWord(bytes, ip + from + index * 4, word);
   putHalf(bytes, tcp, sourcePort);
-  const addressDelta = 2 * 0xffff - before + sum(bytes, ip + 12, ip + 16);
-  mend(bytes, ip + 10, addressDelta);
+  const addressDelta = ((to - from) / 2) * 0xffff - before + sum(bytes, ip + from, ip + to);
+  if (family === 'IPv4') mend(bytes, ip + 10, addressDelta);
   // Whoever completes a partial checksum adds the port: the address alone counts.
   if (frame.checksum === 'partial') putHalf(bytes, check, fold(half(bytes, check) + addressDelta));
   else mend(bytes, check, addressDelta + portDelta);
@@ -126,15 +140,22 @@ function mend(bytes: Uint8Array, at: number, delta: number): void {
 }
 
 /** Destination address and port of a frame that a twin has translated. */
-export function destinationOf(frame: Uint8Array): { readonly word: number; readonly port: number } {
+export function destinationOf(frame: Uint8Array): { readonly address: Address; readonly port: number } {
   const ip = ETHERNET_BYTES;
-  const tcp = ip + ((frame[ip] ?? 0) & 15) * 4;
+  const first = frame[ip] ?? 0;
+  const isIPv6 = first >>> 4 === 6;
+  const tcp = ip + (isIPv6 ? IPV6_BYTES : (first & 15) * 4);
   assert(frame.length >= tcp + 4 && tcp >= ip + IPV4_BYTES, 'a twin translates only what it has read');
-  return { word: ((half(frame, ip + 16) << 16) | half(frame, ip + 18)) >>> 0, port: half(frame, tcp + 2) };
+  const found = isIPv6
+    ? address(word(frame, ip + 24), word(frame, ip + 28), word(frame, ip + 32), word(frame, ip + 36))
+    : addressFromIPv4(word(frame, ip + 16));
+  return { address: found, port: half(frame, tcp + 2) };
 }
 
-function pseudoSum(network: Uint8Array, transportLength: number): number {
-  return sum(network, 12, 20) + TCP + transportLength;
+/** Both addresses, the protocol and the length of what follows the IP header (RFC 9293 3.1, RFC 8200 8.1). */
+function pseudoSum(network: Uint8Array, { family, length, transportOffset }: Headers): number {
+  const { from, to } = sourceRange(family);
+  return sum(network, from, to + (to - from)) + TCP + length - transportOffset;
 }
 
 /** Ones' complement sum of big-endian halves, not folded; an odd last byte is the high one of its half (RFC 1071). */
@@ -152,6 +173,15 @@ function fold(total: number): number {
 
 function half(bytes: Uint8Array, at: number): number {
   return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+}
+
+function word(bytes: Uint8Array, at: number): number {
+  return ((half(bytes, at) << 16) | half(bytes, at + 2)) >>> 0;
+}
+
+function putWord(bytes: Uint8Array, at: number, value: number): void {
+  putHalf(bytes, at, value >>> 16);
+  putHalf(bytes, at + 2, value & 0xffff);
 }
 
 function putHalf(bytes: Uint8Array, at: number, value: number): void {

@@ -3,6 +3,7 @@
 import {
   address,
   addressFromIPv4,
+  isIPv4,
   SCTP,
   TCP,
   UDP,
@@ -34,8 +35,13 @@ export type Tuple = {
   readonly destinationPort: number;
 };
 
-/** An ICMP error: what kind, and which packet it is about. */
-export type IcmpError = { readonly type: number; readonly code: number; readonly about: Tuple | undefined };
+/** An ICMP error: what kind, which packet it is about, and the TCP sequence number of that one, else 0. */
+export type IcmpError = {
+  readonly type: number;
+  readonly code: number;
+  readonly about: Tuple | undefined;
+  readonly sequence: number;
+};
 
 export type Headers = Tuple & {
   readonly family: Family;
@@ -94,6 +100,7 @@ export function readHeaders(bytes: Uint8Array): Headers | undefined {
   };
 }
 
+const IPV6_BYTES = 40;
 const NO_PORTS = { sourcePort: 0, destinationPort: 0 };
 const TRANSPORT_BYTES = 8;
 
@@ -129,7 +136,7 @@ function readIPv4(view: DataView): Network | undefined {
 }
 
 function readIPv6(view: DataView): Network | undefined {
-  if (view.byteLength < 40) return undefined;
+  if (view.byteLength < IPV6_BYTES) return undefined;
   const wordsAt = (at: number): Address =>
     address(view.getUint32(at), view.getUint32(at + 4), view.getUint32(at + 8), view.getUint32(at + 12));
   const { protocol, transportOffset, isFragment } = skipExtensions(view);
@@ -138,7 +145,7 @@ function readIPv6(view: DataView): Network | undefined {
     source: wordsAt(8),
     destination: wordsAt(24),
     protocol,
-    length: 40 + view.getUint16(4),
+    length: IPV6_BYTES + view.getUint16(4),
     transportOffset,
     hops: view.getUint8(7),
     identification: 0,
@@ -149,7 +156,7 @@ function readIPv6(view: DataView): Network | undefined {
 /** Options and routing headers have their length in 8 bytes, a fragment header has 8. RFC 8200 section 4 */
 function skipExtensions(view: DataView): { protocol: number; transportOffset: number; isFragment: boolean } {
   let protocol = view.getUint8(6);
-  let at = 40;
+  let at = IPV6_BYTES;
   let isFragment = false;
   for (let seen = 0; seen < EXTENSION_HEADERS_MAX && at + 8 <= view.byteLength; seen += 1) {
     if (protocol !== 0 && protocol !== 43 && protocol !== 44 && protocol !== 60) break;
@@ -171,10 +178,22 @@ function readError(bytes: Uint8Array, at: number, protocol: number): IcmpError |
   const quote = bytes.subarray(at + TRANSPORT_BYTES);
   const view = new DataView(quote.buffer, quote.byteOffset, quote.byteLength);
   const network = readNetwork(view);
-  if (network === undefined) return { type, code, about: undefined };
-  const { source, destination } = network;
-  const ports = portsAt(view, network.transportOffset, network.protocol);
-  return { type, code, about: { source, destination, protocol: network.protocol as Protocol, ...ports } };
+  if (network === undefined || isMapped(network)) return { type, code, about: undefined, sequence: 0 };
+  const { destination, source, transportOffset } = network;
+  const ports = portsAt(view, transportOffset, network.protocol);
+  const hasSequence = network.protocol === TCP && transportOffset + 8 <= view.byteLength;
+  const sequence = hasSequence ? view.getUint32(transportOffset + 4) : 0;
+  return { type, code, about: { source, destination, protocol: network.protocol as Protocol, ...ports }, sequence };
+}
+
+/** Whether an IPv6 packet has more than its fixed header before the transport header. */
+export function hasExtensions({ family, transportOffset }: Headers): boolean {
+  return family === 'IPv6' && transportOffset > IPV6_BYTES;
+}
+
+/** Whether an IPv6 packet bears an address that stands for an IPv4 one, and so for another flow than it is of. */
+export function isMapped({ destination, family, source }: Pick<Headers, 'destination' | 'family' | 'source'>): boolean {
+  return family === 'IPv6' && (isIPv4(source) || isIPv4(destination));
 }
 
 /** FNV-1a over the first bytes of the payload. */

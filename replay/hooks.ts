@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What happens to a packet that a hook meets: which frame the twins get, and what is learned from their answer. */
-import { addressFromIPv4, endpointText, port } from '../core/address.ts';
+import { endpointText, port } from '../core/address.ts';
 import { VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
 import type { OracleTimeline } from '../core/oracle.ts';
 import type { Question } from '../core/oracle/answer.ts';
@@ -8,7 +8,7 @@ import { isSticky } from './affinity.ts';
 import type { Attributed, Sighted, Sighting } from './attribute.ts';
 import { compareBytes, type Difference } from './compare.ts';
 import { noteForwarded, noteIcmpError, noteReply, type Connection, type Connections } from './connections.ts';
-import { destinationOf, withSource, type PosedFrame } from './frame.ts';
+import { destinationOf, isReadableTcp, withSource, type PosedFrame } from './frame.ts';
 import { flowText, isOpening } from './headers.ts';
 import { permitsChoice, questionOf } from './judge.ts';
 import { draftOf, type Draft } from './lines.ts';
@@ -91,6 +91,7 @@ export function takeFromPod(bench: Bench, sighting: Sighting, packet: Sighted, p
   }
   if (opensConnection) takeOpening(bench, connection, packet, ran);
   if (connection.notJudged !== undefined) addTo(tally.unsupportedPackets, connection.notJudged);
+  else if (!isReadableTcp(sighting.headers)) addTo(tally.unsupportedPackets, 'extensions');
 }
 
 function takeOpening(bench: Bench, connection: Connection, packet: Sighted, ran: Ran): void {
@@ -114,7 +115,7 @@ function takeOpening(bench: Bench, connection: Connection, packet: Sighted, ran:
 function isModelPermitted({ oracle }: Bench, connection: Connection, timeNs: number): boolean {
   const { model, modelBackend } = connection;
   const isForwarded = model?.verdict === 'forward' && modelBackend !== undefined;
-  const backend = isForwarded ? { address: addressFromIPv4(modelBackend.word), port: modelBackend.port } : undefined;
+  const backend = isForwarded ? modelBackend : undefined;
   return permitsChoice(oracle.answerAt(timeNs, questionOf(connection)), model?.verdict ?? '', backend);
 }
 
@@ -125,10 +126,12 @@ export function takeToPod(bench: Bench, sighting: Sighting, attributed: Attribut
   const connection = connections.toPod(sighting.headers);
   if (connection !== undefined) {
     noteReply(connection, sighting, packet);
-    if (connection.notJudged !== undefined) addTo(tally.unsupportedPackets, connection.notJudged);
-    else if (connection.modelBackend === undefined) tally.replies.withoutFlow += 1;
     const backend = connection.modelBackend;
-    if (backend !== undefined) return takeReply(bench, sighting, packet, pose(), { connection, backend });
+    const isReadable = isReadableTcp(sighting.headers);
+    if (connection.notJudged !== undefined) addTo(tally.unsupportedPackets, connection.notJudged);
+    else if (!isReadable) addTo(tally.unsupportedPackets, 'extensions');
+    else if (backend === undefined) tally.replies.withoutFlow += 1;
+    if (backend !== undefined && isReadable) return takeReply(bench, sighting, packet, pose(), { connection, backend });
   }
   const subject = connection ?? connections.about(sighting.headers);
   if (connection === undefined && subject !== undefined) noteError(bench, subject, sighting);
@@ -154,11 +157,10 @@ function takeReply(
   { connection, backend }: { connection: Connection; backend: NonNullable<Connection['modelBackend']> },
 ): void {
   const { replies } = bench.tally;
-  const source = addressFromIPv4(backend.word);
-  const bytes = withSource(posed, sighting.headers, source, backend.port);
+  const bytes = withSource(posed, sighting.headers, backend.address, backend.port);
   const place = placeOf('to-pod', sighting, connection);
   const ran = runSighted(bench, packet, place, bytes, posed);
-  const repliedBackend = endpointText(source, backend.port);
+  const repliedBackend = endpointText(backend.address, backend.port);
   keepDraft(bench, packet, () => draftOf(place, ran, { connection, opensConnection: false, sighting, repliedBackend }));
   const difference = differenceFromRecorded(ran, posed.bytes);
   if (difference === undefined) {

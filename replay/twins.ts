@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Both twins side by side: each event programs both, each frame runs through both, and the outcomes are compared. */
-import { endpointText, addressFromIPv4 } from '../core/address.ts';
+import { endpointText } from '../core/address.ts';
 import { reasonNames, VERDICT_FORWARD, verdictNames } from '../core/layout.gen.ts';
 import type { ClusterEvent } from '../core/objects.ts';
 import { assert, failureText, type Failure } from '../core/result.ts';
@@ -88,8 +88,8 @@ export function createTwins(model: ReplayTwin, kernel: ReplayTwin | undefined): 
 /** `10.0.0.1:8080` where the outcome forwards. */
 export function backendOf(outcome: Outcome): string | undefined {
   if (outcome.verdict !== VERDICT_FORWARD) return undefined;
-  const { word, port } = destinationOf(outcome.bytes.subarray(0, outcome.length));
-  return endpointText(addressFromIPv4(word), port);
+  const { address, port } = destinationOf(outcome.bytes.subarray(0, outcome.length));
+  return endpointText(address, port);
 }
 
 export function verdictOf({ verdict }: Outcome): string {

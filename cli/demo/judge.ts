@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Every visit against the oracle of its node: was what happened permitted at that moment, and did both ends see it right. */
-import { addressText, parseAddress, port, TCP, type Address } from '../../core/address.ts';
+import { addressText, endpointText, parseAddress, port, TCP, type Address } from '../../core/address.ts';
 import { createOracleTimeline, type OracleTimeline } from '../../core/oracle.ts';
 import { answerText, judgeOutcome, permittedBackends, type Observed, type Question } from '../../core/oracle/answer.ts';
 import type { LabSpec } from '../../lab/spec.ts';
@@ -37,7 +37,9 @@ export function createJudge(
 ): Judge {
   const oracles = new Map(nodes.map(({ name }) => [name, createOracleTimeline({ nodeName: name })]));
   for (const { node, event, beganNs } of applied) oracles.get(node)?.apply(Number(beganNs - originNs), event);
-  const podOf = new Map(pods.map(({ name, address }) => [address, name]));
+  const podOf = new Map(
+    pods.flatMap(({ name, address, addressIPv6 }) => [address, addressIPv6 ?? []].flat().map((own) => [own, name])),
+  );
   const windowNs = inFlightNs + clockErrorNs;
   return {
     windowNs,
@@ -64,12 +66,18 @@ function questionOf({ address, port: number }: Target): Question {
   return { client: 'pod', address, protocol: TCP, port: number };
 }
 
+/** `10.244.1.4:8080` or `[fd00::4]:8080`. */
+function splitEndpoint(text: string): { readonly host: string; readonly number: number } {
+  const colon = text.lastIndexOf(':');
+  return { host: text.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), number: Number(text.slice(colon + 1)) };
+}
+
 /** What the client can tell. A connection that was answered stays so, whatever became of it later. */
 function observedOf(report: ConnectionReport): Observed | undefined {
   if (report.answeredAs !== null) {
-    const [host = '', number = ''] = report.answeredAs.split(':');
+    const { host, number } = splitEndpoint(report.answeredAs);
     const address = parseAddress(host);
-    return address.ok ? { kind: 'backend', address: address.value, port: port(Number(number)) } : undefined;
+    return address.ok ? { kind: 'backend', address: address.value, port: port(number) } : undefined;
   }
   if (report.result === 'refused') return { kind: 'refused' };
   return report.result === 'timeout' ? { kind: 'dropped' } : undefined;
@@ -106,10 +114,11 @@ function judgeVisit(
 /** What both ends say about an answered connection, and how it ended. */
 function oddity({ report, target, from, isHeld }: Visit, podOf: ReadonlyMap<string, string>): string | undefined {
   if (report.answeredAs === null) return undefined;
-  const own = `${from.address}:${report.localPort}`;
+  const address = parseAddress(from.address);
+  const own = address.ok ? endpointText(address.value, report.localPort ?? 0) : from.address;
   if (report.peerName !== target.text) return `getpeername says ${report.peerName}, not ${target.text}`;
   if (report.peerSeen !== own) return `the server saw ${report.peerSeen}, not ${own}`;
-  if (podOf.get(report.answeredAs.split(':')[0] ?? '') !== report.by)
+  if (podOf.get(splitEndpoint(report.answeredAs).host) !== report.by)
     return `${report.by} has not ${report.answeredAs}`;
   if (report.result !== 'answered') return `${isHeld ? 'held connection' : 'connection'} ended as ${report.result}`;
   return undefined;

@@ -9,7 +9,7 @@ import type { ClusterEvent } from '../../core/objects.ts';
 import { ok, type Failure, type Result } from '../../core/result.ts';
 import type { NodeConfig } from '../../core/service.ts';
 import type { MapStore } from '../../core/store.ts';
-import { attachCgroup, attachDevice, type Attachment } from '../../kernel/attach.ts';
+import { attachCgroup, attachDevice, type Attachment, type CgroupHook } from '../../kernel/attach.ts';
 import { insideNamespace } from '../../kernel/netns.ts';
 import { loadObject, readObjectFile, type LoadedObject } from '../../kernel/object.ts';
 import { KernelStore } from '../../kernel/store.ts';
@@ -86,9 +86,13 @@ function serve(lab: Lab, name: string, { object, attached, end, options }: Loade
   };
 }
 
+/** In the order in which they are attached. */
+const cgroupHooks: readonly CgroupHook[] = ['getpeername4', 'getpeername6', 'connect4', 'connect6'];
+
 /** What the loop must know of a node of a lab. */
 export function nodeConfig(lab: Lab, nodeName: string): NodeConfig {
-  const ranges = lab.spec.nodes.map(({ podRange }) => parsePrefix(podRange));
+  const texts = lab.spec.nodes.flatMap(({ podRange, podRangeIPv6 }) => [podRange, podRangeIPv6 ?? []].flat());
+  const ranges = texts.map(parsePrefix);
   const clusterCIDRs = ranges.flatMap((range) => (range.ok ? [range.value] : []));
   return { nodeName, zone: '', serviceProxyName: null, topology: true, masqueradeAll: false, clusterCIDRs };
 }
@@ -117,8 +121,11 @@ function attachAll(
     return ok(null);
   });
   if (!onDevices.ok || !onDevices.value.ok) return onDevices.ok ? onDevices.value : onDevices;
-  const peer = keep(attachCgroup(object.programFd('sock_getpeername4'), place.cgroup, 'getpeername4'));
-  return peer.ok ? keep(attachCgroup(object.programFd('sock_connect4'), place.cgroup, 'connect4')) : peer;
+  for (const hook of cgroupHooks) {
+    const attachment = keep(attachCgroup(object.programFd(`sock_${hook}`), place.cgroup, hook));
+    if (!attachment.ok) return attachment;
+  }
+  return ok(null);
 }
 
 /** In reverse. Classic filters are found by the index of their device, so this runs in its namespace. */

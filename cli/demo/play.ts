@@ -178,16 +178,17 @@ function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, Math.max(0, milliseconds)));
 }
 
-/** Some connections of each visitor to the one Service that keeps them. */
+/** Some connections of each visitor to each address of the one Service that keeps them. */
 async function holdConnections(
   visitors: readonly Visitor[],
   targets: readonly Target[],
   heldTarget: string,
 ): Promise<readonly Open[]> {
-  const target = targets.find(({ name }) => name === heldTarget);
-  if (target === undefined) return [];
+  const kept = targets.filter(({ name }) => name === heldTarget);
   const opening = visitors.flatMap((visitor) =>
-    Array.from({ length: heldPerVisitor }, async () => ({ visitor, visit: await hold(visitor, target) })),
+    kept.flatMap((target) =>
+      Array.from({ length: heldPerVisitor }, async () => ({ visitor, visit: await hold(visitor, target) })),
+    ),
   );
   return Promise.all(opening);
 }
@@ -259,8 +260,8 @@ function readChecksumErrors(lab: Lab): Result<ReadonlyMap<string, number>> {
   for (const { name, path } of places) {
     const counted = readCounters(path);
     if (!counted.ok) return counted;
-    const { tcp, udp, udpIPv6, icmp } = counted.value;
-    if (tcp + udp + udpIPv6 + icmp > 0) errors.set(name, tcp + udp + udpIPv6 + icmp);
+    const wrong = Object.values(counted.value).reduce((sum, packets) => sum + packets, 0);
+    if (wrong > 0) errors.set(name, wrong);
   }
   return ok(errors);
 }

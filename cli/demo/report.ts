@@ -4,11 +4,13 @@ import { exitCode } from '../output.ts';
 import type { Judge, Judged } from './judge.ts';
 import type { Held, Played } from './play.ts';
 import type { Replayed } from './replay.ts';
+import { families, type Family } from './stream.ts';
 import { roads, type Road } from './visitors.ts';
 
 /** Connections to one Service address by who answered (a pod, or `refused`), on each road. */
 export type ServiceRow = {
   readonly service: string;
+  readonly family: Family;
   readonly address: string;
   /** Pods that may answer right after the start and at the end, over both nodes. */
   readonly backends: { readonly atStart: readonly string[]; readonly atEnd: readonly string[] };
@@ -169,6 +171,7 @@ function serviceRows({ played, judge, judged }: Findings): readonly ServiceRow[]
     }
     return {
       service: target.name,
+      family: target.family,
       address: target.text,
       backends: { atStart: judge.podsAt(startNs, target), atEnd: judge.podsAt(endNs, target) },
       connections: [...counts]
@@ -201,17 +204,36 @@ export function reportText(report: DemoReport): string {
   ].join('\n');
 }
 
-function tableLines(services: readonly ServiceRow[]): readonly string[] {
+function changeText({ backends }: ServiceRow): string {
   const names = (pods: readonly string[]): string => (pods.length === 0 ? 'none' : pods.join(' '));
-  const rows = services.flatMap(({ service, address, backends, connections }) => {
-    const { atStart, atEnd } = { atStart: names(backends.atStart), atEnd: names(backends.atEnd) };
-    const change = atStart === atEnd ? atStart : `${atStart} -> ${atEnd}`;
-    return connections.map(({ answer, ...counts }, index) => {
-      const head = index === 0 ? [service, address, change] : ['', '', ''];
-      return [...head, answer, ...roads.map((road) => String(counts[road]))];
-    });
+  const { atStart, atEnd } = { atStart: names(backends.atStart), atEnd: names(backends.atEnd) };
+  return atStart === atEnd ? atStart : `${atStart} -> ${atEnd}`;
+}
+
+/** The addresses of one Service side by side; what they have in common is written once. */
+function serviceLines(service: string, addresses: readonly ServiceRow[]): readonly (readonly string[])[] {
+  const answers = [...new Set(addresses.flatMap(({ connections }) => connections.map(({ answer }) => answer)))].sort();
+  if (answers.length === 0) return [];
+  const count = (road: Road, family: Family, answer: string | undefined): string => {
+    const row = addresses.find((one) => one.family === family);
+    if (answer === undefined) return '';
+    return row === undefined ? '-' : String(row.connections.find((one) => one.answer === answer)?.[road] ?? 0);
+  };
+  return Array.from({ length: Math.max(answers.length, addresses.length) }, (_, index) => {
+    const own = addresses[index];
+    const change = own === undefined ? '' : changeText(own);
+    const before = addresses[index - 1];
+    const isSame = before !== undefined && changeText(before) === change;
+    const counts = roads.flatMap((road) => families.map((family) => count(road, family, answers[index])));
+    const head = [index === 0 ? service : '', own?.address ?? '', isSame ? '' : change];
+    return [...head, answers[index] ?? '', ...counts];
   });
-  const table = [['SERVICE', 'ADDRESS', 'BACKENDS', 'ANSWER', 'SOCKET ROAD', 'PACKET ROAD'], ...rows];
+}
+
+function tableLines(services: readonly ServiceRow[]): readonly string[] {
+  const rows = [...Map.groupBy(services, ({ service }) => service)].flatMap(([name, rows]) => serviceLines(name, rows));
+  const numbers = roads.flatMap((road) => [`${road.toUpperCase()} v4`, 'v6']);
+  const table = [['SERVICE', 'ADDRESS', 'BACKENDS', 'ANSWER', ...numbers], ...rows];
   const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? [];
   const isNumber = (column: number): boolean => column >= 4;
   return table.map((row) =>

@@ -42,7 +42,7 @@ export async function runDemo(options: DemoOptions): Promise<Result<DemoReport>>
     'machine',
     `Linux ${release()}, root, ${present} of ${features.value.length} kernel features that tandem can use`,
   );
-  const lab = await startLab(twoNodes(options.labName));
+  const lab = await startLab(twoNodes(options.labName, { ipv6: true }));
   if (!lab.ok) return lab;
   options.onLab?.(lab.value);
   const { nodes, pods } = lab.value.spec;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The demo's cluster as an event stream, applied to running nodes on its schedule, and what was applied when. */
 import { writeFileSync } from 'node:fs';
-import { addressText, endpointText, parseAddress, port, type Address, type Port } from '../../core/address.ts';
+import { endpointText, isIPv4, parseAddress, port, type Address, type Port } from '../../core/address.ts';
 import type { ClusterEvent, ServiceObject } from '../../core/objects.ts';
 import { fail, ok, type Result } from '../../core/result.ts';
 import { readEventStreams, type TimedEvent } from '../../formats/events.ts';
@@ -23,9 +23,14 @@ export type Applied = {
   readonly doneNs: bigint;
 };
 
-/** A Service address that clients connect to; `name` is `namespace/name:portName`. */
+export type Family = 'IPv4' | 'IPv6';
+
+export const families: readonly Family[] = ['IPv4', 'IPv6'];
+
+/** A Service address that clients connect to; `name` is `namespace/name:portName`, the same for both families. */
 export type Target = {
   readonly name: string;
+  readonly family: Family;
   readonly address: Address;
   readonly text: string;
   readonly port: Port;
@@ -94,25 +99,39 @@ function servicesOf(event: ClusterEvent): readonly ServiceObject[] {
   return objects.filter((object) => object.kind === 'Service');
 }
 
-/** Every port of every Service in a schedule, and one port that no Service has. */
+/** A dual-stack Service has one of each family. */
+function clusterAddresses({ spec }: ServiceObject): readonly string[] {
+  return spec?.clusterIPs ?? [spec?.clusterIP ?? ''];
+}
+
+/** Every port of every address of every Service in a schedule, and one port that no Service has. */
 export function targetsOf(schedule: readonly Scheduled[]): Result<readonly Target[]> {
   const targets = new Map<string, Target>();
-  for (const { metadata, spec } of schedule.flatMap(({ event }) => servicesOf(event))) {
-    const name = `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`;
-    for (const { name: portName = '', port: number = 0 } of spec?.ports ?? []) {
-      const target = targetOf(`${name}:${portName}`, spec?.clusterIP ?? '', number);
-      if (!target.ok) return target;
-      targets.set(target.value.text, target.value);
+  for (const service of schedule.flatMap(({ event }) => servicesOf(event))) {
+    const name = `${service.metadata?.namespace ?? ''}/${service.metadata?.name ?? ''}`;
+    for (const { name: portName = '', port: number = 0 } of service.spec?.ports ?? []) {
+      for (const address of clusterAddresses(service)) {
+        const target = targetOf(`${name}:${portName}`, address, number);
+        if (!target.ok) return target;
+        targets.set(target.value.text, target.value);
+      }
     }
   }
   const [first] = targets.values();
   if (first === undefined) return fail('input', 'event stream', 'holds no Service');
-  const nobody = targetOf(`${first.name.split(':')[0]}, no such port`, addressText(first.address), first.port + 1);
-  return nobody.ok ? ok([...targets.values(), nobody.value]) : nobody;
+  const firstPort = [...targets.values()].filter(({ name }) => name === first.name);
+  return ok([...targets.values(), ...firstPort.map(portBeside)]);
+}
+
+function portBeside({ name, family, address, port: number }: Target): Target {
+  const beside = port(number + 1);
+  const text = endpointText(address, beside);
+  return { name: `${name.split(':')[0]}, no such port`, family, address, port: beside, text };
 }
 
 function targetOf(name: string, addressWritten: string, number: number): Result<Target> {
   const address = parseAddress(addressWritten);
   if (!address.ok) return address;
-  return ok({ name, address: address.value, port: port(number), text: endpointText(address.value, number) });
+  const family = isIPv4(address.value) ? 'IPv4' : 'IPv6';
+  return ok({ name, family, address: address.value, port: port(number), text: endpointText(address.value, number) });
 }

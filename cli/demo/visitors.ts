@@ -33,7 +33,7 @@ export type Visitor = {
  */
 const firstPorts: Readonly<Record<Road, number>> = { socket: 10_000, packet: 20_000 };
 
-/** Who connects: a pod of a lab, on one of its roads. */
+/** Who connects: a pod of a lab by its address of the target's family, on one of its roads. */
 export type Origin = { readonly pod: string; readonly address: string; readonly node: string; readonly road: Road };
 
 /** One connection to a Service address and what became of it. `isHeld`: it was opened before the update and kept. */
@@ -84,8 +84,9 @@ export async function stopVisitors(visitors: readonly Visitor[]): Promise<void> 
   await Promise.all(visitors.map(({ client }) => client.stop()));
 }
 
-function originOf({ pod: { spec }, road }: Visitor): Origin {
-  return { pod: spec.name, address: spec.address, node: spec.node, road };
+function originOf({ pod: { spec }, road }: Visitor, { family }: Target): Origin {
+  const address = family === 'IPv4' ? spec.address : (spec.addressIPv6 ?? '');
+  return { pod: spec.name, address, node: spec.node, road };
 }
 
 function requestOf(visitor: Visitor, { address, port }: Target): Parameters<Client['connect']>[0] {
@@ -96,13 +97,13 @@ function requestOf(visitor: Visitor, { address, port }: Target): Parameters<Clie
 /** One connection, from connect() to its orderly end. */
 export async function visit(visitor: Visitor, target: Target): Promise<Visit> {
   const report = await visitor.client.connect(requestOf(visitor, target));
-  return { from: originOf(visitor), target, report, isHeld: false };
+  return { from: originOf(visitor, target), target, report, isHeld: false };
 }
 
 /** A connection that stays open until the client process ends; `report.id` names it to `client.echo`. */
 export async function hold(visitor: Visitor, target: Target): Promise<Visit> {
   const report = await visitor.client.open(requestOf(visitor, target));
-  return { from: originOf(visitor), target, report, isHeld: true };
+  return { from: originOf(visitor, target), target, report, isHeld: true };
 }
 
 /** Visits under way; `settle` waits for those that are not over. */

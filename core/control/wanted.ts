@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Frontends as map records, and which of them this build can program. */
-import { isIPv4, protocolText, TCP, type Address, type Port, type Protocol } from '../address.ts';
+import { protocolText, TCP, type Address, type Port, type Protocol } from '../address.ts';
 import {
   ALGORITHM_HASH,
   BACKEND_ACTIVE,
@@ -29,28 +29,28 @@ const EMPTY_VIEW: ViewRecord = { firstSlot: 0, count: 0, tableSize: 0, algorithm
 export type WantedPort = { readonly name: string; readonly frontends: readonly Frontend[] };
 
 /** Why the datapath of this build can't serve a frontend; undefined: it can. */
-export function whyNotProgrammed({ kind, address, protocol }: Frontend): string | undefined {
+export function whyNotProgrammed({ kind, protocol }: Frontend): string | undefined {
   if (kind !== 'ClusterIP') return kind;
-  if (!isIPv4(address)) return 'IPv6';
   return protocol === TCP ? undefined : protocolText(protocol);
 }
 
-/** What of these frontends the datapath leaves out, one line each. */
+/** What of these frontends the datapath leaves out, one line each; both families of a port are one. */
 export function unsupportedProblems(frontends: readonly Frontend[]): Problem[] {
-  const problems: Problem[] = [];
+  const problems = new Map<string, Problem>();
   for (const frontend of frontends) {
     const { namespace, name, portName } = frontend.servicePort;
     const object = `Service ${namespace}/${name}`;
     const where = `port "${portName}" ${protocolText(frontend.protocol)}`;
     const reason = whyNotProgrammed(frontend);
     if (reason !== undefined) {
-      problems.push({ object, field: 'spec.ports', message: `unsupported: ${where}: ${reason} is not programmed yet` });
+      const message = `unsupported: ${where}: ${reason} is not programmed yet`;
+      problems.set(`${object} ${message}`, { object, field: 'spec.ports', message });
     } else if (frontend.affinitySeconds !== null) {
       const message = `unsupported: ${where}: clients are not kept on their backend yet`;
-      problems.push({ object, field: 'spec.sessionAffinity', message });
+      problems.set(`${object} ${message}`, { object, field: 'spec.sessionAffinity', message });
     }
   }
-  return problems;
+  return [...problems.values()];
 }
 
 /** A backend of a Service port over both views. */

@@ -79,6 +79,7 @@ import { lookupFrontend } from './lookup.ts';
 import type { Maps } from './maps.ts';
 import { natAnswers, natForward, natForwardKey, natReply, natReplyKey, sameAddress } from './nat.ts';
 import {
+  isMapped,
   KEY_DESTINATION,
   KEY_PORTS,
   KEY_PROTOCOL,
@@ -114,10 +115,13 @@ export function createDecision(): Decision {
   };
 }
 
-/** Sources that can't be on a wire (RFC 1122 3.2.1.3), and a packet from an address to itself. */
+/** Sources that can't be on a wire (RFC 1122 3.2.1.3, RFC 4291 2.5), and a packet from an address to itself. */
 export function martian(key: Uint32Array): boolean {
-  const top = swap32(key[KEY_SOURCE + 3]!) >>> 24;
-  return top === 0 || top === 127 || top >= 224 || key[KEY_SOURCE + 3] === key[KEY_DESTINATION + 3];
+  const first = swap32(key[KEY_SOURCE]!);
+  const last = swap32(key[KEY_SOURCE + 3]!);
+  if (sameAddress(key, KEY_SOURCE, key, KEY_DESTINATION)) return true;
+  if (isMapped(key, KEY_SOURCE)) return last >>> 24 === 0 || last >>> 24 === 127 || last >>> 24 >= 224;
+  return first >>> 24 === 0xff || ((key[KEY_SOURCE]! | key[KEY_SOURCE + 1]! | key[KEY_SOURCE + 2]!) === 0 && last <= 1);
 }
 
 export function decided(decision: Decision, verdict: number, reason: number): number {

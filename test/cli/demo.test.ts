@@ -8,11 +8,13 @@ import type { Played } from '../../cli/demo/play.ts';
 import type { Replayed } from '../../cli/demo/replay.ts';
 import { makeReport, reportText, type DemoReport, type Findings } from '../../cli/demo/report.ts';
 import {
+  families,
   readSchedule,
   splitSchedule,
   streamPath,
   targetsOf,
   type Applied,
+  type Family,
   type Target,
 } from '../../cli/demo/stream.ts';
 import type { Road, Visit } from '../../cli/demo/visitors.ts';
@@ -30,10 +32,10 @@ function value<T>(result: Result<T>): T {
 
 const schedule = value(readSchedule(streamPath));
 const targets = value(targetsOf(schedule));
-const spec = twoNodes('x');
+const spec = twoNodes('x', { ipv6: true });
 
-function target(name: string): Target {
-  return targets.find((one) => one.name === name) ?? expect.unreachable(`no target ${name}`);
+function target(name: string, family: Family = 'IPv4'): Target {
+  return targets.find((one) => one.name === name && one.family === family) ?? expect.unreachable(`no target ${name}`);
 }
 
 /** Both nodes hear of each event when it is due and take 10 ms for it. */
@@ -44,15 +46,26 @@ const applied: readonly Applied[] = schedule.flatMap(({ dueMs, event }) => {
 
 const judge: Judge = createJudge(spec, applied, { originNs: 0n, inFlightNs: 10_000_000 });
 
-const pods: Readonly<Record<string, string>> = {
-  web1: '10.244.1.4:8080',
-  web2: '10.244.1.5:8080',
-  web3: '10.244.2.4:8080',
-  web4: '10.244.2.5:8080',
+const pods: Readonly<Record<Family, Readonly<Record<string, string>>>> = {
+  IPv4: {
+    web1: '10.244.1.4:8080',
+    web2: '10.244.1.5:8080',
+    web3: '10.244.2.4:8080',
+    web4: '10.244.2.5:8080',
+  },
+  IPv6: {
+    web1: '[fd00:10:244:1::4]:8080',
+    web2: '[fd00:10:244:1::5]:8080',
+    web3: '[fd00:10:244:2::4]:8080',
+    web4: '[fd00:10:244:2::5]:8080',
+  },
 };
+
+const client1: Readonly<Record<Family, string>> = { IPv4: '10.244.1.6', IPv6: 'fd00:10:244:1::6' };
 
 type VisitOptions = {
   readonly to?: string;
+  readonly family?: Family;
   readonly by?: string;
   readonly atMs?: number;
   readonly road?: Road;
@@ -60,16 +73,17 @@ type VisitOptions = {
 };
 
 /** A connection of client1 that took a millisecond; `by`: the pod that answered, or how else it ended. */
-function visitOf({ to = 'shop/web:http', by = 'web1', atMs = 300, road = 'packet', report = {} }: VisitOptions): Visit {
+function visitOf(options: VisitOptions): Visit {
+  const { to = 'shop/web:http', family = 'IPv4', by = 'web1', atMs = 300, road = 'packet', report = {} } = options;
   const startedNs = BigInt(Math.round(atMs * 1e6));
-  const { text } = target(to);
+  const { text } = target(to, family);
   const answered: ConnectionReport = {
     id: 1,
     result: 'answered',
     errno: null,
     by,
-    answeredAs: pods[by] ?? null,
-    peerSeen: '10.244.1.6:20000',
+    answeredAs: pods[family][by] ?? null,
+    peerSeen: family === 'IPv4' ? '10.244.1.6:20000' : '[fd00:10:244:1::6]:20000',
     peerName: text,
     localPort: 20_000,
     startedNs: String(startedNs),
@@ -77,9 +91,9 @@ function visitOf({ to = 'shop/web:http', by = 'web1', atMs = 300, road = 'packet
     endedNs: String(startedNs + 2n * millisecond),
   };
   const refused = { by: null, answeredAs: null, peerSeen: null, peerName: null, connectedNs: null } as const;
-  const ended = by in pods ? answered : { ...answered, ...refused, result: by as ConnectionReport['result'] };
-  const from = { pod: 'client1', address: '10.244.1.6', node: 'node1', road };
-  return { from, target: target(to), report: { ...ended, ...report }, isHeld: false };
+  const ended = by in pods[family] ? answered : { ...answered, ...refused, result: by as ConnectionReport['result'] };
+  const from = { pod: 'client1', address: client1[family], node: 'node1', road };
+  return { from, target: target(to, family), report: { ...ended, ...report }, isHeld: false };
 }
 
 describe('the stream of the demo', () => {
@@ -96,17 +110,24 @@ describe('the stream of the demo', () => {
   });
 
   test('rolls every backend of a Service over, and names a port that no Service has', () => {
-    const web = target('shop/web:http');
-    expect(judge.podsAt(300e6, web)).toEqual(['web1', 'web3']);
-    expect(judge.podsAt(10e9, web)).toEqual(['web2', 'web4']);
-    expect(judge.podsAt(4e9, web)).toEqual([]);
+    for (const family of families) {
+      const web = target('shop/web:http', family);
+      expect(judge.podsAt(300e6, web)).toEqual(['web1', 'web3']);
+      expect(judge.podsAt(10e9, web)).toEqual(['web2', 'web4']);
+      expect(judge.podsAt(4e9, web)).toEqual([]);
+    }
     expect(targets.map(({ text }) => text)).toEqual([
       '10.96.0.10:80',
+      '[fd00:10:96::10]:80',
       '10.96.0.20:4000',
+      '[fd00:10:96::20]:4000',
       '10.96.0.30:80',
+      '[fd00:10:96::30]:80',
       '10.96.0.40:80',
       '10.96.0.50:80',
+      '[fd00:10:96::50]:80',
       '10.96.0.10:81',
+      '[fd00:10:96::10]:81',
     ]);
   });
 });
@@ -128,6 +149,18 @@ describe('the judge', () => {
     { what: 'silence in place of a refusal', to: 'shop/empty:http', by: 'timeout', verdict: 'wrong' },
     { what: 'a reset', by: 'reset', verdict: 'wrong' },
     { what: 'a lost client', by: 'lost', verdict: 'wrong' },
+    { what: 'an IPv6 backend of the moment', family: 'IPv6', by: 'web1', atMs: 300, verdict: 'permitted' },
+    { what: 'an IPv6 backend that comes 5 ms later', family: 'IPv6', by: 'web2', atMs: 980, verdict: 'wrong' },
+    { what: 'an IPv6 backend that is just going', family: 'IPv6', by: 'web1', atMs: 1_310, verdict: 'in-flight' },
+    { what: 'an IPv6 backend that went', family: 'IPv6', by: 'web1', atMs: 1_325, verdict: 'wrong' },
+    {
+      what: 'an IPv6 refusal without endpoints',
+      to: 'shop/empty:http',
+      family: 'IPv6',
+      by: 'refused',
+      verdict: 'permitted',
+    },
+    { what: 'an IPv6 refusal with endpoints', family: 'IPv6', by: 'refused', verdict: 'wrong' },
     {
       what: 'a refusal while there are no endpoints',
       to: 'shop/nightly:http',
@@ -151,8 +184,19 @@ describe('the judge', () => {
     { report: { peerSeen: '10.244.1.1:20000' }, why: 'the server saw 10.244.1.1:20000, not 10.244.1.6:20000' },
     { report: { by: 'web2' }, why: 'web2 has not 10.244.1.4:8080' },
     { report: { result: 'reset' }, why: 'connection ended as reset' },
-  ] as const)('does not let pass: $why', ({ report, why }) => {
-    expect(judge.judge(visitOf({ report }))).toMatchObject({ verdict: 'wrong', why });
+    {
+      family: 'IPv6',
+      report: { peerName: '[fd00:10:244:1::4]:8080' },
+      why: 'getpeername says [fd00:10:244:1::4]:8080, not [fd00:10:96::10]:80',
+    },
+    {
+      family: 'IPv6',
+      report: { peerSeen: '[fd00:88::11]:20000' },
+      why: 'the server saw [fd00:88::11]:20000, not [fd00:10:244:1::6]:20000',
+    },
+    { family: 'IPv6', report: { by: 'web2' }, why: 'web2 has not [fd00:10:244:1::4]:8080' },
+  ] as const)('does not let pass: $why', ({ why, ...options }) => {
+    expect(judge.judge(visitOf(options))).toMatchObject({ verdict: 'wrong', why });
   });
 });
 
@@ -173,7 +217,11 @@ describe('the report', () => {
   const echoed = { ...visitOf({}).report, result: 'echoed' } as const;
   const counts = { captured: 100, received: 100, dropped: 0 };
   const recording = { node: 'node1', capture: '', events: '', facts: '', counts };
-  const visits = [visitOf({}), visitOf({ road: 'socket', to: 'shop/empty:http', by: 'refused' })];
+  const visits = [
+    visitOf({}),
+    visitOf({ road: 'socket', to: 'shop/empty:http', by: 'refused' }),
+    visitOf({ road: 'socket', family: 'IPv6', by: 'web3' }),
+  ];
   const played: Played = {
     originNs: 0n,
     endNs: 6_000n * millisecond,
@@ -202,11 +250,13 @@ describe('the report', () => {
     expect(report.held).toEqual({ total: 1, alive: 1, moved: 1 });
     expect(reportText(report)).toMatchInlineSnapshot(`
       "
-      SERVICE          ADDRESS        BACKENDS                ANSWER   SOCKET ROAD  PACKET ROAD
-      shop/web:http    10.96.0.10:80  web1 web3 -> web2 web4  web1               0            1
-      shop/empty:http  10.96.0.50:80  none                    refused            1            0
+      SERVICE          ADDRESS              BACKENDS                ANSWER   SOCKET v4  v6  PACKET v4  v6
+      shop/web:http    10.96.0.10:80        web1 web3 -> web2 web4  web1             0   0          1   0
+                       [fd00:10:96::10]:80                          web3             0   1          0   0
+      shop/empty:http  10.96.0.50:80        none                    refused          1   0          0   0
+                       [fd00:10:96::50]:80
 
-      connections  2: 2 as permitted at their moment, 0 while a change was in flight (at most 13 ms), 0 wrong
+      connections  3: 3 as permitted at their moment, 0 while a change was in flight (at most 13 ms), 0 wrong
       comparison   120 packets through model and kernel, 0 differences
       8.1 s; again with the same clients: ./tandem demo --seed 7"
     `);

@@ -122,6 +122,12 @@ describe('without kernel/ and koffi, as a normal user', () => {
       return pod === printed[index] ? [] : [`${index}: ${pod} and not ${printed[index]}`];
     });
     expect(observed).toEqual([]);
+    expect(summaryOf(answer)).toMatchObject({
+      connections: { total: printed.length, answered: printed.length, notJudged: 0 },
+      unsupported: {},
+    });
+    const isIPv6 = ({ flow }: Line): boolean => flow?.startsWith('[') === true;
+    expect(opened.map(isIPv6)).toEqual(printed.map((_line, index) => index % 2 === 1));
   });
 
   test('as many connections were answered, refused and lost as their client printed', () => {

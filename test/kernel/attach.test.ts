@@ -65,8 +65,8 @@ function sendDatagram(): void {
 }
 
 /** A connect() to a closed port from a process of the cgroup, inside the namespace. */
-function connect(): void {
-  const shell = `echo $$ > ${cgroup}/cgroup.procs; (exec 3<>/dev/tcp/127.0.0.1/9) 2>/dev/null; true`;
+function connect(address = '127.0.0.1'): void {
+  const shell = `echo $$ > ${cgroup}/cgroup.procs; (exec 3<>/dev/tcp/${address}/9) 2>/dev/null; true`;
   execFileSync('nsenter', [`--net=${namespacePath(name)}`, 'bash', '-c', shell]);
 }
 
@@ -137,14 +137,33 @@ describe('a device', () => {
 });
 
 describe('a cgroup', () => {
-  test('runs the program for its own processes until it is taken off', () => {
-    const attachment = unwrap(attachCgroup(loaded.programFd('sock_connect4'), cgroup, 'connect4'));
-    expect(growth(connectsSeen, connect)).toBeGreaterThan(0);
-    expect(attachment.replace(loaded.programFd('sock_connect4')).ok).toBe(true);
-    expect(growth(connectsSeen, connect)).toBeGreaterThan(0);
+  const families = [
+    { hook: 'connect4', own: '127.0.0.1', other: '::1' },
+    { hook: 'connect6', own: '::1', other: '127.0.0.1' },
+  ] as const;
+  test.each(families)('runs $hook for its own processes and family until it is taken off', ({ hook, own, other }) => {
+    const seen = (address: string): number => growth(connectsSeen, () => connect(address));
+    const attachment = unwrap(attachCgroup(loaded.programFd(`sock_${hook}`), cgroup, hook));
+    expect(seen(own)).toBeGreaterThan(0);
+    expect(seen(other)).toBe(0);
+    expect(attachment.replace(loaded.programFd(`sock_${hook}`)).ok).toBe(true);
+    expect(seen(own)).toBeGreaterThan(0);
     attachment[Symbol.dispose]();
-    expect(growth(connectsSeen, connect)).toBe(0);
+    expect(seen(own)).toBe(0);
   });
+
+  test.each(['connect4', 'connect6', 'getpeername4', 'getpeername6'] as const)(
+    'takes the program of a hook at that hook only: %s',
+    (hook) => {
+      const hooks = ['connect4', 'connect6', 'getpeername4', 'getpeername6'] as const;
+      const accepted = hooks.filter((place) => {
+        const attached = attachCgroup(loaded.programFd(`sock_${hook}`), cgroup, place);
+        if (attached.ok) attached.value[Symbol.dispose]();
+        return attached.ok;
+      });
+      expect(accepted).toEqual([hook]);
+    },
+  );
 
   test('of another kind is refused with the remedy', () => {
     expect(attachCgroup(loaded.programFd('sock_connect4'), folder, 'connect4')).toMatchObject({

@@ -38,6 +38,10 @@ describe('recordings of a real cluster', () => {
       expect(tally.differences).toBe(0);
       expect(tally.comparedWithKernel).toBe(totalOf(tally.inputs));
       expect(tally.mapFailures).toEqual(new Map());
+      expect(tally.replies.differing).toBe(0);
+      expect(tally.modelNotPermitted).toEqual([]);
+      const chosen = tally.connections.filter(({ notJudged }) => notJudged === undefined);
+      expect(chosen.map(({ kernel }) => kernel)).toEqual(chosen.map(({ model }) => model));
     },
   );
 });

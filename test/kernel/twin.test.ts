@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { maps, REASON_NOT_IPV4, REASON_NOT_SERVICE, VERDICT_PASS } from '../../core/layout.gen.ts';
+import { maps, REASON_NOT_IP, REASON_NOT_SERVICE, VERDICT_PASS } from '../../core/layout.gen.ts';
 import { failureText } from '../../core/result.ts';
 import { emptyOutcome, quietOutside, type Outside } from '../../core/twin.ts';
 import { loadObject, type LoadedObject } from '../../kernel/object.ts';
@@ -132,7 +132,7 @@ describe('the real programs', () => {
     arp.set([0x08, 0x06], 12);
     const outcome = emptyOutcome();
     expect(real.packet(hook, arp, quietOutside(1000), outcome)).toEqual({ ok: true, value: undefined });
-    expect([outcome.verdict, outcome.reason]).toEqual([VERDICT_PASS, REASON_NOT_IPV4]);
+    expect([outcome.verdict, outcome.reason]).toEqual([VERDICT_PASS, REASON_NOT_IP]);
     const tcp = Uint8Array.from(
       Buffer.from(
         '0102030405060708090a0b0c0800450000280001000040060000' +

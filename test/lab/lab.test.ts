@@ -15,7 +15,7 @@ import type { LabSpec } from '../../lab/spec.ts';
 import { twoNodes } from '../../lab/twonodes.ts';
 
 const timeoutMs = 3_000;
-const noErrors: ChecksumErrors = { tcp: 0, udp: 0, udpIPv6: 0, icmp: 0 };
+const noErrors: ChecksumErrors = { tcp: 0, udp: 0, udpIPv6: 0, icmp: 0, icmpIPv6: 0 };
 
 function value<T>(result: Result<T>): T {
   if (!result.ok) throw new Error(failureText(result.error));

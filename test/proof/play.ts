@@ -3,11 +3,12 @@
 import * as fc from 'fast-check';
 import { quietOutside } from '../../core/twin.ts';
 import { acceptable } from '../../proof/distort.ts';
+import { ipv6, type HostAddress } from '../../proof/address.ts';
 import { frameOf, segment } from '../../proof/frame.ts';
 import type { Step } from '../../proof/steps.ts';
 import type { World, WorldEndpoint, WorldService } from '../../proof/world.ts';
 
-type Host = { readonly address: number; readonly port: number };
+type Host = { readonly address: HostAddress; readonly port: number };
 
 export type Command =
   | { readonly kind: 'client' | 'backend'; readonly connection: number; readonly flags: number; readonly away: number }
@@ -15,8 +16,14 @@ export type Command =
   | { readonly kind: 'become'; readonly world: World }
   | { readonly kind: 'bytes'; readonly hook: 'from-pod' | 'to-pod'; readonly bytes: Uint8Array };
 
+/** The IPv6 address that stands for an IPv4 one: no word of theirs is the same for a client, a Service and a pod. */
+function six(word: number): string {
+  return ipv6(0xfd000000 + (word >>> 16), word, word >>> 8, word);
+}
+
+const pod = fc.integer({ min: 0x0a010001, max: 0x0a010004 });
 const endpoint: fc.Arbitrary<WorldEndpoint> = fc.record({
-  address: fc.integer({ min: 0x0a010001, max: 0x0a010004 }),
+  address: fc.oneof(pod, pod.map(six)),
   state: fc.constantFrom('ready', 'ready', 'terminating', 'not-ready'),
   isLocal: fc.boolean(),
   pod: fc.constantFrom('a', 'b'),
@@ -27,7 +34,7 @@ const endpoints = fc.uniqueArray(endpoint, { maxLength: 4, selector: ({ address 
 function service(index: number): fc.Arbitrary<WorldService> {
   return fc.record({
     name: fc.constant(`service-${index}`),
-    address: fc.constant(0x0a600001 + index),
+    addresses: fc.constantFrom([0x0a600001 + index], [0x0a600001 + index, six(0x0a600001 + index)]),
     isLocal: fc.boolean(),
     ports: fc.constant([{ name: 'http', port: 80, targetPort: 8080 }]),
     endpoints,
@@ -41,7 +48,7 @@ export const world: fc.Arbitrary<World> = fc.record({
 
 const side = fc.record({
   kind: fc.constantFrom('client' as const, 'backend' as const),
-  connection: fc.nat({ max: 11 }),
+  connection: fc.nat({ max: 23 }),
   flags: fc.constantFrom(2, 16, 18, 17, 4, 20, 24, 0, 3, 255),
   away: fc.constantFrom(0, 0, 0, 1, -1, 65535, 65536),
 });
@@ -66,12 +73,14 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
   },
 );
 
-/** Connection number n: two clients with two ports each, to three Services; a backend is the n-th pod. */
+/** Connection number n: two clients with two ports each, to three Services, of two families; a backend is the n-th pod. */
 function hosts(connection: number): { readonly client: Host; readonly service: Host; readonly backend: Host } {
+  const number = connection % 12;
+  const family = (word: number): HostAddress => (connection < 12 ? word : six(word));
   return {
-    client: { address: 0x0a020001 + (connection & 1), port: 40000 + ((connection >> 1) & 1) },
-    service: { address: 0x0a600001 + (connection % 3), port: 80 },
-    backend: { address: 0x0a010001 + (connection >> 2), port: 8080 },
+    client: { address: family(0x0a020001 + (number & 1)), port: 40000 + ((number >> 1) & 1) },
+    service: { address: family(0x0a600001 + (number % 3)), port: 80 },
+    backend: { address: family(0x0a010001 + (number >> 2)), port: 8080 },
   };
 }
 

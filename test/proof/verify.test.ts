@@ -10,6 +10,8 @@ import { buildMutant } from '../../cli/mutant.ts';
 import { parseBudget } from '../../cli/verify.ts';
 import { mutants } from '../../proof/mutants.ts';
 
+/** An address of the random clusters and its port. */
+const HOST = String.raw`(10\.\d+\.\d+\.\d+|\[fd00:[0-9a-f:]+\]):\d+`;
 const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url));
 const TIMEOUT_MS = 60_000;
 
@@ -44,7 +46,7 @@ describe('tandem verify', () => {
     const [service, packet, differs, repeat, shortest] = said.out.split('\n');
     expect(said.code).toBe(1);
     expect(service).toMatch(/^Service {2}shop\/service-\d+(:\w+)?$/);
-    expect(packet).toMatch(/^packet {3}(from|to)-pod 10\.\d+\.\d+\.\d+:\d+ > 10\.96\.0\.\d+:\d+ TCP \S+ seq /);
+    expect(packet).toMatch(new RegExp(`^packet {3}(from|to)-pod ${HOST} > ${HOST} TCP \\S+ seq `));
     expect(differs).toMatch(/^differs {2}.+: model .+, kernel .+$/);
     expect(repeat).toMatch(new RegExp(`^repeat {3}\\./tandem verify --seed 5 --budget \\d+ --object ${object}$`));
     expect(shortest).toMatch(/^shortest \.\/tandem verify --case \S+ --object \S+ {2}\(\d+ steps\)$/);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { flowText, isOpening, readHeaders, turned } from '../../replay/headers.ts';
-import { addressOf, icmpError, tcp, udp } from './recording.ts';
+import { flowText, hasExtensions, isMapped, isOpening, readHeaders, turned } from '../../replay/headers.ts';
+import { addressOf, CLIENT_V6, icmpError, SERVICE_V6, tcp, udp } from './recording.ts';
 
 /** An IPv6 packet with extension headers, from fd00::1 to fd00::2. */
 function ipv6(next: number, extensions: readonly (readonly number[])[], transport: readonly number[]): Uint8Array {
@@ -72,13 +72,32 @@ describe('headers', () => {
       sourcePort: isFragment ? 0 : 4242,
       flags: isFragment ? 0 : 0x12,
     });
+    const headers = readHeaders(packet);
+    expect(headers && hasExtensions(headers)).toBe(transportOffset > 40);
   });
 
-  test('of an ICMP error name the packet that it is about', () => {
-    const about = tcp({ from: '10.0.0.1:4242', to: '10.96.0.10:80', flags: 'S' });
-    const error = readHeaders(icmpError('10.0.0.254', about, 3, 3))?.error;
-    expect(error).toMatchObject({ type: 3, code: 3 });
-    expect(error?.about && flowText(error.about)).toBe('10.0.0.1:4242>10.96.0.10:80/TCP');
+  test.each([
+    ['ICMP', '10.0.0.1:4242', '10.96.0.10:80', '10.0.0.254', 3, 3],
+    ['ICMPv6', `[${CLIENT_V6}]:4242`, `[${SERVICE_V6}]:80`, SERVICE_V6, 1, 4],
+  ])('of an %s error name the packet that it is about', (_what, from, to, sender, type, code) => {
+    const headers = readHeaders(icmpError(sender, tcp({ from, to, flags: 'S', sequence: 77 }), type, code));
+    expect(headers?.error).toMatchObject({ type, code, sequence: 77 });
+    expect(headers?.error?.about && flowText(headers.error.about)).toBe(`${from}>${to}/TCP`);
+    expect(headers).toMatchObject({ source: addressOf(sender), flags: 0, sequence: 0 });
+  });
+
+  test('of an ICMPv6 message that is no error are about nothing', () => {
+    const about = tcp({ from: `[${CLIENT_V6}]:4242`, to: `[${SERVICE_V6}]:80`, flags: 'S' });
+    expect(readHeaders(icmpError(SERVICE_V6, about, 128, 0))?.error).toBeUndefined();
+  });
+
+  test('of IPv6 with an address that stands for an IPv4 one are told from IPv4', () => {
+    const packet = ipv6(6, [], tcpBytes);
+    const before = readHeaders(packet);
+    packet.set([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 96, 0, 10], 24);
+    const after = readHeaders(packet);
+    const plain = readHeaders(tcp({ from: '10.0.0.1:1', to: '10.96.0.10:80', flags: 'S' }));
+    expect([before, after, plain].map((headers) => headers && isMapped(headers))).toEqual([false, true, false]);
   });
 
   test('of UDP have a digest of the payload, since nothing else tells its packets apart', () => {

@@ -5,7 +5,7 @@ import { newRecord } from '../../formats/capture.ts';
 import { LINK_ETHERNET, LINK_LINUX_COOKED, LINK_RAW_IP, newLinkHeader, parseLink } from '../../formats/link.ts';
 import { readHeaders } from '../../replay/headers.ts';
 import { findPlaces, hookAt, type Place } from '../../replay/places.ts';
-import { captureOf, CLIENT, facts, LOCAL, on, REMOTE, tcp, type Frame } from './recording.ts';
+import { captureOf, CLIENT, CLIENT_V6, facts, LOCAL, LOCAL_V6, on, REMOTE, tcp, type Frame } from './recording.ts';
 
 const fromPod = tcp({ from: '10.244.1.30:1', to: `${REMOTE}:2`, flags: '.' });
 const toPod = tcp({ from: `${REMOTE}:2`, to: '10.244.1.30:1', flags: '.' });
@@ -53,6 +53,7 @@ function placeOf(linkType: number, header: readonly number[], packet: Uint8Array
 const clientMac = [0x0a, 0, 0, 0, 0, 5];
 const podMac = [0x0e, 0, 0, 0, 0, 5];
 const ipv4 = [8, 0];
+const clientV6 = tcp({ from: `[${CLIENT_V6}]:1`, to: `[${LOCAL_V6}]:2`, flags: '.' });
 const client = tcp({ from: `${CLIENT}:1`, to: `${LOCAL}:2`, flags: '.' });
 const toClient = tcp({ from: `${REMOTE}:1`, to: `${CLIENT}:2`, flags: '.' });
 
@@ -83,6 +84,7 @@ describe('the place of a packet', () => {
       `pod ${CLIENT}`,
     ],
     ['a raw packet from a pod', LINK_RAW_IP, [], client, 'from-pod', `pod ${CLIENT}`],
+    ['a raw IPv6 packet from a pod', LINK_RAW_IP, [], clientV6, 'from-pod', `pod ${CLIENT_V6}`],
     ['a raw packet between other nodes', LINK_RAW_IP, [], between, undefined, 'unnamed'],
     [
       'a cooked packet to a pod',

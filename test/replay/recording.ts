@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Small recordings made by hand: packets on devices of one node, events beside them, and their replay. */
 import { createLoop } from '../../agent/loop.ts';
-import { parseAddress, parsePrefix, type Address, type Prefix } from '../../core/address.ts';
+import { addressFromIPv4, isIPv4, parseAddress, parsePrefix, type Address, type Prefix } from '../../core/address.ts';
 import { configOf, createDatapath } from '../../core/datapath/datapath.ts';
 import type { ConfigRecord } from '../../core/layout.gen.ts';
 import type { Failure } from '../../core/result.ts';
@@ -25,6 +25,11 @@ export const CLIENT = '10.244.1.4';
 export const LOCAL = '10.244.1.9';
 export const REMOTE = '10.244.2.7';
 export const SERVICE = '10.96.0.10';
+
+export const CLIENT_V6 = 'fd00:10:244:1::4';
+export const LOCAL_V6 = 'fd00:10:244:1::9';
+export const REMOTE_V6 = 'fd00:10:244:2::7';
+export const SERVICE_V6 = 'fd00:10:96::a';
 
 /** Devices of the node. */
 export const UPLINK = 2;
@@ -57,19 +62,19 @@ function device(
 export const facts: NodeFacts = {
   name: 'node1',
   addresses: [addressOf('10.88.0.11')],
-  podRanges: [prefixOf('10.244.1.0/24')],
-  clusterRanges: [prefixOf('10.244.0.0/16')],
+  podRanges: [prefixOf('10.244.1.0/24'), prefixOf('fd00:10:244:1::/64')],
+  clusterRanges: [prefixOf('10.244.0.0/16'), prefixOf('fd00:10:244::/56')],
   proxy: 'by hand',
   devices: [
     device(1, 'lo', 'loopback', ''),
     device(UPLINK, 'eth0', 'uplink', '0a:00:00:00:00:02'),
-    device(CLIENT_DEVICE, 'veth5', 'pod', '0a:00:00:00:00:05', [CLIENT]),
-    device(LOCAL_DEVICE, 'veth6', 'pod', '0a:00:00:00:00:06', [LOCAL]),
+    device(CLIENT_DEVICE, 'veth5', 'pod', '0a:00:00:00:00:05', [CLIENT, CLIENT_V6]),
+    device(LOCAL_DEVICE, 'veth6', 'pod', '0a:00:00:00:00:06', [LOCAL, LOCAL_V6]),
   ],
 };
 
 export type Segment = {
-  /** `address:port`. */
+  /** `address:port`, `[address]:port` for IPv6. */
   readonly from: string;
   readonly to: string;
   /** As tcpdump writes them: S, S., ., P., F., R. */
@@ -97,12 +102,39 @@ function foldOf(sum: number): number {
   return folded;
 }
 
-function split(endpoint: string): { readonly word: number; readonly port: number } {
-  const [address = '', port = ''] = endpoint.split(':');
-  return { word: addressOf(address).d, port: Number(port) };
+function split(endpoint: string): { readonly address: Address; readonly port: number } {
+  const at = endpoint.lastIndexOf(':');
+  return { address: addressOf(endpoint.slice(0, at).replace(/^\[|\]$/g, '')), port: Number(endpoint.slice(at + 1)) };
 }
 
-function ipv4(protocol: number, from: number, to: number, transport: Uint8Array, id: number, hops: number): Uint8Array {
+/** The bytes of an address as they are on the wire: four, or sixteen. */
+function bytesOf(address: Address): Uint8Array {
+  const words = isIPv4(address) ? [address.d] : [address.a, address.b, address.c, address.d];
+  const bytes = new Uint8Array(words.length * 4);
+  for (const [index, word] of words.entries()) new DataView(bytes.buffer).setUint32(index * 4, word);
+  return bytes;
+}
+
+type Network = { readonly protocol: number; readonly from: Address; readonly to: Address; readonly hops: number };
+
+function ip(network: Network, transport: Uint8Array, id: number): Uint8Array {
+  return isIPv4(network.to) ? ipv4(network, transport, id) : ipv6(network, transport);
+}
+
+function ipv6({ from, hops, protocol, to }: Network, transport: Uint8Array): Uint8Array {
+  const packet = new Uint8Array(40 + transport.length);
+  const view = new DataView(packet.buffer);
+  view.setUint8(0, 0x60);
+  view.setUint16(4, transport.length);
+  view.setUint8(6, protocol);
+  view.setUint8(7, hops);
+  packet.set(bytesOf(from), 8);
+  packet.set(bytesOf(to), 24);
+  packet.set(transport, 40);
+  return packet;
+}
+
+function ipv4({ from, hops, protocol, to }: Network, transport: Uint8Array, id: number): Uint8Array {
   const packet = new Uint8Array(20 + transport.length);
   const view = new DataView(packet.buffer);
   view.setUint8(0, 0x45);
@@ -111,14 +143,14 @@ function ipv4(protocol: number, from: number, to: number, transport: Uint8Array,
   view.setUint16(6, 0x4000);
   view.setUint8(8, hops);
   view.setUint8(9, protocol);
-  view.setUint32(12, from);
-  view.setUint32(16, to);
+  packet.set(bytesOf(from), 12);
+  packet.set(bytesOf(to), 16);
   view.setUint16(10, ~foldOf(sumOf(packet.subarray(0, 20))) & 0xffff);
   packet.set(transport, 20);
   return packet;
 }
 
-/** An IPv4 TCP packet. */
+/** A TCP packet, of the family of its addresses. */
 export function tcp(segment: Segment): Uint8Array {
   const { acknowledgement = 0, checksum = 'right', flags, hops = 64, identification = 1, sequence = 0 } = segment;
   const payload = segment.payload ?? new Uint8Array(0);
@@ -136,35 +168,54 @@ export function tcp(segment: Segment): Uint8Array {
     flags.split('').reduce((sum, flag) => sum + (FLAGS[flag] ?? 0), 0),
   );
   bytes.set(payload, 20);
-  const pseudo = new Uint8Array(12);
-  const pseudoView = new DataView(pseudo.buffer);
-  pseudoView.setUint32(0, from.word);
-  pseudoView.setUint32(4, to.word);
-  pseudoView.setUint16(8, 6);
-  pseudoView.setUint16(10, bytes.length);
+  const pseudo = Uint8Array.from([
+    ...bytesOf(from.address),
+    ...bytesOf(to.address),
+    ...[0, 0, bytes.length >> 8, bytes.length & 0xff],
+    ...[0, 0, 0, 6],
+  ]);
   const right = ~foldOf(sumOf(pseudo) + sumOf(bytes)) & 0xffff;
   view.setUint16(16, checksum === 'partial' ? foldOf(sumOf(pseudo)) : checksum === 'right' ? right : right ^ 0x5555);
-  return ipv4(6, from.word, to.word, bytes, identification, hops);
+  return ip({ protocol: 6, from: from.address, to: to.address, hops }, bytes, identification);
 }
 
-/** An IPv4 UDP packet without a checksum. */
+/** An IPv6 packet with an extension header of destination options, which is padding (RFC 8200 4.2). */
+export function withOptions(packet: Uint8Array): Uint8Array {
+  const extended = Uint8Array.from([
+    ...packet.subarray(0, 40),
+    ...[packet[6] ?? 0, 0, 1, 4, 0, 0, 0, 0],
+    ...packet.subarray(40),
+  ]);
+  extended[6] = 60;
+  new DataView(extended.buffer).setUint16(4, extended.length - 40);
+  return extended;
+}
+
+/** A UDP packet without a checksum. */
 export function udp(from: string, to: string, identification = 1): Uint8Array {
   const bytes = new Uint8Array(12);
   const view = new DataView(bytes.buffer);
   view.setUint16(0, split(from).port);
   view.setUint16(2, split(to).port);
   view.setUint16(4, bytes.length);
-  return ipv4(17, split(from).word, split(to).word, bytes, identification, 64);
+  return ip({ protocol: 17, from: split(from).address, to: split(to).address, hops: 64 }, bytes, identification);
 }
 
-/** An ICMP error about a packet. */
+/** An ICMP error about a packet; its own checksum is left out, since nobody reads it. */
 export function icmpError(from: string, about: Uint8Array, type: number, code: number): Uint8Array {
-  const quote = about.subarray(0, 40);
+  const isIPv6 = (about[0] ?? 0) >>> 4 === 6;
+  const quote = about.subarray(0, isIPv6 ? 60 : 40);
   const bytes = new Uint8Array(8 + quote.length);
   bytes.set([type, code]);
   bytes.set(quote, 8);
-  const client = new DataView(about.buffer, about.byteOffset).getUint32(12);
-  return ipv4(1, addressOf(from).d, client, bytes, 77, 64);
+  const sender = addressOf(from);
+  if (!isIPv6) {
+    const client = addressFromIPv4(new DataView(about.buffer, about.byteOffset).getUint32(12));
+    return ip({ protocol: 1, from: sender, to: client, hops: 64 }, bytes, 77);
+  }
+  const packet = ip({ protocol: 58, from: sender, to: sender, hops: 64 }, bytes, 77);
+  packet.copyWithin(24, 48 + 8, 48 + 24); // to the source of the quoted packet
+  return packet;
 }
 
 /** One frame of a recording. */
@@ -182,7 +233,7 @@ export function on(atMs: number, ifindex: number, direction: Direction, packet: 
 function cooked({ ifindex, direction, packet }: Frame): Uint8Array {
   const bytes = new Uint8Array(20 + packet.length);
   const view = new DataView(bytes.buffer);
-  view.setUint16(0, 0x0800);
+  view.setUint16(0, (packet[0] ?? 0) >>> 4 === 6 ? 0x86dd : 0x0800);
   view.setUint32(4, ifindex);
   view.setUint16(8, 1);
   view.setUint8(10, direction === 'incoming' ? 0 : 4);
@@ -221,7 +272,8 @@ export const service: { readonly spec: Readonly<Record<string, unknown>> } & Rea
   spec: {
     type: 'ClusterIP',
     clusterIP: SERVICE,
-    clusterIPs: [SERVICE],
+    clusterIPs: [SERVICE, SERVICE_V6],
+    ipFamilies: ['IPv4', 'IPv6'],
     ports: [
       { name: 'http', port: 80, protocol: 'TCP', targetPort: 8080 },
       { name: 'dns', port: 53, protocol: 'UDP', targetPort: 8053 },
@@ -233,7 +285,7 @@ export function slice(addresses: readonly string[], name = 'web-1', serviceName 
   return {
     kind: 'EndpointSlice',
     metadata: { namespace: 'shop', name, labels: { 'kubernetes.io/service-name': serviceName } },
-    addressType: 'IPv4',
+    addressType: addresses.some((address) => address.includes(':')) ? 'IPv6' : 'IPv4',
     ports: [
       { name: 'http', port: 8080, protocol: 'TCP' },
       { name: 'dns', port: 8053, protocol: 'UDP' },
@@ -311,10 +363,11 @@ export function replayed(captures: readonly InputSource[], streams: EventStreams
 
 /** A connection as a proxy without surprises carries it, from the client's pod to a backend on this or another node. */
 export function connection(atMs: number, clientPort: number, backend: string): readonly Frame[] {
-  const client = `${CLIENT}:${clientPort}`;
-  const target = `${backend}:8080`;
-  const front = `${SERVICE}:80`;
-  const device = backend === LOCAL ? LOCAL_DEVICE : UPLINK;
+  const isIPv6 = backend.includes(':');
+  const client = isIPv6 ? `[${CLIENT_V6}]:${clientPort}` : `${CLIENT}:${clientPort}`;
+  const target = isIPv6 ? `[${backend}]:8080` : `${backend}:8080`;
+  const front = isIPv6 ? `[${SERVICE_V6}]:80` : `${SERVICE}:80`;
+  const device = backend === LOCAL || backend === LOCAL_V6 ? LOCAL_DEVICE : UPLINK;
   const there = (time: number, segment: Omit<Segment, 'from' | 'to'>): Frame[] => [
     on(time, CLIENT_DEVICE, 'incoming', tcp({ ...segment, from: client, to: front })),
     on(time + 0.02, device, 'outgoing', tcp({ ...segment, from: client, to: target, hops: 63 })),

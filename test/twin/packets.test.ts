@@ -5,10 +5,11 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openRig, type Rig } from '../../cli/rig.ts';
 import { failureText } from '../../core/result.ts';
 import { compareTables } from '../../proof/compare.ts';
-import { frameOf, refusalOf, segment, SYN } from '../../proof/frame.ts';
+import { segment, SYN } from '../../proof/frame.ts';
 import type { Settings } from '../../proof/settings.ts';
 import { packetCases } from '../core/datapath/cases.ts';
-import { client, empty, fate, settings, Stage, web, webBackend } from '../core/datapath/stage.ts';
+import { ipv6Cases } from '../core/datapath/ipv6cases.ts';
+import { casesOf, client, empty, fate, settings, Stage, web, webBackend } from '../core/datapath/stage.ts';
 import { stories } from '../core/datapath/stories.ts';
 import { narrow, strain } from '../core/datapath/strain.ts';
 
@@ -21,17 +22,19 @@ function open(wanted: Settings): Rig {
   return rig.value;
 }
 
-describe('both twins', () => {
+const families = ['IPv4', 'IPv6'] as const;
+
+describe.each(families)('both twins with %s', (family) => {
   let rig: Rig;
   let stage: Stage;
   beforeAll(() => {
     rig = open(settings);
-    stage = new Stage([rig.model, rig.kernel]);
+    stage = new Stage([rig.model, rig.kernel], family);
   });
   beforeEach(() => stage.begin());
   afterAll(() => rig[Symbol.dispose]());
 
-  for (const { title, play } of [...packetCases, ...stories]) {
+  for (const { title, play } of casesOf(family, [...packetCases, ...ipv6Cases, ...stories])) {
     test(title, () => {
       play(stage);
       expect(compareTables(rig.model.twin.flowMemory(), rig.kernel.twin.flowMemory())).toBeUndefined();
@@ -48,12 +51,12 @@ describe('a table that is always nearly full', () => {
   });
 });
 
-describe('packets whose sum a device has computed (CHECKSUM_COMPLETE)', () => {
+describe.each(families)('%s packets whose sum a device has computed (CHECKSUM_COMPLETE)', (family) => {
   let rig: Rig;
   let stage: Stage;
   beforeAll(() => {
     rig = open({ ...settings, isComplete: true });
-    stage = new Stage([rig.model, rig.kernel]);
+    stage = new Stage([rig.model, rig.kernel], family);
   });
   beforeEach(() => stage.begin());
   afterAll(() => rig[Symbol.dispose]());
@@ -62,11 +65,12 @@ describe('packets whose sum a device has computed (CHECKSUM_COMPLETE)', () => {
   test('keep a right sum when they are forwarded and answered', () => {
     const it = segment(client, web, SYN, { payload: new Uint8Array(7).fill(9) });
     expect(stage.fromPod(it, { checksumMode: CHECKSUM_MODE }).frame).toEqual(
-      frameOf({ ...it, destination: webBackend.address, destinationPort: webBackend.port }),
+      stage.frameOf({ ...it, destination: webBackend.address, destinationPort: webBackend.port }),
     );
-    const back = segment(webBackend, client, SYN | 16, { ipOptions: new Uint8Array(8).fill(1) });
+    const options = family === 'IPv4' ? { ipOptions: new Uint8Array(8).fill(1) } : {};
+    const back = segment(webBackend, client, SYN | 16, options);
     expect(stage.toPod(back, { checksumMode: CHECKSUM_MODE }).frame).toEqual(
-      frameOf({ ...back, source: web.address, sourcePort: web.port }),
+      stage.frameOf({ ...back, source: web.address, sourcePort: web.port }),
     );
   });
 
@@ -74,6 +78,6 @@ describe('packets whose sum a device has computed (CHECKSUM_COMPLETE)', () => {
     const it = segment(client, empty, SYN);
     const answer = stage.fromPod(it, { checksumMode: CHECKSUM_MODE });
     expect(fate(answer)).toBe('refuse no-endpoints');
-    expect(answer.frame).toEqual(refusalOf(it));
+    expect(answer.frame).toEqual(stage.refusalOf(it));
   });
 });

@@ -2,13 +2,14 @@
 /** Laws that need no second opinion: what must hold between two runs of the model, whatever the packet. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { frameOf, packetOf, segment, SYN, sumOf, type Segment } from '../../../proof/frame.ts';
+import { frameOf, segment, SYN, sumOf, type Segment } from '../../../proof/frame.ts';
 import { runCampaign, type CampaignReport } from '../../../proof/campaign.ts';
 import { settingsOf } from '../../../proof/settings.ts';
 import { openModel } from './model.ts';
 import { client, cluster, many, Stage, web, webBackend, type Answer, type Host } from './stage.ts';
 
 const stage = new Stage([openModel().side]);
+const families = ['IPv4', 'IPv6'] as const;
 
 const host: fc.Arbitrary<Host> = fc.record({
   address: fc.integer({ min: 0x0b000001, max: 0x0bffffff }),
@@ -24,42 +25,52 @@ const dress: fc.Arbitrary<Partial<Segment>> = fc.record({
   sequence: fc.nat({ max: 0xffffffff }),
 });
 
+/** Length of the IP header. */
+function headerOf(frame: Uint8Array): number {
+  return frame[12] === 0x86 ? 40 : ((frame[14] ?? 0) & 15) * 4;
+}
+
 /** Bytes behind the two headers. */
 function payloadOf(frame: Uint8Array): Uint8Array {
-  const transport = 14 + ((frame[14] ?? 0) & 15) * 4;
+  const transport = 14 + headerOf(frame);
   return frame.slice(transport + ((frame[transport + 12] ?? 0) >>> 4) * 4);
 }
 
-/** Sums that a receiver would compute: both 0xffff where the checksums are right. */
+/** Sums that a receiver would compute: all 0xffff where the checksums are right. */
 function sumsOf({ frame }: Answer): readonly number[] {
-  const header = ((frame[14] ?? 0) & 15) * 4;
+  const header = headerOf(frame);
   const packet = frame.subarray(14);
-  const pseudo = new Uint8Array(12);
-  pseudo.set(packet.subarray(12, 20));
   const length = packet.length - header;
-  pseudo.set([0, 6, length >>> 8, length & 255], 8);
-  return [sumOf(packet.subarray(0, header)), sumOf(packet.subarray(header), sumOf(pseudo))];
+  const isSix = frame[12] === 0x86;
+  const addresses = isSix ? packet.subarray(8, 40) : packet.subarray(12, 20);
+  const transport = sumOf(
+    packet.subarray(header),
+    sumOf(Uint8Array.of(0, 6, length >>> 8, length & 255), sumOf(addresses)),
+  );
+  return isSix ? [transport] : [sumOf(packet.subarray(0, header)), transport];
 }
 
-test('what is translated keeps its payload and has right checksums', () => {
+test.each(families)('what is translated keeps its payload and has right checksums with %s', (family) => {
+  const staged = new Stage([openModel().side], family);
   const law = fc.property(host, dress, (from, more) => {
-    stage.begin();
+    staged.begin();
     const it = segment(from, many, SYN, more);
-    const answer = stage.fromPod(it);
+    const answer = staged.fromPod(it);
     expect(answer.verdict).toBe('forward');
     expect(payloadOf(answer.frame)).toEqual(it.payload);
-    expect(sumsOf(answer)).toEqual([0xffff, 0xffff]);
+    expect(new Set(sumsOf(answer))).toEqual(new Set([0xffff]));
   });
   fc.assert(law, { numRuns: 500 });
 });
 
-test('there and back again: the answer to a translated packet comes from where the client sent it', () => {
+test.each(families)('the answer to a translated %s packet comes from where the client sent it', (family) => {
+  const staged = new Stage([openModel().side], family);
   const law = fc.property(host, dress, (from, more) => {
-    stage.begin();
-    const there = stage.fromPod(segment(from, many, SYN, more));
-    const back = stage.toPod(segment(there.to, from, SYN | 16, more));
+    staged.begin();
+    const there = staged.fromPod(segment(from, many, SYN, more));
+    const back = staged.toPod(segment(there.to, from, SYN | 16, more));
     expect([back.verdict, back.from, back.to]).toEqual(['reply', many, from]);
-    expect(back.frame.subarray(14)).toEqual(packetOf(segment(many, from, SYN | 16, more)));
+    expect(back.frame).toEqual(staged.frameOf(segment(many, from, SYN | 16, more)));
   });
   fc.assert(law, { numRuns: 500 });
 });
@@ -70,7 +81,7 @@ test('the choice of a backend is the same with and without a flow, and for every
     const cold = stage.fromPod(segment(from, many, SYN)).to;
     const warm = stage.fromPod(segment(from, many, SYN)).to;
     const elsewhere = { address: 0x0a600077, port: 80 };
-    const moved = cluster.services.map((it) => (it.name === 'many' ? { ...it, address: elsewhere.address } : it));
+    const moved = cluster.services.map((it) => (it.name === 'many' ? { ...it, addresses: [elsewhere.address] } : it));
     stage.begin({ services: moved });
     expect([warm, stage.fromPod(segment(from, elsewhere, SYN)).to]).toEqual([cold, cold]);
   });
@@ -78,7 +89,7 @@ test('the choice of a backend is the same with and without a flow, and for every
 });
 
 test('an unrelated Service changes nothing', () => {
-  const other = { name: 'other', address: 0x0a600099, isLocal: false, ports: [], endpoints: [] } as const;
+  const other = { name: 'other', addresses: [0x0a600099], isLocal: false, ports: [], endpoints: [] } as const;
   const law = fc.property(host, dress, fc.boolean(), (from, more, isFirst) => {
     const it = segment(from, many, SYN, more);
     stage.begin();

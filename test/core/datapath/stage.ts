@@ -5,12 +5,24 @@ import { configOf, flowLifetimes } from '../../../core/datapath/datapath.ts';
 import { markNames, reasonNames, verdictNames } from '../../../core/layout.gen.ts';
 import { failureText } from '../../../core/result.ts';
 import { emptyOutcome, quietOutside, type Outside, type PacketHook } from '../../../core/twin.ts';
-import { frameOf, segment, type Segment } from '../../../proof/frame.ts';
+import { addressOf, ipv6, readHost, type HostAddress } from '../../../proof/address.ts';
+import { frameOf, refusalOf, segment, type Segment } from '../../../proof/frame.ts';
 import type { Settings } from '../../../proof/settings.ts';
 import type { Side } from '../../../proof/side.ts';
 import { worldEvents, type World, type WorldEndpoint, type WorldService } from '../../../proof/world.ts';
 
+/** Hosts are written as IPv4 ones. On a stage for IPv6 each stands for the IPv6 address that `six` gives it. */
 export type Host = { readonly address: number; readonly port: number };
+
+/** Where a packet came from and where it goes: what is not an address of `six` is text. */
+export type Place = { readonly address: HostAddress; readonly port: number };
+
+/** No word of it is the same for a client, a Service and a pod; two pods differ in three words, and clients too. */
+export function six(word: number): string {
+  return ipv6(0xfd000000 + (word >>> 16), word, word >>> 4, word);
+}
+
+export type Family = 'IPv4' | 'IPv6';
 
 /** Ticks after which flows end. */
 export const lifetimes = { pending: 60, established: 800, halfClosed: 300, closing: 30 };
@@ -68,7 +80,7 @@ function service(
   endpoints: readonly WorldEndpoint[],
   isLocal = false,
 ): WorldService {
-  return { name, address, isLocal, ports: [{ name: 'http', port, targetPort: 8080 }], endpoints };
+  return { name, addresses: [address], isLocal, ports: [{ name: 'http', port, targetPort: 8080 }], endpoints };
 }
 
 export const cluster: World = {
@@ -90,19 +102,48 @@ export type Answer = {
   readonly verdict: string;
   readonly reason: string;
   readonly frame: Uint8Array;
-  readonly from: Host;
-  readonly to: Host;
+  readonly from: Place;
+  readonly to: Place;
   readonly trace: readonly string[];
 };
 
-export type PacketCase = { readonly title: string; readonly play: (stage: Stage) => void };
+export type PacketCase = {
+  readonly title: string;
+  readonly play: (stage: Stage) => void;
+  /** Where it isn't the same for both families. */
+  readonly only?: Family;
+};
+
+/** The cases of a family. */
+export function casesOf(family: Family, cases: readonly PacketCase[]): readonly PacketCase[] {
+  return cases.filter(({ only }) => only === undefined || only === family);
+}
 
 export class Stage {
   private readonly sides: readonly Side[];
+  private readonly family: Family;
   private now = 1000;
 
-  constructor(sides: readonly Side[]) {
+  constructor(sides: readonly Side[], family: Family = 'IPv4') {
     this.sides = sides;
+    this.family = family;
+  }
+
+  private host(address: HostAddress): HostAddress {
+    return this.family === 'IPv6' && typeof address === 'number' ? six(address) : address;
+  }
+
+  private segment(it: Segment): Segment {
+    return { ...it, source: this.host(it.source), destination: this.host(it.destination) };
+  }
+
+  /** The frame of a segment, and that of the ICMP message that refuses it, in the family of this stage. */
+  frameOf(it: Segment): Uint8Array {
+    return frameOf(this.segment(it));
+  }
+
+  refusalOf(it: Segment): Uint8Array {
+    return refusalOf(this.segment(it));
   }
 
   /** No flows, and this cluster. */
@@ -112,7 +153,14 @@ export class Stage {
     this.become(world);
   }
 
-  become(world: World): void {
+  become({ services }: World): void {
+    const world = {
+      services: services.map((it) => ({
+        ...it,
+        addresses: it.addresses.map((address) => this.host(address)),
+        endpoints: it.endpoints.map((endpoint) => ({ ...endpoint, address: this.host(endpoint.address) })),
+      })),
+    };
     for (const side of this.sides) {
       const told = side.tell(worldEvents(world));
       expect(told.ok ? '' : failureText(told.error)).toBe('');
@@ -124,11 +172,11 @@ export class Stage {
   }
 
   fromPod(it: Segment, outside: Partial<Outside> = {}): Answer {
-    return this.frame('from-pod', frameOf(it), outside);
+    return this.frame('from-pod', this.frameOf(it), outside);
   }
 
   toPod(it: Segment, outside: Partial<Outside> = {}): Answer {
-    return this.frame('to-pod', frameOf(it), outside);
+    return this.frame('to-pod', this.frameOf(it), outside);
   }
 
   frame(hook: PacketHook, frame: Uint8Array, outside: Partial<Outside> = {}): Answer {
@@ -143,19 +191,17 @@ export class Stage {
     const done = twin.packet(hook, frame, { ...quietOutside(this.now), ...outside }, outcome);
     expect(done.ok ? '' : failureText(done.error)).toBe('');
     const bytes = outcome.bytes.slice(0, outcome.length);
-    const transport = 14 + ((bytes[14] ?? 0) & 15) * 4;
     return {
       verdict: verdictNames[outcome.verdict] ?? 'none',
       reason: reasonNames[outcome.reason] ?? 'none',
       frame: bytes,
-      from: { address: numberAt(bytes, 26, 4), port: numberAt(bytes, transport, 2) },
-      to: { address: numberAt(bytes, 30, 4), port: numberAt(bytes, transport + 2, 2) },
+      ...placesOf(bytes),
       trace: [...outcome.trace.subarray(0, outcome.traceLength)].map((mark) => markNames[mark] ?? String(mark)),
     };
   }
 
   /** SYN, SYN-ACK and the client's ACK; where the connection went. */
-  handshake(from: Host, to: Host): Host {
+  handshake(from: Host, to: Host): Place {
     const opened = this.fromPod(segment(from, to, 2, { sequence: 100 }));
     expect(opened.verdict).toBe('forward');
     this.toPod(segment(opened.to, from, 18, { sequence: 500, acknowledgement: 101 }));
@@ -164,9 +210,23 @@ export class Stage {
   }
 }
 
-/** Bytes in network order as a number; what lies behind the frame is 0. */
-function numberAt(bytes: Uint8Array, at: number, length: number): number {
-  return Array.from({ length }, (_, index) => bytes[at + index] ?? 0).reduce((sum, byte) => sum * 256 + byte, 0);
+function placesOf(bytes: Uint8Array): { readonly from: Place; readonly to: Place } {
+  const isSix = bytes[12] === 0x86 && bytes[13] === 0xdd;
+  const transport = isSix ? 54 : 14 + ((bytes[14] ?? 0) & 15) * 4;
+  const hosts = isSix
+    ? [readHost(bytes, 22, 6), readHost(bytes, 38, 6)]
+    : [readHost(bytes, 26, 4), readHost(bytes, 30, 4)];
+  const place = (index: number): Place => ({
+    address: written(hosts[index] ?? 0),
+    port: (bytes[transport + index * 2] ?? 0) * 256 + (bytes[transport + index * 2 + 1] ?? 0),
+  });
+  return { from: place(0), to: place(1) };
+}
+
+/** The number that an IPv6 address stands for. */
+function written(host: HostAddress): HostAddress {
+  const { d } = addressOf(host);
+  return host === six(d) ? d : host;
 }
 
 /** Verdict and reason in one line. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Connections from their first packet to the end of their state, and tables that are full; for one twin or both. */
 import { expect } from 'vitest';
-import { ACK, FIN, frameOf, RST, segment, SYN } from '../../../proof/frame.ts';
+import { ACK, FIN, RST, segment, SYN } from '../../../proof/frame.ts';
 import type { World } from '../../../proof/world.ts';
 import {
   client,
@@ -51,7 +51,7 @@ const answers: readonly PacketCase[] = [
       const it = segment(webBackend, client, SYN | ACK, { sequence: 500 });
       const answer = stage.toPod(it);
       expect(fate(answer)).toBe('reply reply');
-      expect(answer.frame).toEqual(frameOf({ ...it, source: web.address, sourcePort: web.port }));
+      expect(answer.frame).toEqual(stage.frameOf({ ...it, source: web.address, sourcePort: web.port }));
     },
   },
   {

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Who sends and to whom: clients, Service addresses and what lies beside them, and sources that nobody has. */
+import { ipv6, neighbour, type HostAddress } from './address.ts';
+import type { Socket } from './segments.ts';
+import type { Stream } from './stream.ts';
+import { podAddress, type World } from './world.ts';
+
+/** IPv6 prefixes before an IPv4 address: of a client's own, NAT64, and two that are v4-mapped but for one word. */
+const PREFIXES: readonly (readonly [number, number, number])[] = [
+  [0xfd000002, 0, 0],
+  [0x0064ff9b, 0, 0],
+  [0, 0, 0],
+  [0, 0, 0xffff0000],
+];
+
+/** A client of the same family as the address that it asks. */
+export function drawClient(stream: Stream, asked: HostAddress): Socket {
+  const port = 40000 + stream.below(stream.chance(0.5) ? 6 : 400);
+  const isPod = stream.chance(0.3);
+  if (typeof asked === 'string') {
+    if (isPod) return { address: podAddress(stream, 'IPv6'), port };
+    const [a, b, c] = stream.chance(0.9) ? ([0xfd000002, 0, 0] as const) : stream.pick(PREFIXES);
+    return { address: ipv6(a, b, c, 0x0a020001 + stream.below(4)), port };
+  }
+  return { address: isPod ? 0x0a010000 + 1 + stream.below(24) : 0x0a020000 + 1 + stream.below(4), port };
+}
+
+/** Mostly a port of a Service. */
+export function drawFrontend(stream: Stream, { services }: World): Socket {
+  if (services.length === 0) return { address: 0x0a600001, port: 80 };
+  const service = stream.pick(services);
+  const address = stream.pick(service.addresses);
+  const port = stream.pick(service.ports).port;
+  if (stream.chance(0.04)) return { address, port: (port + stream.pick([1, 65535])) & 0xffff };
+  if (stream.chance(0.02)) return { address: neighbour(address, 1), port };
+  if (stream.chance(0.01)) return { address, port: 0 };
+  return { address, port };
+}
+
+/** Loopback, multicast, unspecified, v4-mapped, the Service itself; and some that are beside those and honest. */
+export function drawMartian(stream: Stream, { address, port }: Socket): readonly [from: HostAddress, to: Socket] {
+  if (typeof address === 'number') {
+    const from = stream.pick([0, 0x00010203, 0x7f000001, 0xe0000001, 0xffffffff, 0xdfffffff, address]);
+    return [from, { address, port }];
+  }
+  const six = ['::', '::1', '::2', 'ff02::1', 'fe80::1', 'feff::1', '1::', '0:1::1', '::1:0:0:1', '::ffff:10.2.0.1'];
+  const from = stream.pick([...six, address]);
+  return [from, { address: stream.chance(0.1) ? '::ffff:10.96.0.1' : address, port }];
+}

@@ -54,23 +54,27 @@ remove_namespaces() {
   done
 }
 
-remove_once() {
+# Processes join the cgroups below the lab's own and nothing else: once those are gone, nobody can join any more, and
+# what is made is all there will be.
+close_cgroups() {
   end_processes
+  [ -d "$cgroup" ] || return 0
+  find "$cgroup" -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null
+  [ -z "$(find "$cgroup" -mindepth 1 -type d 2>/dev/null)" ]
+}
+
+remove_lab() {
+  # Again: a helper that was just being started may have joined behind our back.
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    close_cgroups && break
+    sleep 0.1
+  done
   remove_mounts
   remove_namespaces
   rm -rf --one-file-system "$run"
   # Last, for it is what reserves the name: a new lab must not meet our removal of its directory.
-  [ -d "$cgroup" ] && find "$cgroup" -depth -type d -exec rmdir {} +
+  [ -d "$cgroup" ] && rmdir "$cgroup"
   [ ! -d "$cgroup" ] && [ ! -d "$run" ]
-}
-
-remove_lab() {
-  # Again: a helper that was just being started may have joined the cgroup behind our back.
-  for _ in 1 2 3; do
-    remove_once && return 0
-    sleep 0.1
-  done
-  return 1
 }
 
 guard() {

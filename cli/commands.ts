@@ -99,6 +99,19 @@ export const commands: readonly CommandSpec[] = [
     examples: ['./tandem verify --budget 20s', './tandem verify --seed 7 --budget 100000'],
   },
   {
+    name: 'sim',
+    summary: 'a cluster in virtual time under faults: the agent loop and the model unchanged, every promise watched',
+    arguments: [{ name: '[seed]', help: 'a number, or the 40 digits of a commit; repeats a run' }],
+    options: [
+      { flags: '--nodes <number>', help: 'nodes (default 20)', parse: 'number' },
+      { flags: '--services <number>', help: 'Services (default 500)', parse: 'number' },
+      { flags: '--seconds <number>', help: 'simulated seconds under faults (default 60)', parse: 'number' },
+      { flags: '--quiet', help: 'no transcript' },
+      output('text', 'json'),
+    ],
+    examples: ['./tandem sim 7 --nodes 3 --services 10 --quiet'],
+  },
+  {
     name: 'bench',
     summary: 'packets per second of both twins and nanoseconds per packet of the programs (root)',
     arguments: [{ name: '[what]', help: 'which benchmark', choices: ['twins'] }],

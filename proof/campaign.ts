@@ -9,7 +9,7 @@ import { Traffic, type PacketStep } from './packets.ts';
 import { Bench, isPacketStep, judgePacket, runSteps, type Finding, type Sides, type Step } from './steps.ts';
 import { shrinkSteps, type Shrunk } from './shrink.ts';
 import type { Settings } from './settings.ts';
-import { createStream, type Stream } from './stream.ts';
+import { createStream, type Stream } from '../core/random.ts';
 import { changeWorld, randomWorld, type World } from './world.ts';
 
 /** Packets of an episode: it begins with no flows and a new cluster, so a case is never longer. */

@@ -2,7 +2,7 @@
 /** Who sends and to whom: clients, Service addresses and what lies beside them, and sources that nobody has. */
 import { ipv6, neighbour, type HostAddress } from './address.ts';
 import type { Socket } from './segments.ts';
-import type { Stream } from './stream.ts';
+import type { Stream } from '../core/random.ts';
 import { podAddress, type World } from './world.ts';
 
 /** IPv6 prefixes before an IPv4 address: of a client's own, NAT64, and two that are v4-mapped but for one word. */

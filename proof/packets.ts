@@ -19,7 +19,7 @@ import {
   type Planned,
   type Socket,
 } from './segments.ts';
-import type { Stream } from './stream.ts';
+import type { Stream } from '../core/random.ts';
 import type { World } from './world.ts';
 
 /** One packet and everything that it is posed. */

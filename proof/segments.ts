@@ -3,7 +3,7 @@
 import type { PacketHook } from '../core/twin.ts';
 import { isIPv6, segment, SYN, type Segment } from './frame.ts';
 import { flippedBit, neighbour, type HostAddress } from './address.ts';
-import type { Stream } from './stream.ts';
+import type { Stream } from '../core/random.ts';
 
 export type Socket = { readonly address: HostAddress; readonly port: number };
 

@@ -3,7 +3,7 @@
 import { configOf, flowLifetimes, type FlowTimeouts } from '../core/datapath/datapath.ts';
 import type { MapSizes } from '../core/datapath/maps.ts';
 import type { ConfigRecord } from '../core/layout.gen.ts';
-import { createStream, type Stream } from './stream.ts';
+import { createStream, type Stream } from '../core/random.ts';
 
 const TICK_MS = 1.048576;
 

@@ -20,7 +20,7 @@ import { compareLines, type Difference } from './compare.ts';
 import { addressOf, hostOf, neighbour, type HostAddress } from './address.ts';
 import { faultKinds } from './faults.ts';
 import { Bench, type Finding, type Sides } from './steps.ts';
-import { createStream, type Stream } from './stream.ts';
+import { createStream, type Stream } from '../core/random.ts';
 import { changeWorld, podAddress, randomWorld, serviceAt, type World } from './world.ts';
 
 /** In an AF_INET6 socket IPv4 addresses are the v4-mapped ones. */

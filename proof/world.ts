@@ -4,7 +4,7 @@ import type { ClusterEvent, EndpointObject, EndpointSliceObject, ServiceObject }
 import type { NodeConfig } from '../core/service.ts';
 import { addressText } from '../core/address.ts';
 import { addressOf, ipv6, type HostAddress } from './address.ts';
-import type { Stream } from './stream.ts';
+import type { Stream } from '../core/random.ts';
 
 /** The node for which every world is compiled. */
 export const worldNode: NodeConfig = {

@@ -22,7 +22,14 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const sources = readSources(root.replace(/\/$/, ''));
 
 /** Commands that work without root, without a kernel and without its libraries. */
-const kernelFreeEntries = ['cli/main.ts', 'cli/commands.ts', 'cli/output.ts', 'cli/compile.ts', 'cli/replay.ts'];
+const kernelFreeEntries = [
+  'cli/main.ts',
+  'cli/commands.ts',
+  'cli/output.ts',
+  'cli/compile.ts',
+  'cli/replay.ts',
+  'cli/sim.ts',
+];
 
 /** Where kernel/ is imported when it is wanted and can be had; anything else must be argued for here. */
 const openDoors = /^cli\/(replay|demo|verify|bench|lab)\.ts -> kernel\//;

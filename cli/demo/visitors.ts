@@ -6,7 +6,7 @@ import { ok, type Result } from '../../core/result.ts';
 import { startClient, type Client } from '../../lab/driver.ts';
 import type { Lab, LabPod } from '../../lab/lab.ts';
 import type { ConnectionReport } from '../../lab/wire.ts';
-import { createStream, type Stream } from '../../proof/stream.ts';
+import { createStream, type Stream } from '../../core/random.ts';
 import type { Target } from './stream.ts';
 
 /**

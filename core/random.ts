@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A seeded stream of numbers: everything random in a proof comes from here, so that a seed repeats it. */
+/** A seeded stream of numbers: what is random in proofs and simulations comes from here, so that a seed repeats it. */
 
 /** Draws; the same seed and path give the same draws for ever. */
 export interface Stream {

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What must hold at every step of a simulation, and what must hold once it is quiet. */
+import { addressFromIPv4, ipv4Text, port, TCP } from '../core/address.ts';
+import {
+  REASON_FLOWS_FULL,
+  REASON_MAPS_DISAGREE,
+  REASON_NO_LOCAL_ENDPOINTS,
+  REASON_NOT_SERVICE,
+  reasonNames,
+  VERDICT_DROP,
+  VERDICT_FORWARD,
+  VERDICT_PASS,
+  VERDICT_REFUSE,
+  VERDICT_REPLY,
+} from '../core/layout.gen.ts';
+import { answerText, judgeOutcome, type Judgement, type Observed, type Question } from '../core/oracle/answer.ts';
+import type { Outcome } from '../core/twin.ts';
+import { segmentOf, type Segment } from './frame.ts';
+
+/** The promises, by name. */
+export type Invariant =
+  | 'permitted-backend'
+  | 'flow-keeps-backend'
+  | 'frontends-resolve'
+  | 'reply-address'
+  | 'bystander-untouched'
+  | 'drop-has-reason'
+  | 'checksums'
+  | 'rows-within-capacity'
+  | 'convergence'
+  | 'ready-gets-traffic'
+  | 'removed-gets-none';
+
+export type Violation = {
+  readonly invariant: Invariant;
+  readonly atUs: number;
+  /** -1: the cluster. */
+  readonly node: number;
+  readonly what: string;
+};
+
+/** Those that are broken by what never comes to pass. */
+export function isLiveness({ invariant }: Violation): boolean {
+  return invariant === 'convergence' || invariant === 'ready-gets-traffic';
+}
+
+export type Broken = { readonly invariant: Invariant; readonly what: string };
+
+const broken = (invariant: Invariant, what: string): Broken => ({ invariant, what });
+
+/** The client's question to the oracle. Addresses are words. */
+export function questionOf(destination: number, number: number): Question {
+  return { client: 'pod', address: addressFromIPv4(destination), protocol: TCP, port: port(number) };
+}
+
+function reasonText(reason: number): string {
+  return reasonNames[reason] ?? String(reason);
+}
+
+/** Holds of every packet, whatever it is. */
+export function checkAnyPacket(frame: Uint8Array, outcome: Outcome): Broken | undefined {
+  const { verdict, reason } = outcome;
+  if (verdict === VERDICT_PASS && !isSame(frame, outcome))
+    return broken('bystander-untouched', 'a packet that was passed is not the same as before');
+  if (verdict === VERDICT_DROP && (reason === REASON_NOT_SERVICE || reasonNames[reason] === undefined))
+    return broken('drop-has-reason', 'a packet was dropped without a reason');
+  if (reason === REASON_MAPS_DISAGREE) return broken('frontends-resolve', 'the datapath met maps that disagree');
+  return undefined;
+}
+
+function isSame(frame: Uint8Array, { bytes, length }: Outcome): boolean {
+  if (length !== frame.length) return false;
+  for (let at = 0; at < length; at += 1) if (bytes[at] !== frame[at]) return false;
+  return true;
+}
+
+/** What a forwarded or answered packet says now; its checksums must be right, and its own end unchanged. */
+export function translated(sent: Segment, outcome: Outcome): Segment | Broken {
+  const now = segmentOf(outcome.bytes, outcome.length);
+  if (now === undefined) return broken('checksums', 'a translated packet has a wrong checksum or length');
+  const isOwnEndKept =
+    outcome.verdict === VERDICT_REPLY
+      ? now.destination === sent.destination && now.destinationPort === sent.destinationPort
+      : now.source === sent.source && now.sourcePort === sent.sourcePort;
+  const isRestKept =
+    now.sequence === sent.sequence && now.acknowledgement === sent.acknowledgement && now.flags === sent.flags;
+  if (!isOwnEndKept || !isRestKept) return broken('bystander-untouched', 'more was changed than the other end');
+  return now;
+}
+
+/** A packet that opens a connection, against what the node has heard since its maps were last as wanted. */
+export function checkOpening(
+  sent: Segment,
+  outcome: Outcome,
+  now: Segment | undefined,
+  judge: Judge,
+): Broken | undefined {
+  const observed = observe(outcome, now);
+  if (observed === undefined) return undefined;
+  const judgement = judge(questionOf(sent.destination, sent.destinationPort));
+  const verdict = judgeOutcome(judgement, observed);
+  if (verdict.kind !== 'never') return undefined;
+  const seen = observed.kind === 'backend' ? `to ${ipv4Text(observed.address.d)}:${observed.port}` : observed.kind;
+  const target = `${ipv4Text(sent.destination)}:${sent.destinationPort}`;
+  const how = `${target} went ${seen} (${reasonText(outcome.reason)})`;
+  return broken('permitted-backend', `${how}; the node knew: ${answerText(judgement.answer)}`);
+}
+
+export type Judge = (question: Question) => Judgement;
+
+/** undefined: a drop for want of room is not a matter of Services. */
+function observe({ verdict, reason }: Outcome, now: Segment | undefined): Observed | undefined {
+  if (verdict === VERDICT_FORWARD && now !== undefined)
+    return { kind: 'backend', address: addressFromIPv4(now.destination), port: port(now.destinationPort) };
+  if (verdict === VERDICT_REFUSE) return { kind: 'refused' };
+  if (verdict === VERDICT_PASS) return reason === REASON_NOT_SERVICE ? { kind: 'untouched' } : undefined;
+  return reason === REASON_NO_LOCAL_ENDPOINTS ? { kind: 'dropped' } : undefined;
+}
+
+/** What the client's stack would make of an answer: it must come from where the client believes to be connected. */
+export function checkReply(
+  expected: { readonly address: number; readonly port: number },
+  got: Segment,
+): Broken | undefined {
+  if (got.source === expected.address && got.sourcePort === expected.port) return undefined;
+  const from = `${ipv4Text(got.source)}:${got.sourcePort}`;
+  return broken('reply-address', `an answer came from ${from}, not ${ipv4Text(expected.address)}:${expected.port}`);
+}
+
+/** A completed connection stays where it is. */
+export function checkKept(backend: number, outcome: Outcome, now: Segment | undefined): Broken | undefined {
+  if (outcome.verdict === VERDICT_DROP && outcome.reason === REASON_FLOWS_FULL)
+    return broken('flow-keeps-backend', 'an established flow was refused for want of room');
+  if (now === undefined) return broken('flow-keeps-backend', `a completed flow met ${reasonText(outcome.reason)}`);
+  if (now.destination === backend) return undefined;
+  return broken('flow-keeps-backend', `a flow moved from ${ipv4Text(backend)} to ${ipv4Text(now.destination)}`);
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What befalls the cluster and its nodes, drawn by the weights of the run until it is to be quiet. */
+import type { Stream } from '../core/random.ts';
+import type { Clock } from './clock.ts';
+import type { App, Cluster } from './cluster.ts';
+import type { SimNode } from './node.ts';
+import { exponential } from './seed.ts';
+import { changeKinds, faultKinds, pickByWeight, type ChangeKind, type FaultKind, type Swarm } from './swarm.ts';
+import type { Symbol } from './transcript.ts';
+
+export type FaultOptions = {
+  readonly clock: Clock;
+  readonly stream: Stream;
+  readonly swarm: Swarm;
+  readonly cluster: Cluster;
+  readonly nodes: readonly SimNode[];
+  readonly onLine: (node: SimNode | undefined, symbol: Symbol, object: string) => void;
+};
+
+const AWAY_US = 10e6;
+const WRITES = 30;
+const REPLICAS = 7;
+
+/** One fault, on some node. */
+export function strike(options: FaultOptions): void {
+  const { stream, swarm, nodes, onLine } = options;
+  const kind = pickByWeight(stream, faultKinds, swarm.faults);
+  const node = stream.pick(nodes);
+  if (kind === undefined || !node.isUp) return;
+  onLine(node, 'fault', kind);
+  befall(options, kind, node);
+}
+
+function befall({ clock, stream, swarm, cluster }: FaultOptions, kind: FaultKind, node: SimNode): void {
+  switch (kind) {
+    case 'watch-stall':
+      return stream.pick(node.watches).stall(exponential(stream, swarm.stallUs));
+    case 'watch-end':
+      return stream.pick(node.watches).end();
+    case 'write-fails':
+      node.store.failAfter = stream.below(WRITES);
+      node.store.failWith = stream.pick(['full', 'no-memory']);
+      return;
+    case 'crash-in-write':
+      node.store.crashAfter = stream.below(WRITES);
+      return;
+    case 'agent-restart':
+      return node.restart('restart');
+    case 'resync':
+      return node.resync();
+    case 'node-reboot':
+      node.lose();
+      return clock.after(stream.below(AWAY_US), () => node.regain());
+    case 'node-loss':
+      node.lose();
+      cluster.loseNode(node.index);
+      return clock.after(stream.below(AWAY_US), () => {
+        cluster.regainNode(node.index);
+        node.regain();
+      });
+  }
+}
+
+/** One change of what is wanted, or of the pods. */
+export function change(options: FaultOptions): void {
+  const { stream, swarm, cluster, onLine } = options;
+  const kind = pickByWeight(stream, changeKinds, swarm.changes);
+  if (kind === undefined) return;
+  const app = stream.pick(cluster.apps);
+  if (app.exists === (kind === 'service-create')) return;
+  onLine(undefined, 'change', `${kind} ${app.name}`);
+  alter(options, kind, app);
+}
+
+function alter({ stream, cluster }: FaultOptions, kind: ChangeKind, app: App): void {
+  switch (kind) {
+    case 'scale':
+      return cluster.scale(app, stream.below(REPLICAS));
+    case 'rollout':
+      return cluster.rollout(app);
+    case 'pod-crash':
+      return cluster.crashPod(app);
+    case 'flap':
+      return cluster.flap(app);
+    case 'service-delete':
+      return cluster.remove(app);
+    case 'service-create':
+      return cluster.create(app);
+  }
+}
+
+/** Faults are over: watches go on, writes succeed. What has begun comes to its end. */
+export function heal(nodes: readonly SimNode[]): void {
+  for (const node of nodes) {
+    for (const watch of node.watches) watch.heal();
+    node.store.failAfter = Number.POSITIVE_INFINITY;
+    node.store.crashAfter = Number.POSITIVE_INFINITY;
+  }
+}

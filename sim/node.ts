@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One node: its datapath and maps, the agent's own loop over watches, and an oracle that hears what the agent hears. */
+import { createLoop, type Loop, type StepReport } from '../agent/loop.ts';
+import { configOf, createDatapath, type Datapath } from '../core/datapath/datapath.ts';
+import type { MapSizes } from '../core/datapath/maps.ts';
+import type { ClusterEvent } from '../core/objects.ts';
+import { createOracleTimeline, type OracleTimeline } from '../core/oracle.ts';
+import type { Judgement, Question } from '../core/oracle/answer.ts';
+import type { Stream } from '../core/random.ts';
+import type { NodeConfig } from '../core/service.ts';
+import type { MapStore } from '../core/store.ts';
+import { emptyOutcome, quietOutside, type Outcome, type Outside, type PacketHook, type Twin } from '../core/twin.ts';
+import { createWatch, watchedKinds, type Api, type Watch } from './api.ts';
+import type { Broken } from './checkers.ts';
+import type { Clock } from './clock.ts';
+import { nodeName } from './cluster.ts';
+import { createWriteOrder, type WriteOrder } from './order.ts';
+import type { Plant } from './plant.ts';
+import { AgentCrash, createSimStore, type SimStore } from './store.ts';
+import type { Swarm } from './swarm.ts';
+import type { Symbol } from './transcript.ts';
+
+export type NodeOptions = {
+  readonly index: number;
+  readonly clock: Clock;
+  readonly stream: Stream;
+  readonly swarm: Swarm;
+  readonly api: Api;
+  readonly sizes: MapSizes;
+  readonly selectionKey: readonly [number, number];
+  readonly plant: Plant;
+  readonly onBroken: (node: SimNode, broken: Broken) => void;
+  readonly onLine: (node: SimNode, symbol: Symbol, object: string) => void;
+  /** Between two writes of a batch. */
+  readonly onWrite: (node: SimNode) => void;
+};
+
+const RETRY_US = 200e3;
+const RESTART_US = 2e6;
+const TICK_US = 1048.576;
+
+export function configOfNode(index: number): NodeConfig {
+  const name = nodeName(index);
+  return { nodeName: name, zone: '', serviceProxyName: null, topology: true, masqueradeAll: false, clusterCIDRs: [] };
+}
+
+/** `boot` counts the times that the maps were lost; a packet of an earlier boot belongs to nobody. */
+export class SimNode {
+  readonly index: number;
+  boot: number = 0;
+  isUp: boolean = true;
+  /** Whether pods may start here: the maps have been as wanted since the last boot. */
+  isReady: boolean = false;
+  /** Faults are over. */
+  isHealed: boolean = false;
+  report: StepReport | undefined;
+  live: number = 0;
+  lost: number = 0;
+  datapath: Datapath;
+  store: SimStore;
+  readonly watches: readonly Watch[];
+  readonly outcome: Outcome = emptyOutcome();
+  readonly #options: NodeOptions;
+  readonly #oracle: OracleTimeline;
+  readonly #outside: Outside = quietOutside(0);
+  #twin: Twin;
+  #order: WriteOrder;
+  #loop: Loop | undefined;
+  #run = 0;
+  #isStepPlanned = false;
+  #failedSteps = 0;
+  #settledNs = 0;
+
+  constructor(options: NodeOptions) {
+    this.#options = options;
+    this.index = options.index;
+    this.#oracle = createOracleTimeline({ nodeName: nodeName(options.index) });
+    const { clock, stream, swarm, api } = options;
+    const deliver = (event: ClusterEvent): void => this.#hear(event);
+    this.watches = watchedKinds.map((kind) => createWatch({ clock, stream, swarm, api, kind, deliver }));
+    ({ datapath: this.datapath, store: this.store, order: this.#order, twin: this.#twin } = this.#freshMaps());
+  }
+
+  get phase(): string {
+    if (!this.isUp) return 'down';
+    if (this.#loop === undefined) return 'stopped';
+    if (this.report === undefined || this.report.unlisted.length > 0) return 'listing';
+    return this.report.isSettled ? 'settled' : 'waiting';
+  }
+
+  get order(): WriteOrder {
+    return this.#order;
+  }
+
+  /** Starts the agent, which adopts the maps as they are. */
+  start(): void {
+    const { plant } = this.#options;
+    this.#run += 1;
+    this.report = undefined;
+    this.#isStepPlanned = false;
+    const store: MapStore = plant.store?.(this.store) ?? this.store;
+    const loop = createLoop({ store, node: configOfNode(this.index), onProblem: () => undefined });
+    this.#loop = plant.loop?.(loop) ?? loop;
+    for (const watch of this.watches) watch.start();
+    this.#options.onLine(this, 'agent', 'start');
+  }
+
+  /** Ends the agent now; another one starts a little later. The datapath goes on. */
+  restart(why: string): void {
+    if (this.#loop === undefined) return;
+    this.#loop = undefined;
+    for (const watch of this.watches) watch.stop();
+    this.#options.onLine(this, 'agent', why);
+    const run = this.#run;
+    this.#options.clock.after(this.#options.stream.below(RESTART_US), () => {
+      if (this.#run === run && this.isUp && this.#loop === undefined) this.start();
+    });
+  }
+
+  /** The machine goes: pods, agent and maps with it. */
+  lose(): void {
+    this.isUp = false;
+    this.isReady = false;
+    this.#loop = undefined;
+    this.boot += 1;
+    for (const watch of this.watches) watch.stop();
+  }
+
+  regain(): void {
+    if (this.isUp) return;
+    this.isUp = true;
+    ({ datapath: this.datapath, store: this.store, order: this.#order, twin: this.#twin } = this.#freshMaps());
+    this.start();
+  }
+
+  resync(): void {
+    this.#step(true);
+  }
+
+  /** One packet through this node; the outcome is reused by the next. */
+  packet(hook: PacketHook, frame: Uint8Array): Outcome {
+    const { clock, swarm } = this.#options;
+    this.#outside.now = (swarm.firstTick + Math.floor(clock.nowUs() / TICK_US)) % 2 ** 32;
+    const done = this.#twin.packet(hook, frame, this.#outside, this.outcome);
+    if (!done.ok) throw new Error(done.error.message);
+    return this.outcome;
+  }
+
+  /** What was permitted since the maps were last as wanted, by what the agent has heard. */
+  judge(question: Question): Judgement {
+    const nowNs = this.#nowNs();
+    return this.#oracle.judge(nowNs, nowNs - this.#settledNs, question);
+  }
+
+  #nowNs(): number {
+    return this.#options.clock.nowUs() * 1000;
+  }
+
+  #freshMaps(): { datapath: Datapath; store: SimStore; order: WriteOrder; twin: Twin } {
+    const { sizes, selectionKey, plant, onBroken, onWrite } = this.#options;
+    const config = configOf({
+      flowBucketMask: sizes.flowBuckets - 1,
+      classifierMask: sizes.classifierWords - 1,
+      selectionKey,
+      flowSecret: Array.from({ length: 12 }, () => this.#options.stream.word()),
+    });
+    const datapath = createDatapath(config, sizes);
+    if (this.#options.swarm.foreignRows) leaveForeignRows(datapath.store, this.index);
+    const store = createSimStore({
+      inner: datapath.store,
+      order: () => this.#order,
+      onBroken: (what) => onBroken(this, { invariant: 'frontends-resolve', what }),
+      onWrite: () => onWrite(this),
+    });
+    const order = createWriteOrder(datapath.maps, datapath.store);
+    return { datapath, store, order, twin: plant.twin?.(datapath) ?? datapath };
+  }
+
+  #hear(event: ClusterEvent): void {
+    if (this.#loop === undefined) return;
+    this.#oracle.apply(this.#nowNs(), event);
+    this.#loop.event(event);
+    this.#options.onLine(this, 'heard', eventText(event));
+    this.#stepLater(this.#options.swarm.batchDelayUs);
+  }
+
+  #stepLater(delayUs: number): void {
+    if (this.#isStepPlanned) return;
+    this.#isStepPlanned = true;
+    const run = this.#run;
+    this.#options.clock.after(delayUs, () => {
+      if (this.#run !== run) return;
+      this.#isStepPlanned = false;
+      this.#step(false);
+    });
+  }
+
+  #step(isResync: boolean): void {
+    const loop = this.#loop;
+    if (loop === undefined) return;
+    try {
+      this.report = isResync ? loop.resync() : loop.step();
+    } catch (error) {
+      if (!(error instanceof AgentCrash)) throw error;
+      return this.restart('crash between writes');
+    }
+    const { isSettled, unlisted, failures } = this.report;
+    if (isSettled) {
+      this.#failedSteps = 0;
+      this.isReady = true;
+      this.#settledNs = this.#nowNs();
+      this.#oracle.forgetBefore(this.#settledNs);
+      this.#options.onLine(this, 'settled', `services ${this.report.services}`);
+    } else if (unlisted.length === 0) {
+      this.#failedSteps += 1;
+      this.#options.onLine(this, 'waiting', failures[0]?.object ?? '');
+      this.#stepLater(RETRY_US * 2 ** Math.min(6, this.#failedSteps));
+    }
+  }
+}
+
+function eventText(event: ClusterEvent): string {
+  if (event.type === 'LISTED') return `LISTED ${event.kind} ${event.items.length}`;
+  if (event.type === 'DISCONNECTED' || event.type === 'BOOKMARK') return `${event.type} ${event.kind}`;
+  return `${event.type} ${event.object.kind === 'Service' ? 'svc' : 'slice'} ${event.object.metadata?.name ?? ''}`;
+}
+
+/** Maps that an agent of another cluster left behind. */
+function leaveForeignRows(store: MapStore, index: number): void {
+  const loop = createLoop({ store, node: configOfNode(index), onProblem: () => undefined });
+  const metadata = { namespace: 'foreign', name: 'left' };
+  const ports = [{ name: 'http', port: 80, protocol: 'TCP' }];
+  const spec = { type: 'ClusterIP', clusterIP: '10.96.0.1', ports };
+  const labels = { 'kubernetes.io/service-name': 'left' };
+  const endpoints = [{ addresses: ['10.9.9.9'], conditions: { ready: true } }];
+  loop.event({ type: 'LISTED', kind: 'Service', items: [{ kind: 'Service', metadata, spec }] });
+  loop.event({
+    type: 'LISTED',
+    kind: 'EndpointSlice',
+    items: [{ kind: 'EndpointSlice', metadata: { ...metadata, labels }, addressType: 'IPv4', ports, endpoints }],
+  });
+  loop.step();
+}

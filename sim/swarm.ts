@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a seed makes of one run: how often everything happens; some of it never. */
+import type { Stream } from '../core/random.ts';
+
+/** Faults by name; a weight of 0 means that this run has none of the kind. */
+export const faultKinds = [
+  'watch-stall',
+  'watch-end',
+  'write-fails',
+  'crash-in-write',
+  'agent-restart',
+  'node-reboot',
+  'node-loss',
+  'resync',
+] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
+/** What happens to the cluster, by name. */
+export const changeKinds = ['scale', 'rollout', 'pod-crash', 'service-delete', 'service-create', 'flap'] as const;
+export type ChangeKind = (typeof changeKinds)[number];
+
+/** Times in microseconds, shares from 0 to 1. */
+export type Swarm = {
+  readonly faults: Readonly<Record<FaultKind, number>>;
+  readonly changes: Readonly<Record<ChangeKind, number>>;
+  readonly meanBetweenFaultsUs: number;
+  readonly meanBetweenChangesUs: number;
+  readonly meanBetweenConnectionsUs: number;
+  readonly watchDelayUs: number;
+  readonly batchDelayUs: number;
+  readonly sliceDelayUs: number;
+  readonly stallUs: number;
+  readonly networkDelayUs: number;
+  readonly thinkUs: number;
+  readonly duplicateShare: number;
+  readonly lossShare: number;
+  readonly localShare: number;
+  /** New connections while a batch is carried out, per write. */
+  readonly probeShare: number;
+  /** Of connections, those straight to a pod, which no datapath may touch. */
+  readonly directShare: number;
+  readonly foreignRows: boolean;
+  /** Ticks at which the datapath's clock begins: near its wrap in some runs. */
+  readonly firstTick: number;
+};
+
+function weights<K extends string>(stream: Stream, kinds: readonly K[]): Record<K, number> {
+  const drawn = kinds.map((kind) => [kind, stream.chance(0.25) ? 0 : 1 + stream.below(10)] as const);
+  return Object.fromEntries(drawn) as Record<K, number>;
+}
+
+/** The weights of one run. */
+export function drawSwarm(stream: Stream): Swarm {
+  return {
+    faults: weights(stream, faultKinds),
+    changes: weights(stream, changeKinds),
+    meanBetweenFaultsUs: stream.pick([5e6, 20e6, 60e6]),
+    meanBetweenChangesUs: stream.pick([3e6, 6e6, 12e6]),
+    meanBetweenConnectionsUs: stream.pick([200e3, 400e3, 800e3]),
+    watchDelayUs: stream.pick([2e3, 20e3, 200e3]),
+    batchDelayUs: stream.pick([10e3, 100e3, 1e6]),
+    sliceDelayUs: stream.pick([20e3, 200e3, 1e6]),
+    stallUs: stream.pick([500e3, 5e6, 30e6]),
+    networkDelayUs: stream.pick([100, 1e3, 30e3]),
+    thinkUs: stream.pick([50e3, 1e6, 10e6]),
+    duplicateShare: stream.pick([0, 0.02, 0.3]),
+    lossShare: stream.pick([0, 0.01, 0.1]),
+    localShare: stream.pick([0, 0, 0.1]),
+    probeShare: stream.pick([0, 0.01, 0.1]),
+    directShare: stream.pick([0, 0.1]),
+    foreignRows: stream.chance(0.5),
+    firstTick: stream.pick([0, 2 ** 32 - 20_000, 2 ** 31 - 20_000]),
+  };
+}
+
+/** One of the kinds, by weight; undefined where all weights are 0. */
+export function pickByWeight<K extends string>(
+  stream: Stream,
+  kinds: readonly K[],
+  weights: Readonly<Record<K, number>>,
+): K | undefined {
+  const total = kinds.reduce((sum, kind) => sum + weights[kind], 0);
+  if (total === 0) return undefined;
+  let left = stream.below(total);
+  return kinds.find((kind) => {
+    left -= weights[kind];
+    return left < 0;
+  });
+}

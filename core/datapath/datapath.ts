@@ -32,7 +32,7 @@ import { createDecision, decideFromPod, decideToPod, type Decision } from './con
 import { flowClosing } from './flows.ts';
 import { createLog, mark, type Log } from './log.ts';
 import { createMaps, defaultSizes, storeOf, type Maps, type MapSizes } from './maps.ts';
-import { createPacket, KEY_WORDS, parseFrame, type Packet } from './parse.ts';
+import { createPacket, parseFrame, type Packet } from './parse.ts';
 import { answerUnreachable, applyTranslation, count } from './verdict.ts';
 import { swap16, swap32 } from './words.ts';
 
@@ -220,6 +220,3 @@ function socketCall(
     port: port(swap16(ports! & 0xffff)),
   };
 }
-
-/** Words of a flow key; for readers of a table's memory. */
-export const FLOW_KEY_WORDS: number = KEY_WORDS;

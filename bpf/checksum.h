@@ -48,3 +48,16 @@ static __always_inline __sum16 checksum_transport(__sum16 check, __u32 address_d
 		MARK(CHECKSUM_NONE);
 	return checksum_replace(check, address_delta + port_delta);
 }
+
+/* The same for UDP, where 0 says that there is none, and what comes out as 0 is written as its
+ * other form (RFC 768). */
+static __always_inline __sum16 checksum_datagram(__sum16 check, __u32 address_delta,
+						 __u32 port_delta, __u32 mode)
+{
+	if (!check && mode != CHECKSUM_MODE_PARTIAL) {
+		MARK(UDP_UNCHECKED);
+		return 0;
+	}
+	check = checksum_transport(check, address_delta, port_delta, mode);
+	return check || mode == CHECKSUM_MODE_PARTIAL ? check : 0xffff;
+}

@@ -27,6 +27,26 @@ static __always_inline bool maybe_known(const struct address *address, __u32 por
 	return word && (*word >> (hash >> 20 & 63) & 1) && (*word >> (hash >> 26) & 1);
 }
 
+/* Whether an address is in a range of Service addresses, given to a Service or not. */
+static __always_inline bool in_service_range(const struct address *address)
+{
+	__u32 first = is_mapped(address) ? 0 : SERVICE_RANGES;
+
+	for (__u32 i = 0; i < SERVICE_RANGES; i++) {
+		const volatile struct service_range *range = &config.service_ranges[first + i];
+		__u32 left = 0;
+
+		if (!range->mask.words[0])
+			return false;
+		for (int word = 0; word < 4; word++)
+			left |= (address->words[word] & range->mask.words[word]) ^
+				range->base.words[word];
+		if (!left)
+			return true;
+	}
+	return false;
+}
+
 /* Whether a packet to this address and port may be for a Service. */
 static __always_inline bool maybe_service(const struct packet *packet)
 {
@@ -34,7 +54,7 @@ static __always_inline bool maybe_service(const struct packet *packet)
 
 	return maybe_known(&key->destination,
 			   bpf_ntohs(key->destination_port) | key->protocol << 16) ||
-	       maybe_known(&key->destination, 0);
+	       maybe_known(&key->destination, 0) || in_service_range(&key->destination);
 }
 
 /* Whether a packet from this address and port may be a backend's answer. */

@@ -16,7 +16,7 @@
 #define READ_ONCE(x)	       (*(const volatile __typeof__(x) *)&(x))
 #define EXCHANGE(at, old, new) __sync_val_compare_and_swap(at, old, new)
 
-#define FLOW_ISN_NONE  (~0ull)
+#define FLOW_NOTE_NONE (~0ull)
 #define FLOW_KEEP_NONE (~0u) /* as keep_bucket */
 #define FLOW_NO_OLDEST 0xffffffffull
 #define FLOW_ALL       0xff /* cleared, a flow is free */
@@ -45,12 +45,12 @@ struct flow_record {
 	backend_id backend;
 	__u32 generation;
 	__u32 state;
-	__u64 isn;
+	__u64 note;
 	__u32 version;
+	ticks seen; /* before this packet */
 	__u32 bucket;
 	__u32 slot;
-	__u32 first; /* of the key: both buckets and the fingerprint, set by flow_own for the steps
-			after it */
+	__u32 first; /* of the key looked for last: both buckets and the fingerprint */
 	__u32 second;
 	__u32 fingerprint;
 	__u32 keep_bucket; /* an entry that placing this one must not recycle: the connection's
@@ -206,9 +206,10 @@ static __always_inline void flow_copy(struct flow_record *record, struct flow *f
 	record->service_port = READ_ONCE(flow->service_port);
 	record->backend = READ_ONCE(flow->backend);
 	record->generation = READ_ONCE(flow->generation);
-	record->isn = READ_ONCE(flow->isn);
+	record->note = READ_ONCE(flow->note);
 	record->state = flow_word_state(word);
 	record->version = flow_word_version(word);
+	record->seen = word;
 }
 
 /*
@@ -247,6 +248,43 @@ static __always_inline bool flow_take(struct flow_bucket *bucket, __u32 slot, __
 	return true;
 }
 
+/* The bucket that holds the key's entry, live or not, and none where it has none; *record says
+ * which and where, *word as it was read before the key. */
+static __always_inline struct flow_bucket *flow_seek(const struct flow_key *key,
+						     struct flow_record *record, __u64 *word)
+{
+	struct flow_hash hash = flow_hash(key);
+	__u32 fingerprint = flow_fingerprint(hash);
+
+	record->first = hash.first & config.flow_bucket_mask;
+	record->second = hash.second & config.flow_bucket_mask;
+	record->fingerprint = fingerprint;
+	record->bucket = record->first;
+	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &record->bucket);
+
+	if (!bucket)
+		return NULL;
+	int slot = flow_find(bucket, fingerprint, key, word);
+
+	if (slot >= 0) {
+		MARK(FLOW_HIT_FIRST);
+		record->slot = slot;
+		return bucket;
+	}
+	if (!bucket->spill)
+		return NULL;
+	record->bucket = record->second;
+	bucket = bpf_map_lookup_elem(&flows, &record->bucket);
+	if (!bucket)
+		return NULL;
+	slot = flow_find(bucket, fingerprint, key, word);
+	if (slot < 0)
+		return NULL;
+	MARK(FLOW_HIT_SECOND);
+	record->slot = slot;
+	return bucket;
+}
+
 /* Finds the live entry of a key; length: bytes of the packet that asks, 0 to look without leaving a
  * trace. */
 __noinline bool flow_lookup(struct flow_key *key, struct flow_record *record, __u32 length,
@@ -254,36 +292,14 @@ __noinline bool flow_lookup(struct flow_key *key, struct flow_record *record, __
 {
 	if (!key || !record)
 		return false;
-	struct flow_hash hash = flow_hash(key);
-	__u32 fingerprint = flow_fingerprint(hash);
 	__u64 word;
+	struct flow_bucket *bucket = flow_seek(key, record, &word);
 
-	record->bucket = hash.first & config.flow_bucket_mask;
-	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &record->bucket);
-
-	if (!bucket)
+	if (!bucket) {
+		MARK(FLOW_MISS);
 		return false;
-	int slot = flow_find(bucket, fingerprint, key, &word);
-
-	if (slot >= 0) {
-		MARK(FLOW_HIT_FIRST);
-		record->slot = slot;
-		return flow_take(bucket, slot, word, now, length, record);
 	}
-	if (bucket->spill) {
-		record->bucket = hash.second & config.flow_bucket_mask;
-		bucket = bpf_map_lookup_elem(&flows, &record->bucket);
-		if (!bucket)
-			return false;
-		slot = flow_find(bucket, fingerprint, key, &word);
-		if (slot >= 0) {
-			MARK(FLOW_HIT_SECOND);
-			record->slot = slot;
-			return flow_take(bucket, slot, word, now, length, record);
-		}
-	}
-	MARK(FLOW_MISS);
-	return false;
+	return flow_take(bucket, record->slot, word, now, length, record);
 }
 
 /* The slot of a bucket that placing this record must not recycle, FLOW_SLOTS: none. */
@@ -341,7 +357,7 @@ __noinline int flow_claim(__u32 index, __u32 mask, ticks now)
 
 	if (!bucket)
 		return -1;
-	for (int n = 0; n < FLOW_CANDIDATES && mask; n++, mask &= mask - 1) {
+	for (int n = 0; n < FLOW_SLOTS && mask; n++, mask &= mask - 1) {
 		__u32 slot = flow_lowest(mask);
 		__u64 word = READ_ONCE(bucket->flows[slot].word);
 
@@ -430,7 +446,7 @@ static __always_inline void flow_fill(struct flow *flow, const struct flow_key *
 	flow->service_port = record->service_port;
 	flow->backend = record->backend;
 	flow->generation = record->generation;
-	flow->isn = FLOW_ISN_NONE;
+	flow->note = FLOW_NOTE_NONE;
 }
 
 /*
@@ -486,32 +502,16 @@ __noinline int flow_own(struct flow_key *key, struct flow_record *record, ticks 
 {
 	if (!key || !record)
 		return FLOW_REFUSED;
-	struct flow_hash hash = flow_hash(key);
-	__u32 fingerprint = flow_fingerprint(hash), index = hash.first & config.flow_bucket_mask;
-	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &index);
 	__u64 word;
+	struct flow_bucket *bucket = flow_seek(key, record, &word);
 
 	if (!bucket)
 		return FLOW_REFUSED;
-	record->first = index;
-	record->second = hash.second & config.flow_bucket_mask;
-	record->fingerprint = fingerprint;
-	int slot = flow_find(bucket, fingerprint, key, &word);
+	__u32 slot = record->slot & (FLOW_SLOTS - 1);
 
-	if (slot < 0 && bucket->spill) {
-		index = record->second;
-		bucket = bpf_map_lookup_elem(&flows, &index);
-		if (!bucket)
-			return FLOW_REFUSED;
-		slot = flow_find(bucket, fingerprint, key, &word);
-	}
-	if (slot < 0)
-		return FLOW_REFUSED;
-	record->bucket = index;
-	record->slot = slot;
 	if ((how == FLOW_IF_ABSENT && flow_live(word, now)) || !flow_seize(bucket, slot, word)) {
 		MARK(INSERT_EXISTS);
-		flow_copy(record, &bucket->flows[slot & (FLOW_SLOTS - 1)], word);
+		flow_copy(record, &bucket->flows[slot], word);
 		return FLOW_EXISTS;
 	}
 	MARK(INSERT_TAKE_OVER);
@@ -539,25 +539,14 @@ __noinline bool flow_change(struct flow_key *key, __u32 set, __u32 clear, ticks 
 {
 	if (!key)
 		return false;
-	struct flow_hash hash = flow_hash(key);
-	__u32 fingerprint = flow_fingerprint(hash), index = hash.first & config.flow_bucket_mask;
-	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &index);
+	struct flow_record place;
 	__u64 word;
+	struct flow_bucket *bucket = flow_seek(key, &place, &word);
 
 	if (!bucket)
 		return false;
-	int slot = flow_find(bucket, fingerprint, key, &word);
-
-	if (slot < 0 && bucket->spill) {
-		index = hash.second & config.flow_bucket_mask;
-		bucket = bpf_map_lookup_elem(&flows, &index);
-		if (!bucket)
-			return false;
-		slot = flow_find(bucket, fingerprint, key, &word);
-	}
-	if (slot < 0)
-		return false;
-	struct flow *flow = &bucket->flows[slot & (FLOW_SLOTS - 1)];
+	__u32 slot = place.slot & (FLOW_SLOTS - 1);
+	struct flow *flow = &bucket->flows[slot];
 
 	for (int n = 0; n < 4 && flow_live(word, now); n++) {
 		__u32 state = (flow_word_state(word) | set) & ~clear & 0xff;
@@ -565,8 +554,8 @@ __noinline bool flow_change(struct flow_key *key, __u32 set, __u32 clear, ticks 
 		__u64 found = EXCHANGE(&flow->word, word, changed);
 
 		if (found == word) {
-			bucket->due[slot & (FLOW_SLOTS - 1)] = flow_hint(changed);
-			log_write(WRITE_STATE, index, slot, state);
+			bucket->due[slot] = flow_hint(changed);
+			log_write(WRITE_STATE, place.bucket, slot, state);
 			return true;
 		}
 		if (flow_word_version(found) != flow_word_version(word))
@@ -576,18 +565,110 @@ __noinline bool flow_change(struct flow_key *key, __u32 set, __u32 clear, ticks 
 	return false;
 }
 
-/* Keeps the backend's initial sequence number with the entry the record was read from. */
-static __always_inline void flow_note_isn(const struct flow_record *record, __u32 isn)
+/* Keeps a number and a count with the entry the record was read from. */
+static __always_inline void flow_note(const struct flow_record *record, __u32 number, __u32 count)
 {
-	__u64 noted = (__u64)record->version << 32 | isn;
+	__u64 noted = flow_make_word(record->version, count & 0xff, number);
 
-	if (record->isn == noted)
+	if (record->note == noted)
 		return;
 	__u32 index = record->bucket;
 	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &index);
 
 	if (!bucket)
 		return;
-	*(volatile __u64 *)&bucket->flows[record->slot & (FLOW_SLOTS - 1)].isn = noted;
-	log_write(WRITE_ISN, index, record->slot, isn);
+	*(volatile __u64 *)&bucket->flows[record->slot & (FLOW_SLOTS - 1)].note = noted;
+	log_write(WRITE_NOTE, index, record->slot, number);
+}
+
+/* Whether the note of a record was made for the entry's owner of now. */
+static __always_inline bool flow_noted(const struct flow_record *record)
+{
+	return flow_word_version(record->note) == record->version;
+}
+
+/* 1 where the number is 0, without a branch. */
+static __always_inline __u64 flow_zero(__u64 number)
+{
+	__u64 zero = ~(number | (0 - number)) >> 63;
+
+	HIDE(zero);
+	return zero;
+}
+
+/* Slots of a bucket that no newcomer may take, by their hints. */
+static __always_inline __u32 flow_held(const struct flow_bucket *bucket, ticks now)
+{
+	__u64 held = 0;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < FLOW_SLOTS; i++) {
+		__u64 due = bucket->due[i], left = (__u32)(due - now);
+
+		held += (1 - flow_zero(bucket->fingerprints[i])) & ~due & (1 - flow_zero(left)) &
+			((left >> 31) ^ 1) & 1;
+		HIDE(held);
+	}
+	return held;
+}
+
+/* Established flows of a bucket that are protected: of this client in the low half, of this Service
+ * port in the high one. */
+__noinline __u32 flow_holders(__u32 index, struct flow_key *key, service_port_id service_port,
+			      ticks now)
+{
+	struct flow_bucket *bucket = bpf_map_lookup_elem(&flows, &index);
+	__u64 client = 0, service = 0;
+
+	if (!bucket || !key)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < FLOW_SLOTS; i++) {
+		const struct flow *flow = &bucket->flows[i];
+		const __u64 *source = (const __u64 *)&flow->key.source;
+		const __u64 *asked = (const __u64 *)&key->source;
+		__u64 word = READ_ONCE(flow->word);
+		__u32 state = flow_word_state(word);
+		__u32 gone = now - ((ticks)word + (flow_lifetime(state) & ~1u));
+		__u64 holds = flow_zero((state & (FLOW_LIFE | FLOW_EXCESS)) ^ FLOW_ESTABLISHED) &
+			      flow_zero(flow->key.direction) & gone >> 31;
+
+		client += holds & flow_zero((source[0] ^ asked[0]) | (source[1] ^ asked[1]));
+		HIDE(client);
+		service += holds & flow_zero(flow->service_port ^ service_port);
+		HIDE(service);
+	}
+	return client | service << 16;
+}
+
+/*
+ * What is set when a flow is established: nothing, or FLOW_EXCESS where its client or its Service
+ * port already holds its share of the key's two buckets and half of their slots are held: the flow
+ * goes on all the same, but a newcomer that finds no other slot may take its place.
+ */
+__noinline __u32 flow_share(struct flow_key *key, service_port_id service_port, ticks now)
+{
+	if (!key)
+		return 0;
+	struct flow_hash hash = flow_hash(key);
+	__u32 index1 = hash.first & config.flow_bucket_mask;
+	__u32 index2 = hash.second & config.flow_bucket_mask;
+	struct flow_bucket *first = bpf_map_lookup_elem(&flows, &index1);
+	struct flow_bucket *second = bpf_map_lookup_elem(&flows, &index2);
+
+	if (!first || !second || flow_held(first, now) + flow_held(second, now) < FLOW_SLOTS)
+		return 0;
+	__u32 holders = flow_holders(index1, key, service_port, now);
+
+	if (index2 != index1)
+		holders += flow_holders(index2, key, service_port, now);
+	if ((holders & 0xffff) >= config.share_client) {
+		MARK(SHARE_CLIENT);
+		return FLOW_EXCESS;
+	}
+	if (holders >> 16 >= config.share_service) {
+		MARK(SHARE_SERVICE);
+		return FLOW_EXCESS;
+	}
+	return 0;
 }

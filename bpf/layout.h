@@ -15,11 +15,13 @@ enum limit {
 	FLOW_SLOTS = 16, /* entries of a bucket: one cache line of fingerprints, one of due times */
 	FLOW_BUCKETS = 4096, /* power of two; 65,536 entries of 136 bytes: 8.9 MB */
 	FLOW_LOCKS = 4096,   /* power of two; a lock serves every bucket with the same low bits */
-	FLOW_STATES = 64,    /* life and flags */
+	FLOW_STATES = 128,   /* life and flags */
 	FLOW_CANDIDATES =
-		4, /* equal fingerprints, or stale hints, that are looked at before giving up */
+		4, /* equal fingerprints that are looked at before giving up */
 	FLOW_CROWDED =
-		12, /* entries in the first bucket from which on the emptier bucket is taken */
+		12,	 /* entries in the first bucket from which on the emptier bucket is taken */
+	PORT_TRIES = 12, /* source ports tried where the reply tuple is taken */
+	SERVICE_RANGES = 4,	  /* ranges of Service addresses of one family */
 	CLASSIFIER_WORDS = 16384, /* power of two; 64 bits each: 1 Mbit, 128 KiB */
 	FRONTENDS_MAX = 65536,
 	SERVICES_MAX = 65536,
@@ -51,8 +53,8 @@ enum verdict {
 enum reason {
 	REASON_NOT_SERVICE = 0,
 	REASON_NOT_IP = 1,
-	REASON_NOT_TCP = 2,
-	REASON_FRAGMENT = 3,  /* passed: fragments are not translated yet */
+	REASON_OTHER_PROTOCOL = 2, /* passed: neither TCP nor UDP, nor an ICMP error */
+	REASON_FRAGMENT = 3,	   /* passed: a fragment of something that is never translated */
 	REASON_MALFORMED = 4, /* passed: a header that lies about lengths is the stack's business */
 	REASON_MARTIAN = 5,   /* passed: a source that can't be on the wire is never translated */
 	REASON_NEW_FLOW = 6,
@@ -67,20 +69,29 @@ enum reason {
 	REASON_FLOWS_FULL = 14,
 	REASON_TUPLE_TAKEN = 15, /* another live flow has this reply tuple */
 	REASON_HAIRPIN =
-		16, /* the chosen backend is the client: not served on the packet road yet */
-	REASON_MAPS_DISAGREE = 17, /* a slot or backend row that should be there is not */
-	REASON_CANNOT_ANSWER = 18, /* refused, but the packet can't be turned into an ICMP error */
-	REASON_TRANSLATED = 19,	   /* connect() to a backend */
-	REASON_PEER = 20,	   /* getpeername() shows the Service address */
-	REASON_UNSUPPORTED = 21,   /* a socket the hooks don't serve yet */
-	REASON_HEADERS = 22,	   /* passed: headers can't be made linear */
-	REASON_EXTENSIONS = 23,	   /* passed: IPv6 extension headers are not walked yet */
-	REASON_MAX = 24,
+		16, /* the backend is the client: sent back; dropped without an address for it */
+	REASON_MAPS_DISAGREE = 17,  /* a slot or backend row that should be there is not */
+	REASON_CANNOT_ANSWER = 18,  /* refused, but the packet can't be turned into an ICMP error */
+	REASON_TRANSLATED = 19,	    /* connect() to a backend */
+	REASON_PEER = 20,	    /* getpeername() shows the Service address */
+	REASON_UNSUPPORTED = 21,    /* a socket the hooks don't serve yet */
+	REASON_HEADERS = 22,	    /* passed: headers can't be made linear */
+	REASON_EXTENSIONS = 23,	    /* passed: IPv6 headers that hide the transport, or too many */
+	REASON_FIRST_MISSING = 24,  /* a later fragment, the first of which has not been seen */
+	REASON_RELATED = 25,	    /* an ICMP error about a flow */
+	REASON_FRAGMENTED = 26,	    /* a later fragment, sent after the first */
+	REASON_UNALLOCATED = 27,    /* an address of a Service range that no Service has */
+	REASON_BACKEND_REUSED = 28, /* the backend's address is another pod's now */
+	REASON_TIME_TO_LIVE = 29,   /* would be sent on by us, but may go no further */
+	REASON_DIRECT =
+		30, /* no Service's, but its source port stands aside for a Service's flow */
+	REASON_MAX = 31,
 };
 
 enum direction {
 	DIRECTION_FORWARD = 0,
 	DIRECTION_REPLY = 1,
+	DIRECTION_FRAGMENT = 2, /* or'ed: the ports are a datagram's identification */
 };
 
 enum frontend_kind {
@@ -176,16 +187,19 @@ struct flow_key {
 	__u16 pad;
 };
 
-/* The low byte of a flow's state: bits 0 and 1 its life, the rest what has passed. */
+/* Bits of a flow's state: 0 and 1 its life, the rest what it is and what has passed. */
 enum flow_state {
 	FLOW_FREE = 0,
 	FLOW_BUSY = 1,	  /* claimed, being written */
 	FLOW_PENDING = 2, /* not completed: may be recycled for a newcomer */
 	FLOW_ESTABLISHED = 3,
 	FLOW_LIFE = 3,
+	FLOW_DATAGRAM = 4,  /* UDP */
 	FLOW_FIN = 8,	    /* seen in this direction */
+	FLOW_ANSWERED = 8,  /* of a datagram flow's reply entry: an answer was seen */
 	FLOW_PEER_FIN = 16, /* seen in the other direction */
 	FLOW_RESET = 32,
+	FLOW_EXCESS = 64, /* established beyond its share, or never answered: may be recycled */
 };
 
 enum flow_word {
@@ -208,8 +222,10 @@ struct flow {
 	backend_id backend;
 	__u32 generation;
 	__u32 pad;
-	__u64 isn DOC("backend's initial sequence number | version << 32; void where the version "
-		      "is not the word's");
+	__u64 note DOC(
+		"of a reply: the backend's initial sequence number; of a datagram flow: tick of "
+		"its second datagram | seconds with one << 32; | version << 40, void where that "
+		"is not the word's");
 };
 
 struct flow_bucket {
@@ -263,7 +279,7 @@ enum write_operation {
 	WRITE_SEEN = 3,
 	WRITE_REPAIR = 4, /* a due hint that had fallen behind */
 	WRITE_PEER = 5,
-	WRITE_ISN = 6,
+	WRITE_NOTE = 6,
 };
 
 struct write {
@@ -279,7 +295,7 @@ enum mark {
 	MARK_NOT_IP = 1,
 	MARK_MALFORMED = 2,
 	MARK_FRAGMENT = 3,
-	MARK_NOT_TCP = 4,
+	MARK_OTHER_PROTOCOL = 4,
 	MARK_OPTIONS = 5,
 	MARK_CERTAINLY_NOT = 6,
 	MARK_FRONTEND = 7,
@@ -337,7 +353,37 @@ enum mark {
 	MARK_STEADY = 59,
 	MARK_EXTENSIONS = 60,
 	MARK_IPV6 = 61,
-	MARK_MAX = 62,
+	MARK_UDP = 62,
+	MARK_FRAGMENT_FIRST = 63,
+	MARK_FRAGMENT_LATER = 64,
+	MARK_FRAGMENT_KNOWN = 65,
+	MARK_FRAGMENT_MISSING = 66,
+	MARK_FRAGMENT_KEPT = 67,
+	MARK_WALKED = 68,
+	MARK_QUOTE = 69,
+	MARK_QUOTE_ODD = 70,
+	MARK_RELATED = 71,
+	MARK_UNRELATED = 72,
+	MARK_ANSWERED = 73,
+	MARK_ONE_WAY_SECOND = 74,
+	MARK_ONE_WAY = 75,
+	MARK_SHARE_CLIENT = 76,
+	MARK_SHARE_SERVICE = 77,
+	MARK_OTHER_KEPT = 78,
+	MARK_PORT_REPLACED = 79,
+	MARK_PORTS_TAKEN = 80,
+	MARK_DIRECT_NEW = 81,
+	MARK_DIRECT_KNOWN = 82,
+	MARK_DIRECT_ASIDE = 83,
+	MARK_DIRECT_REPLY = 84,
+	MARK_UNALLOCATED = 85,
+	MARK_BACKEND_REUSED = 86,
+	MARK_UDP_UNCHECKED = 87,
+	MARK_HAIRPIN_REPLY = 88,
+	MARK_REFUSE_RESET = 89,
+	MARK_REFUSE_TIME = 90,
+	MARK_QUOTE_CHECKSUM = 91,
+	MARK_MAX = 92,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */
@@ -373,6 +419,12 @@ struct test_control {
 	struct enums enums;
 };
 
+/* address & mask = base; a mask of zero: no range. */
+struct service_range {
+	struct address base;
+	struct address mask;
+};
+
 /* Settings fixed at load; the verifier drops what they switch off. */
 struct config {
 	__u32 test_mode;
@@ -383,6 +435,16 @@ struct config {
 	__u32 flow_secret[12] DOC("key of the flow table's hash: the node's own");
 	__u32 selection_key[2] DOC(
 		"key of the choice of a backend: the same on every node of a cluster");
+	__u32 share_client
+		DOC("established flows of one client protected in two buckets of the table");
+	__u32 share_service DOC("the same of one Service port");
+	__u32 port_first DOC("source ports that may take the place of a client's: the first");
+	__u32 port_count;
+	struct address
+		hairpin_source[2] DOC("of IPv4 and IPv6: the address from which a pod that is "
+				      "its own backend hears itself; zero: dropped by name");
+	struct service_range service_ranges[2 * SERVICE_RANGES] DOC(
+		"IPv4, then IPv6; addresses in them that no Service has are dropped");
 };
 
 struct {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * nat.h: what a packet becomes; twin of core/datapath/nat.ts. Rule of sides: on the way in only the
- * destination is rewritten, sources are rewritten on the way out to the client (a packet with the
- * node's own source is a martian).
+ * destination's address is rewritten, sources are rewritten on the way out to the client (a packet
+ * with the node's own source is a martian). Hairpin is both at once, and skips routing.
  *
- *   client -> Service    from-pod: destination := backend
+ *   client -> Service    from-pod: destination := backend, source port where the tuple is taken
  *   client <- backend    to-pod:   source := Service
+ *   client = backend     from-pod: both, and back to where it came from
  */
 #pragma once
 
@@ -24,32 +25,17 @@ static __always_inline void nat_forward(struct flow_key *translation, const stru
 	translation->destination_port = backend->port;
 }
 
-/* The key under which the backend's answers will be found. */
-static __always_inline void nat_reply_key(struct flow_key *reply,
-					  const struct flow_key *translation)
+/* Turned around: the key of a packet in the other direction. */
+static __always_inline void nat_turn(struct flow_key *turned, const struct flow_key *key,
+				     enum direction direction)
 {
-	reply->source = translation->destination;
-	reply->destination = translation->source;
-	reply->source_port = translation->destination_port;
-	reply->destination_port = translation->source_port;
-	reply->protocol = translation->protocol;
-	reply->direction = DIRECTION_REPLY;
-	reply->pad = 0;
-}
-
-/* The backend's answer as the client shall see it: the client's own packet turned around. */
-static __always_inline void nat_reply(struct flow_key *translation, const struct flow_key *key)
-{
-	nat_reply_key(translation, key);
-}
-
-/* The client's packet that an answer with this translation belongs to; the other way of nat_reply.
- */
-static __always_inline void nat_forward_key(struct flow_key *forward,
-					    const struct flow_key *translation)
-{
-	nat_reply_key(forward, translation);
-	forward->direction = DIRECTION_FORWARD;
+	turned->source = key->destination;
+	turned->destination = key->source;
+	turned->source_port = key->destination_port;
+	turned->destination_port = key->source_port;
+	turned->protocol = key->protocol;
+	turned->direction = direction;
+	turned->pad = 0;
 }
 
 /* Whether this translation of an answer belongs to this packet of a client. */
@@ -60,4 +46,15 @@ static __always_inline bool nat_answers(const struct flow_key *translation,
 	       same_address(&translation->destination, &key->source) &&
 	       translation->source_port == key->destination_port &&
 	       translation->destination_port == key->source_port;
+}
+
+/* Another source port for a flow whose answers could not be told from another's. */
+static __always_inline port_number nat_port(__u32 spread, __u32 attempt)
+{
+	__u32 hash = spread ^ attempt * 0x9e3779b1u;
+
+	hash ^= hash >> 15;
+	hash *= 0x2c1b3c6du;
+	hash ^= hash >> 13;
+	return bpf_htons(config.port_first + (__u32)((__u64)hash * config.port_count >> 32));
 }

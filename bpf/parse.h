@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * parse.h: bytes of a frame to a struct packet; twin of core/datapath/parse.ts. A header that lies
- * about lengths is passed untouched: judging it is the stack's business.
+ * about lengths is passed untouched: judging it is the stack's business. A fragment that lacks the
+ * transport header is known by its datagram's identification; an ICMP error by the flow it quotes.
  */
 #pragma once
 
@@ -9,9 +10,13 @@
 #define IPV4_LENGTH	20
 #define IPV6_LENGTH	40
 #define TCP_LENGTH	20
-#define TRANSPORT_MAX	(ETHERNET_LENGTH + 60)
-#define TRANSPORT_MASK	127    /* bounds an offset for the verifier; TRANSPORT_MAX fits */
-#define FRAGMENT_BITS	0x3fff /* more fragments, offset */
+#define UDP_LENGTH	8
+#define ICMP_HEADER	8
+#define HEADERS_MAX	8   /* IPv6 extension headers that are walked */
+#define OFFSET_MASK	511 /* bounds an offset in the frame for the verifier */
+#define OFFSET_MAX	448 /* where a transport header or a quoted one may begin */
+#define FRAGMENT_OFFSET 0x1fff
+#define FRAGMENT_MORE	0x2000
 
 enum tcp_flag {
 	TCP_FIN = 1,
@@ -20,8 +25,24 @@ enum tcp_flag {
 	TCP_ACK = 16,
 };
 
+enum next_header {
+	NEXT_HOP_BY_HOP = 0,
+	NEXT_ROUTING = 43,
+	NEXT_FRAGMENT = 44,
+	NEXT_AUTHENTICATION = 51,
+	NEXT_DESTINATION = 60,
+	NEXT_MOBILITY = 135,
+};
+
+enum packet_kind {
+	PACKET_WHOLE = 0,
+	PACKET_FIRST = 1, /* a first fragment, transport header included */
+	PACKET_LATER = 2, /* a fragment without one: addresses only */
+	PACKET_ERROR = 3, /* an ICMP error; key is that of the packet it answers, turned around */
+};
+
 struct packet {
-	struct flow_key key; /* as on the wire */
+	struct flow_key key; /* as on the wire, but for PACKET_ERROR */
 	__u32 acknowledgement;
 	__u32 sequence;
 	__u32 length;  /* of the IP packet */
@@ -29,6 +50,12 @@ struct packet {
 	__u16 transport;
 	__u32 flags;  /* of TCP */
 	__u32 family; /* 4 or 6 */
+	__u32 kind;
+	__u32 identification; /* of a fragment's datagram, as on the wire */
+	__u16 quote;	      /* offsets of the headers that an ICMP error quotes */
+	__u16 quote_transport;
+	__u32 time_to_live;
+	__u32 sum; /* see sum_bytes() */
 };
 
 struct ipv4_header {
@@ -55,6 +82,13 @@ struct ipv6_header {
 	struct address destination;
 };
 
+struct extension_header {
+	__u8 next_header;
+	__u8 length;
+	__be16 fragment;
+	__be32 identification;
+};
+
 struct tcp_header {
 	__be16 source;
 	__be16 destination;
@@ -67,19 +101,57 @@ struct tcp_header {
 	__be16 urgent;
 };
 
-static __always_inline enum reason parse_tcp(struct packet *packet, void *data, void *end)
-{
-	__u32 at = packet->transport & TRANSPORT_MASK;
-	struct tcp_header *tcp = data + at;
+struct udp_header {
+	__be16 source;
+	__be16 destination;
+	__be16 length;
+	__sum16 check;
+};
 
-	if ((void *)(tcp + 1) > end || (tcp->offset >> 4) < 5) {
-		MARK(MALFORMED);
-		return REASON_MALFORMED;
-	}
-	if (packet->transport - packet->network + (tcp->offset >> 4) * 4 > packet->length) {
-		MARK(MALFORMED);
-		return REASON_MALFORMED;
-	}
+static __always_inline enum reason malformed(void)
+{
+	MARK(MALFORMED);
+	return REASON_MALFORMED;
+}
+
+/* What lies behind the linear part is fetched by the caller, who then parses again. */
+static __always_inline enum reason beyond(void *data, void *end, __u32 frame_length)
+{
+	return end - data < frame_length ? REASON_HEADERS : malformed();
+}
+
+static __always_inline bool is_mapped(const struct address *address)
+{
+	return !(address->words[0] | address->words[1]) && address->words[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline void map_address(struct address *address, __be32 ipv4)
+{
+	*address = (struct address){ .words = { 0, 0, bpf_htonl(0xffff), ipv4 } };
+}
+
+/* A fragment without the transport header. */
+static __always_inline enum reason parse_later(struct packet *packet)
+{
+	MARK(FRAGMENT_LATER);
+	packet->kind = PACKET_LATER;
+	return REASON_NOT_SERVICE;
+}
+
+static __always_inline enum reason parse_tcp(struct packet *packet, void *data, void *end,
+					     __u32 frame_length)
+{
+	struct tcp_header *tcp = data + (packet->transport & OFFSET_MASK);
+	__u32 room = packet->length - (packet->transport - packet->network);
+
+	if (room < TCP_LENGTH)
+		return packet->kind == PACKET_FIRST ? parse_later(packet) : malformed();
+	if ((void *)(tcp + 1) > end)
+		return beyond(data, end, frame_length);
+	if ((tcp->offset >> 4) < 5)
+		return malformed();
+	if ((tcp->offset >> 4) * 4 > room)
+		return packet->kind == PACKET_FIRST ? parse_later(packet) : malformed();
 	packet->key.source_port = tcp->source;
 	packet->key.destination_port = tcp->destination;
 	packet->sequence = bpf_ntohl(tcp->sequence);
@@ -88,56 +160,241 @@ static __always_inline enum reason parse_tcp(struct packet *packet, void *data, 
 	return REASON_NOT_SERVICE;
 }
 
+static __always_inline enum reason parse_udp(struct packet *packet, void *data, void *end,
+					     __u32 frame_length)
+{
+	struct udp_header *udp = data + (packet->transport & OFFSET_MASK);
+	__u32 room = packet->length - (packet->transport - packet->network);
+
+	if (room < UDP_LENGTH)
+		return packet->kind == PACKET_FIRST ? parse_later(packet) : malformed();
+	if ((void *)(udp + 1) > end)
+		return beyond(data, end, frame_length);
+	__u32 length = bpf_ntohs(udp->length);
+
+	if (length < UDP_LENGTH || (packet->kind == PACKET_WHOLE && length > room))
+		return malformed();
+	MARK(UDP);
+	packet->key.source_port = udp->source;
+	packet->key.destination_port = udp->destination;
+	return REASON_NOT_SERVICE;
+}
+
+/* The quoted packet's ports, its addresses already turned around in the key. */
+static __always_inline enum reason parse_quoted_ports(struct packet *packet, void *data, void *end,
+						      __u32 frame_length, __u32 protocol)
+{
+	struct udp_header *udp = data + (packet->quote_transport & OFFSET_MASK);
+
+	if (packet->quote_transport > OFFSET_MAX ||
+	    packet->length < packet->quote_transport - packet->network + UDP_LENGTH ||
+	    (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)) {
+		MARK(QUOTE_ODD);
+		return REASON_OTHER_PROTOCOL;
+	}
+	if ((void *)(udp + 1) > end)
+		return beyond(data, end, frame_length);
+	MARK(QUOTE);
+	packet->kind = PACKET_ERROR;
+	packet->key.protocol = protocol;
+	packet->key.source_port = udp->destination;
+	packet->key.destination_port = udp->source;
+	return REASON_NOT_SERVICE;
+}
+
+/* Destination unreachable, time exceeded, parameter problem (RFC 792); all else is nobody's. */
+static __always_inline enum reason parse_icmp(struct packet *packet, void *data, void *end,
+					      __u32 frame_length)
+{
+	__u8 *type = data + (packet->transport & OFFSET_MASK);
+	struct ipv4_header *quoted = (void *)type + ICMP_HEADER;
+	__u32 room = packet->length - (packet->transport - packet->network);
+
+	if (room < ICMP_HEADER + IPV4_LENGTH) {
+		MARK(OTHER_PROTOCOL);
+		return REASON_OTHER_PROTOCOL;
+	}
+	if ((void *)(quoted + 1) > end)
+		return beyond(data, end, frame_length);
+	if (*type != 3 && *type != 11 && *type != 12) {
+		MARK(OTHER_PROTOCOL);
+		return REASON_OTHER_PROTOCOL;
+	}
+	__u32 header_length = (quoted->version_length & 15) * 4;
+
+	if (quoted->version_length >> 4 != 4 || header_length < IPV4_LENGTH ||
+	    (quoted->fragment & bpf_htons(FRAGMENT_OFFSET))) {
+		MARK(QUOTE_ODD);
+		return REASON_OTHER_PROTOCOL;
+	}
+	packet->quote = packet->transport + ICMP_HEADER;
+	packet->quote_transport = packet->quote + header_length;
+	map_address(&packet->key.source, quoted->destination);
+	map_address(&packet->key.destination, quoted->source);
+	return parse_quoted_ports(packet, data, end, frame_length, quoted->protocol);
+}
+
+/* Unreachable, too big, time exceeded, parameter problem (RFC 4443). A quote with extension headers
+ * is left alone. */
+static __always_inline enum reason parse_icmp6(struct packet *packet, void *data, void *end,
+					       __u32 frame_length)
+{
+	__u8 *type = data + (packet->transport & OFFSET_MASK);
+	struct ipv6_header *quoted = (void *)type + ICMP_HEADER;
+	__u32 room = packet->length - (packet->transport - packet->network);
+
+	if (room < ICMP_HEADER + IPV6_LENGTH) {
+		MARK(OTHER_PROTOCOL);
+		return REASON_OTHER_PROTOCOL;
+	}
+	if ((void *)(quoted + 1) > end)
+		return beyond(data, end, frame_length);
+	if (*type < 1 || *type > 4) {
+		MARK(OTHER_PROTOCOL);
+		return REASON_OTHER_PROTOCOL;
+	}
+	if (quoted->version_class >> 4 != 6) {
+		MARK(QUOTE_ODD);
+		return REASON_OTHER_PROTOCOL;
+	}
+	packet->quote = packet->transport + ICMP_HEADER;
+	packet->quote_transport = packet->quote + IPV6_LENGTH;
+	packet->key.source = quoted->destination;
+	packet->key.destination = quoted->source;
+	return parse_quoted_ports(packet, data, end, frame_length, quoted->next_header);
+}
+
+static __always_inline bool is_extension(__u32 next_header)
+{
+	return next_header == NEXT_HOP_BY_HOP || next_header == NEXT_ROUTING ||
+	       next_header == NEXT_FRAGMENT || next_header == NEXT_AUTHENTICATION ||
+	       next_header == NEXT_DESTINATION || next_header == NEXT_MOBILITY;
+}
+
+/* Whether later fragments of this protocol are: in IPv6 further headers may hide the transport. */
+static __always_inline bool is_translated(__u32 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP ||
+	       (protocol != NEXT_HOP_BY_HOP && is_extension(protocol));
+}
+
+/* What follows the IP headers; the kind says whether the packet is a fragment. */
+static __always_inline enum reason parse_transport(struct packet *packet, void *data, void *end,
+						   __u32 frame_length, __u32 protocol)
+{
+	__u32 icmp = packet->family == 6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+
+	if (packet->kind == PACKET_LATER && is_translated(protocol))
+		return parse_later(packet);
+	if (packet->kind == PACKET_LATER || (packet->kind == PACKET_FIRST && protocol == icmp)) {
+		MARK(FRAGMENT);
+		return REASON_FRAGMENT;
+	}
+	if (packet->kind == PACKET_FIRST)
+		MARK(FRAGMENT_FIRST);
+	packet->key.protocol = protocol;
+	if (protocol == IPPROTO_TCP)
+		return parse_tcp(packet, data, end, frame_length);
+	if (protocol == IPPROTO_UDP)
+		return parse_udp(packet, data, end, frame_length);
+	if (protocol == IPPROTO_ICMP && packet->family == 4)
+		return parse_icmp(packet, data, end, frame_length);
+	if (protocol == IPPROTO_ICMPV6 && packet->family == 6)
+		return parse_icmp6(packet, data, end, frame_length);
+	MARK(OTHER_PROTOCOL);
+	return REASON_OTHER_PROTOCOL;
+}
+
 static __always_inline enum reason parse_ipv4(struct packet *packet, void *data, void *end,
 					      __u32 frame_length)
 {
 	struct ipv4_header *ip = data + ETHERNET_LENGTH;
 
-	if ((void *)(ip + 1) > end) {
-		MARK(MALFORMED);
-		return REASON_MALFORMED;
-	}
+	if ((void *)(ip + 1) > end)
+		return beyond(data, end, frame_length);
 	__u32 header_length = (ip->version_length & 15) * 4;
+	__u32 fragment = bpf_ntohs(ip->fragment);
 
 	packet->length = bpf_ntohs(ip->total_length);
 	if (ip->version_length >> 4 != 4 || header_length < IPV4_LENGTH ||
-	    packet->length < header_length + TCP_LENGTH ||
-	    packet->length > frame_length - ETHERNET_LENGTH) {
-		MARK(MALFORMED);
-		return REASON_MALFORMED;
-	}
-	if (ip->protocol != IPPROTO_TCP) {
-		MARK(NOT_TCP);
-		return REASON_NOT_TCP;
-	}
-	if (ip->fragment & bpf_htons(FRAGMENT_BITS)) {
-		MARK(FRAGMENT);
-		return REASON_FRAGMENT;
-	}
+	    packet->length < header_length || packet->length > frame_length - ETHERNET_LENGTH)
+		return malformed();
 	if (header_length > IPV4_LENGTH)
 		MARK(OPTIONS);
 	packet->family = 4;
 	packet->network = ETHERNET_LENGTH;
 	packet->transport = ETHERNET_LENGTH + header_length;
-	packet->key.source.words[2] = bpf_htonl(0xffff);
-	packet->key.source.words[3] = ip->source;
-	packet->key.destination.words[2] = bpf_htonl(0xffff);
-	packet->key.destination.words[3] = ip->destination;
+	packet->time_to_live = ip->time_to_live;
+	packet->identification = ip->id;
+	map_address(&packet->key.source, ip->source);
+	map_address(&packet->key.destination, ip->destination);
+	if (fragment & FRAGMENT_OFFSET)
+		packet->kind = PACKET_LATER;
+	else if (fragment & FRAGMENT_MORE)
+		packet->kind = PACKET_FIRST;
 	packet->key.protocol = ip->protocol;
-	return parse_tcp(packet, data, end);
+	return parse_transport(packet, data, end, frame_length, ip->protocol);
 }
 
-static __always_inline bool is_mapped(const struct address *address)
+/* Bytes of an extension header of this type (RFC 8200, RFC 4302 2.2). */
+static __always_inline __u32 extension_length(__u32 type, const struct extension_header *header)
 {
-	return !(address->words[0] | address->words[1]) && address->words[2] == bpf_htonl(0xffff);
+	if (type == NEXT_FRAGMENT)
+		return 8;
+	return type == NEXT_AUTHENTICATION ? (header->length + 2) * 4 : (header->length + 1) * 8;
 }
 
-/* What may stand before a transport header: hop-by-hop, routing, fragment, AH, destination,
- * mobility. */
-static __always_inline bool is_extension(__u8 next_header)
+static __always_inline enum reason odd_extension(void)
 {
-	return next_header == 0 || next_header == 43 || next_header == 44 || next_header == 51 ||
-	       next_header == 60 || next_header == 135;
+	MARK(EXTENSIONS);
+	return REASON_EXTENSIONS;
+}
+
+/*
+ * Walks the extension headers (RFC 8200 4): hop-by-hop may only be the first, a routing header with
+ * segments left hides the destination, what follows a later fragment's header is payload.
+ */
+static __noinline enum reason walk_extensions(struct packet *packet, void *data, void *end,
+					      __u32 frame_length, __u32 next_header)
+{
+	__u32 at = ETHERNET_LENGTH + IPV6_LENGTH;
+
+#pragma clang loop unroll(disable)
+	for (int n = 0; n < HEADERS_MAX && is_extension(next_header); n++) {
+		struct extension_header *header = data + (at & OFFSET_MASK);
+
+		if ((next_header == NEXT_HOP_BY_HOP && n) || at > OFFSET_MAX)
+			return odd_extension();
+		if ((void *)(header + 1) > end)
+			return beyond(data, end, frame_length);
+		if (at - packet->network + sizeof(*header) > packet->length)
+			return malformed();
+		if (next_header == NEXT_ROUTING && (header->fragment >> 8))
+			return odd_extension();
+		if (next_header == NEXT_FRAGMENT) {
+			__u32 fragment = bpf_ntohs(header->fragment);
+
+			if (packet->kind != PACKET_WHOLE)
+				return odd_extension();
+			packet->identification = header->identification;
+			if (fragment >> 3)
+				packet->kind = PACKET_LATER;
+			else if (fragment & 1)
+				packet->kind = PACKET_FIRST;
+		}
+		at += extension_length(next_header, header);
+		next_header = header->next_header;
+		if (packet->kind == PACKET_LATER)
+			break;
+	}
+	if (at > OFFSET_MAX || (packet->kind != PACKET_LATER && is_extension(next_header)))
+		return odd_extension();
+	if (at - packet->network > packet->length)
+		return malformed();
+	MARK(WALKED);
+	packet->transport = at;
+	packet->key.protocol = next_header;
+	return REASON_NOT_SERVICE;
 }
 
 static __always_inline enum reason parse_ipv6(struct packet *packet, void *data, void *end,
@@ -145,27 +402,11 @@ static __always_inline enum reason parse_ipv6(struct packet *packet, void *data,
 {
 	struct ipv6_header *ip = data + ETHERNET_LENGTH;
 
-	if ((void *)(ip + 1) > end) {
-		MARK(MALFORMED);
-		return REASON_MALFORMED;
-	}
+	if ((void *)(ip + 1) > end)
+		return beyond(data, end, frame_length);
 	packet->length = IPV6_LENGTH + bpf_ntohs(ip->payload_length);
-	if (ip->version_class >> 4 != 6 || packet->length > frame_length - ETHERNET_LENGTH) {
-		MARK(MALFORMED);
-		return REASON_MALFORMED;
-	}
-	if (is_extension(ip->next_header)) {
-		MARK(EXTENSIONS);
-		return REASON_EXTENSIONS;
-	}
-	if (ip->next_header != IPPROTO_TCP) {
-		MARK(NOT_TCP);
-		return REASON_NOT_TCP;
-	}
-	if (packet->length < IPV6_LENGTH + TCP_LENGTH) {
-		MARK(MALFORMED);
-		return REASON_MALFORMED;
-	}
+	if (ip->version_class >> 4 != 6 || packet->length > frame_length - ETHERNET_LENGTH)
+		return malformed();
 	packet->key.source = ip->source;
 	packet->key.destination = ip->destination;
 	/* On a wire these would pass for IPv4 addresses (RFC 4291 2.5.5.2). */
@@ -177,12 +418,20 @@ static __always_inline enum reason parse_ipv6(struct packet *packet, void *data,
 	packet->family = 6;
 	packet->network = ETHERNET_LENGTH;
 	packet->transport = ETHERNET_LENGTH + IPV6_LENGTH;
+	packet->time_to_live = ip->hop_limit;
 	packet->key.protocol = ip->next_header;
-	return parse_tcp(packet, data, end);
+	if (is_extension(ip->next_header)) {
+		enum reason reason =
+			walk_extensions(packet, data, end, frame_length, ip->next_header);
+
+		if (reason != REASON_NOT_SERVICE)
+			return reason;
+	}
+	return parse_transport(packet, data, end, frame_length, packet->key.protocol);
 }
 
-/* REASON_NOT_SERVICE: parsed; anything else: why the packet passes untouched. *packet must be zero.
- */
+/* REASON_NOT_SERVICE: parsed; anything else: why the packet passes untouched, or that headers lie
+ * beyond the linear part. *packet must be zero. */
 static __always_inline enum reason parse_frame(struct packet *packet, void *data, void *end,
 					       __u32 frame_length)
 {

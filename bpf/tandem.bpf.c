@@ -14,6 +14,7 @@
 #define ETH_P_IPV6     0x86dd
 #define IPPROTO_ICMP   1
 #define IPPROTO_TCP    6
+#define IPPROTO_UDP    17
 #define IPPROTO_ICMPV6 58
 #define NULL	       ((void *)0)
 
@@ -26,10 +27,14 @@
 #include "nat.h"
 #include "flows.h"
 #include "tcp.h"
+#include "udp.h"
+#include "fragment.h"
+#include "open.h"
 #include "conntrack.h"
 #include "connect.h"
 #include "checksum.h"
 #include "verdict.h"
+#include "answer.h"
 #include "hook_tc.h"
 #include "hook_sock.h"
 

@@ -1,29 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * verdict.h: carries a verdict out on the packet's bytes; twin of core/datapath/verdict.ts. The
- * only file that writes packets.
+ * verdict.h: carries a translation out on the packet's bytes; twin of core/datapath/verdict.ts.
+ * With answer.h the only file that writes packets. Only what differs is written.
  */
 #pragma once
 
-#define ICMP_LENGTH  28 /* IP header and ICMP header before the quote */
-#define ICMP6_LENGTH 48
-#define HEADER_MAX   60
-
-struct icmp_error {
-	struct ipv4_header ip;
-	__u8 type;
-	__u8 code;
-	__sum16 check;
-	__be32 unused;
-};
-
-struct icmp6_error {
-	struct ipv6_header ip;
-	__u8 type;
-	__u8 code;
-	__sum16 check;
-	__be32 unused;
-};
+#define ICMP_CHECK    2	 /* where an ICMP header's checksum is */
+#define TCP_CHECK_END 18 /* bytes of TCP that hold its checksum */
 
 static __always_inline void count(enum reason reason, service_port_id service_port, __u32 length)
 {
@@ -41,25 +24,20 @@ static __always_inline void count(enum reason reason, service_port_id service_po
 	}
 }
 
-/* Writes one address of the IP header; gives what changes in a sum over addresses. */
-static __always_inline __u32 write_ipv4_address(struct ipv4_header *ip,
-						const struct address *address, bool destination)
+/* Writes an address of an IP header at this place; gives what changes in a sum over addresses. */
+static __always_inline __u32 write_ipv4_address(struct ipv4_header *ip, __be32 *place,
+						const struct address *address)
 {
-	__be32 old = destination ? ip->destination : ip->source;
-	__u32 delta = checksum_address_delta(old, address->words[3]);
+	__u32 delta = checksum_address_delta(*place, address->words[3]);
 
 	ip->check = checksum_replace(ip->check, delta);
-	if (destination)
-		ip->destination = address->words[3];
-	else
-		ip->source = address->words[3];
+	*place = address->words[3];
 	return delta;
 }
 
-static __always_inline __u32 write_ipv6_address(struct ipv6_header *ip,
-						const struct address *address, bool destination)
+static __always_inline __u32 write_ipv6_address(struct address *place,
+						const struct address *address)
 {
-	struct address *place = destination ? &ip->destination : &ip->source;
 	__u32 delta = 0;
 
 	for (int word = 0; word < 4; word++) {
@@ -69,106 +47,192 @@ static __always_inline __u32 write_ipv6_address(struct ipv6_header *ip,
 	return delta;
 }
 
-/* Writes the destination (forward) or the source (reply) of the translation and mends the
- * checksums. */
-static __noinline void apply_translation(struct __sk_buff *skb, const struct packet *packet,
-					 const struct flow_key *translation, enum verdict verdict,
-					 __u32 mode)
+static __always_inline __u32 write_ipv4(struct ipv4_header *ip, void *end,
+					const struct flow_key *key,
+					const struct flow_key *translation)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct tcp_header *tcp = data + (packet->transport & TRANSPORT_MASK);
-	void *ip = data + ETHERNET_LENGTH;
-	bool forward = verdict == VERDICT_FORWARD;
+	__u32 delta = 0;
 
-	/* Longer than an IPv4 header, and there in any case: a TCP header follows. */
-	if (ip + IPV6_LENGTH > end || (void *)(tcp + 1) > end)
-		return;
-	const struct address *address = forward ? &translation->destination : &translation->source;
-	__be16 old_port = forward ? tcp->destination : tcp->source;
-	__be16 new_port = forward ? translation->destination_port : translation->source_port;
-	__u32 delta = packet->family == 6 ? write_ipv6_address(ip, address, forward)
-					  : write_ipv4_address(ip, address, forward);
-
-	tcp->check = checksum_transport(tcp->check, delta, checksum_port_delta(old_port, new_port),
-					mode);
-	if (forward)
-		tcp->destination = new_port;
-	else
-		tcp->source = new_port;
-	/* IPv4: the sum over the whole packet changed by what only the pseudo-header held, minus
-	 * the address delta. IPv6: the addresses themselves make up for it. */
-	if (mode == CHECKSUM_MODE_COMPLETE && packet->family == 4)
-		bpf_csum_update(skb, ~checksum_fold(delta) & 0xffff);
-}
-
-/* The sum of an even number of bytes, 60 at most. */
-static __always_inline __u32 sum_bytes(void *data, void *end, __u32 length)
-{
-	__u32 sum = 0;
-
-	HIDE(data); /* or clang 19 proves the check below needless, which the verifier can't follow
-		     */
-	for (__u32 at = 0; at < HEADER_MAX; at += 2) {
-		__u16 *word = data + at;
-
-		if (at >= length || (void *)(word + 1) > end)
-			break;
-		sum += *word;
-	}
-	return sum;
-}
-
-/* The sum of the quote, as it will be once a pending (partial) checksum has been completed by
- * whoever sends it. */
-static __always_inline __u32 quote_sum(void *quote, void *end, __u32 header_length, __u32 mode)
-{
-	struct tcp_header *tcp = quote + header_length;
-
-	if ((void *)(tcp + 1) > end)
+	if ((void *)(ip + 1) > end)
 		return 0;
-	__u32 sum = sum_bytes(quote, end, header_length),
-	      transport = sum_bytes(tcp, end, TCP_LENGTH);
-
-	if (mode == CHECKSUM_MODE_PARTIAL)
-		return sum + transport - tcp->check + (~checksum_fold(transport) & 0xffff);
-	return sum + transport;
+	if (key->source.words[3] != translation->source.words[3])
+		delta += write_ipv4_address(ip, &ip->source, &translation->source);
+	if (key->destination.words[3] != translation->destination.words[3])
+		delta += write_ipv4_address(ip, &ip->destination, &translation->destination);
+	return delta;
 }
 
-static __always_inline void write_icmp(struct icmp_error *icmp, const struct packet *packet,
-				       __u32 quote_length)
+static __always_inline __u32 write_ipv6(struct ipv6_header *ip, void *end,
+					const struct flow_key *key,
+					const struct flow_key *translation)
 {
-	struct ipv4_header *ip = &icmp->ip;
+	__u32 delta = 0;
 
-	*icmp = (struct icmp_error){ .type = 3, .code = 3 };
-	ip->version_length = 0x45;
-	ip->service = 0xc0; /* internetwork control (RFC 1812 4.3.2.5) */
-	ip->total_length = bpf_htons(ICMP_LENGTH + quote_length);
-	ip->fragment = bpf_htons(0x4000);
-	ip->time_to_live = 64;
-	ip->protocol = IPPROTO_ICMP;
-	ip->source = packet->key.destination.words[3];
-	ip->destination = packet->key.source.words[3];
-	__u32 sum = 0;
-	const __u16 *words = (const __u16 *)ip;
-
-#pragma unroll
-	for (int i = 0; i < IPV4_LENGTH / 2; i++)
-		sum += words[i];
-	ip->check = ~checksum_fold(sum);
+	if ((void *)(ip + 1) > end)
+		return 0;
+	if (!same_address(&key->source, &translation->source))
+		delta += write_ipv6_address(&ip->source, &translation->source);
+	if (!same_address(&key->destination, &translation->destination))
+		delta += write_ipv6_address(&ip->destination, &translation->destination);
+	return delta;
 }
 
-static __always_inline void write_icmp6(struct icmp6_error *icmp, const struct packet *packet,
-					__u32 quote_length)
+/* Writes the addresses of a header that differ between a key and its translation; gives what
+ * changes in a sum over addresses. */
+static __always_inline __u32 write_addresses(void *ip, void *end, __u32 family,
+					     const struct flow_key *key,
+					     const struct flow_key *translation)
 {
-	struct ipv6_header *ip = &icmp->ip;
+	return family == 6 ? write_ipv6(ip, end, key, translation)
+			   : write_ipv4(ip, end, key, translation);
+}
 
-	*icmp = (struct icmp6_error){ .type = 1, .code = 4 };
-	ip->version_class = 0x6c; /* internetwork control */
-	ip->payload_length = bpf_htons(ICMP6_LENGTH - IPV6_LENGTH + quote_length);
-	ip->next_header = IPPROTO_ICMPV6;
-	ip->hop_limit = 64;
-	ip->source = packet->key.destination;
-	ip->destination = packet->key.source;
+/* Writes the ports, which TCP and UDP have in one place. */
+static __always_inline __u32 write_ports(struct udp_header *ports,
+					 const struct flow_key *translation)
+{
+	__u32 delta = 0;
+
+	if (ports->source != translation->source_port) {
+		delta += checksum_port_delta(ports->source, translation->source_port);
+		ports->source = translation->source_port;
+	}
+	if (ports->destination != translation->destination_port) {
+		delta += checksum_port_delta(ports->destination, translation->destination_port);
+		ports->destination = translation->destination_port;
+	}
+	return delta;
+}
+
+/* The device's sum over the whole packet follows what no checksum in the packet makes up for. */
+static __always_inline void follow_sum(struct __sk_buff *skb, __u32 delta)
+{
+	bpf_csum_update(skb, checksum_fold(delta));
+}
+
+/*
+ * Writes the translation and mends the checksums. In IPv4 the header's own checksum makes up for
+ * the addresses, so the device's sum changes by what only the pseudo-header held, minus the address
+ * delta; in IPv6 the addresses themselves make up for it.
+ */
+__noinline int apply_translation(struct __sk_buff *skb, struct packet *packet,
+				 struct flow_key *translation, __u32 mode)
+{
+	if (!packet || !translation)
+		return 0;
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *ip = data + ETHERNET_LENGTH;
+	struct tcp_header *tcp = data + (packet->transport & OFFSET_MASK);
+	struct udp_header *udp = (void *)tcp;
+	bool v6 = packet->family == 6, datagram = packet->key.protocol == IPPROTO_UDP;
+
+	__u32 delta = write_addresses(ip, end, packet->family, &packet->key, translation);
+
+	if (packet->kind == PACKET_LATER) {
+		if (mode == CHECKSUM_MODE_COMPLETE && v6)
+			follow_sum(skb, delta);
+		return 0;
+	}
+	if ((void *)(udp + 1) > end)
+		return 0;
+	__u32 ports = write_ports(udp, translation);
+
+	if (datagram && !udp->check && mode == CHECKSUM_MODE_COMPLETE)
+		follow_sum(skb, v6 ? delta + ports : ports);
+	else if (mode == CHECKSUM_MODE_COMPLETE && !v6)
+		follow_sum(skb, ~checksum_fold(delta) & 0xffff);
+	if (datagram)
+		udp->check = checksum_datagram(udp->check, delta, ports, mode);
+	else if ((void *)(tcp + 1) <= end)
+		tcp->check = checksum_transport(tcp->check, delta, ports, mode);
+	return 0;
+}
+
+/* Mends the quoted transport checksum where enough of the packet is quoted; gives what changes in a
+ * sum over the quote. */
+static __always_inline __u32 write_quoted_check(void *transport, void *end,
+						const struct packet *packet, __u32 delta)
+{
+	bool datagram = packet->key.protocol == IPPROTO_UDP;
+	__u32 quoted = packet->length - (packet->quote_transport - packet->network);
+	__sum16 *check = datagram ? &((struct udp_header *)transport)->check
+				  : &((struct tcp_header *)transport)->check;
+
+	if (quoted < (datagram ? UDP_LENGTH : TCP_CHECK_END) || (void *)(check + 1) > end ||
+	    (datagram && !*check))
+		return 0;
+	MARK(QUOTE_CHECKSUM);
+	__sum16 old = *check, new = checksum_replace(old, delta);
+
+	*check = new || !datagram ? new : 0xffff;
+	return checksum_port_delta(old, *check);
+}
+
+/* The quoted packet becomes the one that its sender knows; gives what changes in a sum over it. */
+static __always_inline __u32 write_quote(void *data, void *end, const struct packet *packet,
+					 struct decision *decision)
+{
+	void *quote = data + (packet->quote & OFFSET_MASK);
+	void *transport = data + (packet->quote_transport & OFFSET_MASK);
+	struct ipv4_header *ipv4 = quote;
+
+	if ((void *)(ipv4 + 1) > end || transport + UDP_LENGTH > end)
+		return 0;
+	nat_turn(&decision->quoted, &packet->key, DIRECTION_FORWARD);
+	nat_turn(&decision->other, &decision->record.translation, DIRECTION_FORWARD);
+	__sum16 old = ipv4->check;
+	__u32 delta =
+		write_addresses(quote, end, packet->family, &decision->quoted, &decision->other);
+
+	delta += write_ports(transport, &decision->other);
+	delta += write_quoted_check(transport, end, packet, delta);
+	if (packet->family == 6)
+		return delta;
+	return delta + checksum_port_delta(old, ipv4->check);
+}
+
+/* The outer addresses, where they are those of the flow: a router on the way keeps its own (RFC
+ * 5508 4.2). */
+static __always_inline __u32 write_outer(void *ip, void *end, const struct packet *packet,
+					 struct decision *decision)
+{
+	const struct flow_key *translation = &decision->record.translation;
+	struct flow_key *now = &decision->quoted, *wanted = &decision->other;
+	struct ipv4_header *ipv4 = ip;
+	struct ipv6_header *ipv6 = ip;
+
+	if (packet->family == 6) {
+		now->source = ipv6->source;
+		now->destination = ipv6->destination;
+	} else {
+		map_address(&now->source, ipv4->source);
+		map_address(&now->destination, ipv4->destination);
+	}
+	*wanted = *now;
+	if (same_address(&now->source, &packet->key.source))
+		wanted->source = translation->source;
+	if (same_address(&now->destination, &packet->key.destination))
+		wanted->destination = translation->destination;
+	return write_addresses(ip, end, packet->family, now, wanted);
+}
+
+/* An ICMP error. Its checksum makes up for all that changes, so the device's sum stays. */
+__noinline int apply_related(struct __sk_buff *skb, struct packet *packet,
+			     struct decision *decision, __u32 mode)
+{
+	if (!packet || !decision)
+		return 0;
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	void *ip = data + ETHERNET_LENGTH;
+	__sum16 *check = data + (packet->transport & OFFSET_MASK) + ICMP_CHECK;
+
+	if (ip + IPV6_LENGTH > end || (void *)(check + 1) > end)
+		return 0;
+	__u32 inner = write_quote(data, end, packet, decision);
+	__u32 outer = write_outer(ip, end, packet, decision);
+
+	*check = checksum_transport(*check, packet->family == 6 ? outer : 0, inner, mode);
+	return 0;
 }
 
 static __always_inline void turn_ethernet(__u16 *words)
@@ -182,85 +246,30 @@ static __always_inline void turn_ethernet(__u16 *words)
 	}
 }
 
-/* The ICMP message (RFC 792) in front of the quote; where the quote would not fit, nothing. */
-static __always_inline bool answer_ipv4(struct __sk_buff *skb, const struct packet *packet,
-					__u32 quote_length, __u32 mode)
+/* Back to where it came from, past the stack: one hop less. */
+__noinline int apply_hop(struct __sk_buff *skb, struct packet *packet, __u32 mode)
 {
+	if (!packet)
+		return 0;
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct icmp_error *icmp = data + ETHERNET_LENGTH;
-	void *quote = icmp + 1;
+	struct ipv4_header *ipv4 = data + ETHERNET_LENGTH;
+	struct ipv6_header *ipv6 = (void *)ipv4;
+	__u8 left = packet->time_to_live - 1;
+	__u32 delta = checksum_port_delta((__u8)packet->time_to_live, left);
 
-	if (quote + IPV4_LENGTH + TCP_LENGTH > end)
-		return false;
+	if ((void *)(ipv4 + 1) > end)
+		return 0;
 	turn_ethernet(data);
-	write_icmp(icmp, packet, quote_length);
-	__u32 sum = quote_sum(quote, end, quote_length - TCP_LENGTH, mode);
-
-	icmp->check = ~checksum_fold(0x0303 + sum);
-	/* The device's sum was that of the quote; headers with right checksums add nothing. */
-	if (mode == CHECKSUM_MODE_COMPLETE)
-		bpf_csum_update(skb, ~checksum_fold(sum) & 0xffff);
-	return true;
-}
-
-/* The same by RFC 4443, whose checksum covers a pseudo-header. */
-static __always_inline bool answer_ipv6(struct __sk_buff *skb, const struct packet *packet,
-					__u32 quote_length, __u32 mode)
-{
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct icmp6_error *icmp = data + ETHERNET_LENGTH;
-	void *quote = icmp + 1;
-
-	if (quote + IPV6_LENGTH + TCP_LENGTH > end)
-		return false;
-	turn_ethernet(data);
-	write_icmp6(icmp, packet, quote_length);
-	__u32 addresses = sum_bytes(&icmp->ip.source, end, 2 * sizeof(struct address));
-	__u32 sum = quote_sum(quote, end, IPV6_LENGTH, mode);
-	__u32 pseudo = addresses + icmp->ip.payload_length + bpf_htons(IPPROTO_ICMPV6);
-
-	icmp->check = ~checksum_fold(0x0401 + pseudo + sum);
-	if (mode == CHECKSUM_MODE_COMPLETE)
-		bpf_csum_update(skb, checksum_fold(sum_bytes(icmp, end, 8) + addresses + 0x0401 +
-						   icmp->check));
-	return true;
-}
-
-/*
- * Turns the packet into an ICMP port unreachable (RFC 792) from the address it was for, quoting its
- * IP and TCP headers, and sends it back by the device it came from. Trimmed first, grown in front
- * afterwards: the TCP header is kept whole because a pending checksum must stay inside the packet.
- */
-static __noinline enum reason answer_unreachable(struct __sk_buff *skb, struct packet *packet,
-						 struct outside *outside, enum reason reason)
-{
-	__u32 header_length = (packet->transport - packet->network) & 63;
-	__u32 quote_length = header_length + TCP_LENGTH;
-
-	if (outside->gso_size) {
-		MARK(REFUSE_IMPOSSIBLE);
-		return REASON_CANNOT_ANSWER;
+	if (packet->family == 6) {
+		if ((void *)(ipv6 + 1) > end)
+			return 0;
+		ipv6->hop_limit = left;
+		if (mode == CHECKSUM_MODE_COMPLETE)
+			follow_sum(skb, checksum_port_delta((__u32)packet->time_to_live << 8,
+							    (__u32)left << 8));
+		return 0;
 	}
-	if (packet->length + ETHERNET_LENGTH != skb->len || packet->length != quote_length) {
-		MARK(REFUSE_TRIM);
-		if (!outside->tail_result)
-			outside->tail_result =
-				bpf_skb_change_tail(skb, ETHERNET_LENGTH + quote_length, 0);
-	}
-	__u32 room = packet->family == 6 ? ICMP6_LENGTH : ICMP_LENGTH;
-
-	if (!outside->tail_result && !outside->room_result)
-		outside->room_result = bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC, 0);
-	bool answered = false;
-
-	if (!outside->tail_result && !outside->room_result)
-		answered = packet->family == 6
-				   ? answer_ipv6(skb, packet, quote_length, outside->checksum_mode)
-				   : answer_ipv4(skb, packet, quote_length, outside->checksum_mode);
-	if (!answered) {
-		MARK(REFUSE_IMPOSSIBLE);
-		return REASON_CANNOT_ANSWER;
-	}
-	MARK(REFUSE_ICMP);
-	return reason;
+	ipv4->time_to_live = left;
+	ipv4->check = checksum_replace(ipv4->check, delta);
+	return 0;
 }

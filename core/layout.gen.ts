@@ -4,15 +4,17 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = '34d6b13da082b99d';
+export const LAYOUT_HASH = '4459852cd977acd4';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
 export const FLOW_BUCKETS = 4096;
 export const FLOW_LOCKS = 4096;
-export const FLOW_STATES = 64;
+export const FLOW_STATES = 128;
 export const FLOW_CANDIDATES = 4;
 export const FLOW_CROWDED = 12;
+export const PORT_TRIES = 12;
+export const SERVICE_RANGES = 4;
 export const CLASSIFIER_WORDS = 16384;
 export const FRONTENDS_MAX = 65536;
 export const SERVICES_MAX = 65536;
@@ -40,7 +42,7 @@ export const verdictNames: readonly string[] = [
 /* enum reason */
 export const REASON_NOT_SERVICE = 0;
 export const REASON_NOT_IP = 1;
-export const REASON_NOT_TCP = 2;
+export const REASON_OTHER_PROTOCOL = 2;
 export const REASON_FRAGMENT = 3;
 export const REASON_MALFORMED = 4;
 export const REASON_MARTIAN = 5;
@@ -62,12 +64,19 @@ export const REASON_PEER = 20;
 export const REASON_UNSUPPORTED = 21;
 export const REASON_HEADERS = 22;
 export const REASON_EXTENSIONS = 23;
-export const REASON_MAX = 24;
+export const REASON_FIRST_MISSING = 24;
+export const REASON_RELATED = 25;
+export const REASON_FRAGMENTED = 26;
+export const REASON_UNALLOCATED = 27;
+export const REASON_BACKEND_REUSED = 28;
+export const REASON_TIME_TO_LIVE = 29;
+export const REASON_DIRECT = 30;
+export const REASON_MAX = 31;
 /** Indexed by value. */
 export const reasonNames: readonly string[] = [
   'not-service',
   'not-ip',
-  'not-tcp',
+  'other-protocol',
   'fragment',
   'malformed',
   'martian',
@@ -89,15 +98,24 @@ export const reasonNames: readonly string[] = [
   'unsupported',
   'headers',
   'extensions',
+  'first-missing',
+  'related',
+  'fragmented',
+  'unallocated',
+  'backend-reused',
+  'time-to-live',
+  'direct',
 ];
 
 /* enum direction */
 export const DIRECTION_FORWARD = 0;
 export const DIRECTION_REPLY = 1;
+export const DIRECTION_FRAGMENT = 2;
 /** Indexed by value. */
 export const directionNames: readonly string[] = [
   'forward',
   'reply',
+  'fragment',
 ];
 
 /* enum frontend_kind */
@@ -150,9 +168,12 @@ export const FLOW_BUSY = 1;
 export const FLOW_PENDING = 2;
 export const FLOW_ESTABLISHED = 3;
 export const FLOW_LIFE = 3;
+export const FLOW_DATAGRAM = 4;
 export const FLOW_FIN = 8;
+export const FLOW_ANSWERED = 8;
 export const FLOW_PEER_FIN = 16;
 export const FLOW_RESET = 32;
+export const FLOW_EXCESS = 64;
 
 /* enum flow_word */
 export const FLOW_STATE_SHIFT = 32;
@@ -177,7 +198,7 @@ export const WRITE_STATE = 2;
 export const WRITE_SEEN = 3;
 export const WRITE_REPAIR = 4;
 export const WRITE_PEER = 5;
-export const WRITE_ISN = 6;
+export const WRITE_NOTE = 6;
 /** Indexed by value. */
 export const writeOperationNames: readonly string[] = [
   '',
@@ -186,7 +207,7 @@ export const writeOperationNames: readonly string[] = [
   'seen',
   'repair',
   'peer',
-  'isn',
+  'note',
 ];
 
 /* enum mark */
@@ -194,7 +215,7 @@ export const MARK_NONE = 0;
 export const MARK_NOT_IP = 1;
 export const MARK_MALFORMED = 2;
 export const MARK_FRAGMENT = 3;
-export const MARK_NOT_TCP = 4;
+export const MARK_OTHER_PROTOCOL = 4;
 export const MARK_OPTIONS = 5;
 export const MARK_CERTAINLY_NOT = 6;
 export const MARK_FRONTEND = 7;
@@ -252,14 +273,44 @@ export const MARK_FORWARD_REPLACE = 58;
 export const MARK_STEADY = 59;
 export const MARK_EXTENSIONS = 60;
 export const MARK_IPV6 = 61;
-export const MARK_MAX = 62;
+export const MARK_UDP = 62;
+export const MARK_FRAGMENT_FIRST = 63;
+export const MARK_FRAGMENT_LATER = 64;
+export const MARK_FRAGMENT_KNOWN = 65;
+export const MARK_FRAGMENT_MISSING = 66;
+export const MARK_FRAGMENT_KEPT = 67;
+export const MARK_WALKED = 68;
+export const MARK_QUOTE = 69;
+export const MARK_QUOTE_ODD = 70;
+export const MARK_RELATED = 71;
+export const MARK_UNRELATED = 72;
+export const MARK_ANSWERED = 73;
+export const MARK_ONE_WAY_SECOND = 74;
+export const MARK_ONE_WAY = 75;
+export const MARK_SHARE_CLIENT = 76;
+export const MARK_SHARE_SERVICE = 77;
+export const MARK_OTHER_KEPT = 78;
+export const MARK_PORT_REPLACED = 79;
+export const MARK_PORTS_TAKEN = 80;
+export const MARK_DIRECT_NEW = 81;
+export const MARK_DIRECT_KNOWN = 82;
+export const MARK_DIRECT_ASIDE = 83;
+export const MARK_DIRECT_REPLY = 84;
+export const MARK_UNALLOCATED = 85;
+export const MARK_BACKEND_REUSED = 86;
+export const MARK_UDP_UNCHECKED = 87;
+export const MARK_HAIRPIN_REPLY = 88;
+export const MARK_REFUSE_RESET = 89;
+export const MARK_REFUSE_TIME = 90;
+export const MARK_QUOTE_CHECKSUM = 91;
+export const MARK_MAX = 92;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
   'not-ip',
   'malformed',
   'fragment',
-  'not-tcp',
+  'other-protocol',
   'options',
   'certainly-not',
   'frontend',
@@ -317,6 +368,36 @@ export const markNames: readonly string[] = [
   'steady',
   'extensions',
   'ipv6',
+  'udp',
+  'fragment-first',
+  'fragment-later',
+  'fragment-known',
+  'fragment-missing',
+  'fragment-kept',
+  'walked',
+  'quote',
+  'quote-odd',
+  'related',
+  'unrelated',
+  'answered',
+  'one-way-second',
+  'one-way',
+  'share-client',
+  'share-service',
+  'other-kept',
+  'port-replaced',
+  'ports-taken',
+  'direct-new',
+  'direct-known',
+  'direct-aside',
+  'direct-reply',
+  'unallocated',
+  'backend-reused',
+  'udp-unchecked',
+  'hairpin-reply',
+  'refuse-reset',
+  'refuse-time',
+  'quote-checksum',
 ];
 
 /* struct backend: size and offsets */
@@ -360,7 +441,7 @@ export const FLOW_SERVICE_PORT_AT = 104;
 export const FLOW_BACKEND_AT = 108;
 export const FLOW_GENERATION_AT = 112;
 export const FLOW_PAD_AT = 116;
-export const FLOW_ISN_AT = 120;
+export const FLOW_NOTE_AT = 120;
 
 /* struct flow_bucket: size and offsets */
 export const FLOW_BUCKET_SIZE = 2176;
@@ -427,7 +508,7 @@ export const WRITE_SLOT_AT = 8;
 export const WRITE_VALUE_AT = 12;
 
 /* struct test_control: size and offsets */
-export const TEST_CONTROL_SIZE = 792;
+export const TEST_CONTROL_SIZE = 912;
 export const TEST_CONTROL_OUTSIDE_AT = 0;
 export const TEST_CONTROL_VERDICT_AT = 40;
 export const TEST_CONTROL_REASON_AT = 44;
@@ -439,14 +520,25 @@ export const TEST_CONTROL_TRACE_AT = 64;
 export const TEST_CONTROL_WRITES_AT = 160;
 export const TEST_CONTROL_MARKS_AT = 544;
 
+/* struct service_range: size and offsets */
+export const SERVICE_RANGE_SIZE = 32;
+export const SERVICE_RANGE_BASE_AT = 0;
+export const SERVICE_RANGE_MASK_AT = 16;
+
 /* struct config: size and offsets */
-export const CONFIG_SIZE = 324;
+export const CONFIG_SIZE = 884;
 export const CONFIG_TEST_MODE_AT = 0;
 export const CONFIG_FLOW_BUCKET_MASK_AT = 4;
 export const CONFIG_CLASSIFIER_MASK_AT = 8;
 export const CONFIG_FLOW_LIFETIMES_AT = 12;
-export const CONFIG_FLOW_SECRET_AT = 268;
-export const CONFIG_SELECTION_KEY_AT = 316;
+export const CONFIG_FLOW_SECRET_AT = 524;
+export const CONFIG_SELECTION_KEY_AT = 572;
+export const CONFIG_SHARE_CLIENT_AT = 580;
+export const CONFIG_SHARE_SERVICE_AT = 584;
+export const CONFIG_PORT_FIRST_AT = 588;
+export const CONFIG_PORT_COUNT_AT = 592;
+export const CONFIG_HAIRPIN_SOURCE_AT = 596;
+export const CONFIG_SERVICE_RANGES_AT = 628;
 
 const addressCodec: Codec<Address> = {
   size: 16,
@@ -633,8 +725,8 @@ export type FlowRecord = {
   /** backend_id */
   readonly backend: number;
   readonly generation: number;
-  /** backend's initial sequence number | version << 32; void where the version is not the word's */
-  readonly isn: bigint;
+  /** of a reply: the backend's initial sequence number; of a datagram flow: tick of its second datagram | seconds with one << 32; | version << 40, void where that is not the word's */
+  readonly note: bigint;
 };
 
 export const flowCodec: Codec<FlowRecord> = {
@@ -649,7 +741,7 @@ export const flowCodec: Codec<FlowRecord> = {
     view.setUint32(offset + 108, value.backend, true);
     view.setUint32(offset + 112, value.generation, true);
     zero(view, offset + 116, 4);
-    view.setBigUint64(offset + 120, value.isn, true);
+    view.setBigUint64(offset + 120, value.note, true);
   },
   decode: (view, offset) => ({
     key: flowKeyCodec.decode(view, offset),
@@ -660,7 +752,7 @@ export const flowCodec: Codec<FlowRecord> = {
     servicePort: view.getUint32(offset + 104, true),
     backend: view.getUint32(offset + 108, true),
     generation: view.getUint32(offset + 112, true),
-    isn: view.getBigUint64(offset + 120, true),
+    note: view.getBigUint64(offset + 120, true),
   }),
   text: (value) =>
     [
@@ -672,7 +764,7 @@ export const flowCodec: Codec<FlowRecord> = {
       `servicePort=${value.servicePort}`,
       `backend=${value.backend}`,
       `generation=${value.generation}`,
-      `isn=${value.isn}`,
+      `note=${value.note}`,
     ].join(' '),
 };
 
@@ -980,7 +1072,7 @@ export type TestControlRecord = {
 };
 
 export const testControlCodec: Codec<TestControlRecord> = {
-  size: 792,
+  size: 912,
   encode: (view, offset, value) => {
     outsideCodec.encode(view, offset, value.outside);
     view.setUint32(offset + 40, value.verdict, true);
@@ -995,7 +1087,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writeList('test_control.writes', 24, value.writes, (item, index) => {
       writeCodec.encode(view, offset + 160 + index * 16, item);
     });
-    writeList('test_control.marks', 62, value.marks, (item, index) => {
+    writeList('test_control.marks', 92, value.marks, (item, index) => {
       view.setUint32(offset + 544 + index * 4, item, true);
     });
   },
@@ -1009,7 +1101,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writesLength: view.getUint32(offset + 60, true),
     trace: readList(96, (index) => view.getUint8(offset + 64 + index * 1)),
     writes: readList(24, (index) => writeCodec.decode(view, offset + 160 + index * 16)),
-    marks: readList(62, (index) => view.getUint32(offset + 544 + index * 4, true)),
+    marks: readList(92, (index) => view.getUint32(offset + 544 + index * 4, true)),
   }),
   text: (value) =>
     [
@@ -1026,6 +1118,29 @@ export const testControlCodec: Codec<TestControlRecord> = {
     ].join(' '),
 };
 
+/** struct service_range */
+export type ServiceRangeRecord = {
+  readonly base: Address;
+  readonly mask: Address;
+};
+
+export const serviceRangeCodec: Codec<ServiceRangeRecord> = {
+  size: 32,
+  encode: (view, offset, value) => {
+    addressCodec.encode(view, offset, value.base);
+    addressCodec.encode(view, offset + 16, value.mask);
+  },
+  decode: (view, offset) => ({
+    base: addressCodec.decode(view, offset),
+    mask: addressCodec.decode(view, offset + 16),
+  }),
+  text: (value) =>
+    [
+      `base=${addressText(value.base)}`,
+      `mask=${addressText(value.mask)}`,
+    ].join(' '),
+};
+
 /** struct config */
 export type ConfigRecord = {
   readonly testMode: number;
@@ -1037,30 +1152,56 @@ export type ConfigRecord = {
   readonly flowSecret: readonly number[];
   /** key of the choice of a backend: the same on every node of a cluster */
   readonly selectionKey: readonly [number, number];
+  /** established flows of one client protected in two buckets of the table */
+  readonly shareClient: number;
+  /** the same of one Service port */
+  readonly shareService: number;
+  /** source ports that may take the place of a client's: the first */
+  readonly portFirst: number;
+  readonly portCount: number;
+  /** of IPv4 and IPv6: the address from which a pod that is its own backend hears itself; zero: dropped by name */
+  readonly hairpinSource: readonly [Address, Address];
+  /** IPv4, then IPv6; addresses in them that no Service has are dropped */
+  readonly serviceRanges: readonly ServiceRangeRecord[];
 };
 
 export const configCodec: Codec<ConfigRecord> = {
-  size: 324,
+  size: 884,
   encode: (view, offset, value) => {
     view.setUint32(offset, value.testMode, true);
     view.setUint32(offset + 4, value.flowBucketMask, true);
     view.setUint32(offset + 8, value.classifierMask, true);
-    writeList('config.flow_lifetimes', 64, value.flowLifetimes, (item, index) => {
+    writeList('config.flow_lifetimes', 128, value.flowLifetimes, (item, index) => {
       view.setUint32(offset + 12 + index * 4, item, true);
     });
     writeList('config.flow_secret', 12, value.flowSecret, (item, index) => {
-      view.setUint32(offset + 268 + index * 4, item, true);
+      view.setUint32(offset + 524 + index * 4, item, true);
     });
-    view.setUint32(offset + 316, value.selectionKey[0], true);
-    view.setUint32(offset + 320, value.selectionKey[1], true);
+    view.setUint32(offset + 572, value.selectionKey[0], true);
+    view.setUint32(offset + 576, value.selectionKey[1], true);
+    view.setUint32(offset + 580, value.shareClient, true);
+    view.setUint32(offset + 584, value.shareService, true);
+    view.setUint32(offset + 588, value.portFirst, true);
+    view.setUint32(offset + 592, value.portCount, true);
+    addressCodec.encode(view, offset + 596, value.hairpinSource[0]);
+    addressCodec.encode(view, offset + 612, value.hairpinSource[1]);
+    writeList('config.service_ranges', 8, value.serviceRanges, (item, index) => {
+      serviceRangeCodec.encode(view, offset + 628 + index * 32, item);
+    });
   },
   decode: (view, offset) => ({
     testMode: view.getUint32(offset, true),
     flowBucketMask: view.getUint32(offset + 4, true),
     classifierMask: view.getUint32(offset + 8, true),
-    flowLifetimes: readList(64, (index) => view.getUint32(offset + 12 + index * 4, true)),
-    flowSecret: readList(12, (index) => view.getUint32(offset + 268 + index * 4, true)),
-    selectionKey: [view.getUint32(offset + 316, true), view.getUint32(offset + 320, true)],
+    flowLifetimes: readList(128, (index) => view.getUint32(offset + 12 + index * 4, true)),
+    flowSecret: readList(12, (index) => view.getUint32(offset + 524 + index * 4, true)),
+    selectionKey: [view.getUint32(offset + 572, true), view.getUint32(offset + 576, true)],
+    shareClient: view.getUint32(offset + 580, true),
+    shareService: view.getUint32(offset + 584, true),
+    portFirst: view.getUint32(offset + 588, true),
+    portCount: view.getUint32(offset + 592, true),
+    hairpinSource: [addressCodec.decode(view, offset + 596), addressCodec.decode(view, offset + 612)],
+    serviceRanges: readList(8, (index) => serviceRangeCodec.decode(view, offset + 628 + index * 32)),
   }),
   text: (value) =>
     [
@@ -1070,6 +1211,12 @@ export const configCodec: Codec<ConfigRecord> = {
       `flowLifetimes=[${value.flowLifetimes.join(',')}]`,
       `flowSecret=[${value.flowSecret.join(',')}]`,
       `selectionKey=[${value.selectionKey.join(',')}]`,
+      `shareClient=${value.shareClient}`,
+      `shareService=${value.shareService}`,
+      `portFirst=${value.portFirst}`,
+      `portCount=${value.portCount}`,
+      `hairpinSource=[${value.hairpinSource.map((item) => `${addressText(item)}`).join(',')}]`,
+      `serviceRanges=[${value.serviceRanges.map((item) => `{${serviceRangeCodec.text(item)}}`).join(',')}]`,
     ].join(' '),
 };
 
@@ -1106,7 +1253,7 @@ export const maps: {
     name: 'counters',
     kind: 'percpu-array',
     mmapable: false,
-    maxEntries: 24,
+    maxEntries: 31,
     key: u32Codec,
     value: counterCodec,
   },

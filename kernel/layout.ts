@@ -116,17 +116,19 @@ class LayoutReader {
       throw new Unfit(`map ${name}`, `kind ${kindNumber} has no MapSpec`, 'extend kernel/layout.ts');
     const key = this.pointee(members.get('key'));
     const value = this.pointee(members.get('value'));
-    if (key === undefined || value === undefined) {
-      throw new Unfit(`map ${name}`, 'no type for key or value', 'declare them with __type');
+    const isPrivate = key === undefined && value === undefined && members.has('value_size');
+    if (!isPrivate && (key === undefined || value === undefined)) {
+      throw new Unfit(`map ${name}`, 'no type for key or value', 'declare them with __type, or both sizes for scratch');
     }
     return {
       name,
       kind,
       flags: this.setting(members.get('map_flags')),
       maxEntries: this.setting(members.get('max_entries')),
-      entry: this.holdsLock(value)
-        ? undefined
-        : { key: this.shape(`map ${name} key`, key, 0), value: this.shape(`map ${name} value`, value, 0) },
+      entry:
+        key === undefined || value === undefined || this.holdsLock(value)
+          ? undefined
+          : { key: this.shape(`map ${name} key`, key, 0), value: this.shape(`map ${name} value`, value, 0) },
     };
   }
 

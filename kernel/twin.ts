@@ -22,6 +22,7 @@ import {
   TEST_CONTROL_WRITES_AT,
   TEST_CONTROL_WRITES_LENGTH_AT,
   MARK_MAX,
+  REASON_HAIRPIN,
   VERDICT_DROP,
   VERDICT_REFUSE,
   verdictNames,
@@ -131,7 +132,7 @@ export class KernelTwin implements Twin {
     if (done < 0)
       return done === -EINVAL ? refusedFrame(frame.length) : fail('environment', 'test run', errnoName(-done));
     this.read(outcome);
-    return checkReturned(hook, this.optionsView.getInt32(RUN.returned, true), outcome.verdict);
+    return checkReturned(hook, this.optionsView.getInt32(RUN.returned, true), outcome);
   }
 
   /** Verdict and reason are set to what no program reports, so that a silent program can't pass for the last one. */
@@ -187,16 +188,16 @@ function refusedFrame(length: number): Result<never> {
   return fail('limit', 'test run', `the kernel takes frames of ${limits} bytes, not this one of ${length}`);
 }
 
-/** What the hook hands to the traffic control for a verdict. */
-function expectedReturn(verdict: number): number {
+/** What the hook hands to the traffic control for a verdict; a hairpin goes back past the stack. */
+function expectedReturn(verdict: number, reason: number): number {
   if (verdict === VERDICT_DROP) return TC_ACT_SHOT;
-  return verdict === VERDICT_REFUSE ? TC_ACT_REDIRECT : TC_ACT_UNSPEC;
+  return verdict === VERDICT_REFUSE || reason === REASON_HAIRPIN ? TC_ACT_REDIRECT : TC_ACT_UNSPEC;
 }
 
-function checkReturned(hook: PacketHook, returned: number, verdict: number): Result<void> {
+function checkReturned(hook: PacketHook, returned: number, { verdict, reason }: Outcome): Result<void> {
   const name = verdictNames[verdict];
   if (name === undefined) return fail('environment', `hook ${hook}`, 'reported no verdict', 'is every path reported?');
-  const expected = expectedReturn(verdict);
+  const expected = expectedReturn(verdict, reason);
   if (returned === expected) return ok(undefined);
   return fail('environment', `hook ${hook}`, `returned ${returned} with verdict ${name}, which goes with ${expected}`);
 }

@@ -8,7 +8,7 @@ import {
   FLOW_BACKEND_AT,
   FLOW_BYTES_AT,
   FLOW_GENERATION_AT,
-  FLOW_ISN_AT,
+  FLOW_NOTE_AT,
   FLOW_PACKETS_AT,
   FLOW_PAD_AT,
   FLOW_SERVICE_PORT_AT,
@@ -117,7 +117,7 @@ const FLOW_FIELDS: readonly (readonly [number, string])[] = [
   [FLOW_BACKEND_AT, 'backend'],
   [FLOW_GENERATION_AT, 'generation'],
   [FLOW_PAD_AT, 'pad'],
-  [FLOW_ISN_AT, 'isn'],
+  [FLOW_NOTE_AT, 'note'],
 ];
 
 /** The name of a byte of the flow table: `flows[3].flows[5].translation+16`. */

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a seed makes of the datapath's settings: small tables, short lives, secrets that are sometimes bad on purpose. */
+import { address } from '../core/address.ts';
 import { configOf, flowLifetimes, type FlowTimeouts } from '../core/datapath/datapath.ts';
 import type { MapSizes } from '../core/datapath/maps.ts';
-import type { ConfigRecord } from '../core/layout.gen.ts';
+import { SERVICE_RANGES, type ConfigRecord } from '../core/layout.gen.ts';
 import { createStream, type Stream } from '../core/random.ts';
+import { addressOf, ipv6 } from './address.ts';
 
 const TICK_MS = 1.048576;
 
@@ -39,16 +41,39 @@ function secretOf(stream: Stream): readonly number[] {
   return stream.chance(0.25) ? secret.with(9, BLIND_TO_PORTS) : secret;
 }
 
+/** From where a pod hears itself. */
+export const NODE_ADDRESS = 0xc0000205;
+export const NODE_ADDRESS_SIX: string = ipv6(0xfd0000aa, 0, 0, 0xc0000205);
+const NOWHERE = address(0, 0, 0, 0);
+const NO_RANGE = { base: NOWHERE, mask: NOWHERE };
+const ONES = 0xffffffff;
+
+/** Ranges around the addresses of a world's Services: some of each are given to none. */
+const RANGES = new Map([
+  [0, { base: address(0, 0, 0xffff, 0x0a600000), mask: address(ONES, ONES, ONES, 0xfffffff0) }],
+  [1, { base: address(0, 0, 0xffff, 0x0a610000), mask: address(ONES, ONES, ONES, 0xffff0000) }],
+  [SERVICE_RANGES, { base: address(0xfd000096, 0, 0, 0), mask: address(ONES, ONES, 0, 0) }],
+]);
+
 /** The settings that belong to a seed. */
 export function settingsOf(seed: number): Settings {
   const stream = createStream(seed, 1);
   const scale = stream.pick([1, 1, 4]);
-  const ticks = { pending: 60 * scale, established: 800 * scale, halfClosed: 300 * scale, closing: 30 * scale };
+  const ticks = {
+    pending: 60 * scale,
+    established: 800 * scale,
+    halfClosed: 300 * scale,
+    closing: 30 * scale,
+    datagramPending: 40_000 * scale,
+    datagramEstablished: 50_000 * scale,
+  };
   const timeouts: FlowTimeouts = {
     pendingMs: ticks.pending * TICK_MS,
     establishedMs: ticks.established * TICK_MS,
     halfClosedMs: ticks.halfClosed * TICK_MS,
     closingMs: ticks.closing * TICK_MS,
+    datagramPendingMs: ticks.datagramPending * TICK_MS,
+    datagramEstablishedMs: ticks.datagramEstablished * TICK_MS,
   };
   const sizes = { ...SIZES, flowBuckets: stream.pick([2, 4, 4, 8, 16]), classifierWords: stream.pick([16, 64, 1024]) };
   const config = configOf({
@@ -58,6 +83,12 @@ export function settingsOf(seed: number): Settings {
     flowLifetimes: flowLifetimes(timeouts),
     flowSecret: secretOf(stream),
     selectionKey: [stream.word(), stream.word()],
+    shareClient: 1 + stream.below(4),
+    shareService: 1 + stream.below(8),
+    portFirst: 61_000,
+    portCount: stream.pick([1, 2, 8, 4_536]),
+    hairpinSource: stream.chance(0.8) ? [addressOf(NODE_ADDRESS), addressOf(NODE_ADDRESS_SIX)] : [NOWHERE, NOWHERE],
+    serviceRanges: Array.from({ length: 2 * SERVICE_RANGES }, (_, at) => RANGES.get(at) ?? NO_RANGE),
   });
   return { config, sizes, lifetimes: Object.values(ticks), isComplete: seed % COMPLETE_EVERY === 0 };
 }

@@ -9,6 +9,7 @@ import {
   MARK_CHECKSUM_COMPLETE,
   MARK_CHECKSUM_NONE,
   MARK_CHECKSUM_PARTIAL,
+  MARK_UDP_UNCHECKED,
 } from '../layout.gen.ts';
 import { mark, type Log } from './log.ts';
 
@@ -50,4 +51,20 @@ export function checksumTransport(
   if (mode === CHECKSUM_MODE_COMPLETE) mark(log, MARK_CHECKSUM_COMPLETE);
   else mark(log, MARK_CHECKSUM_NONE);
   return checksumReplace(check, addressDelta + portDelta);
+}
+
+/** The same for UDP, where 0 says that there is none, and what comes out as 0 is written as its other form (RFC 768). */
+export function checksumDatagram(
+  log: Log,
+  check: number,
+  addressDelta: number,
+  portDelta: number,
+  mode: number,
+): number {
+  if (check === 0 && mode !== CHECKSUM_MODE_PARTIAL) {
+    mark(log, MARK_UDP_UNCHECKED);
+    return 0;
+  }
+  const sum = checksumTransport(log, check, addressDelta, portDelta, mode);
+  return sum !== 0 || mode === CHECKSUM_MODE_PARTIAL ? sum : 0xffff;
 }

@@ -4,7 +4,8 @@
  * word for every frontend, owned address and backend; false hits cost a lookup, nothing else.
  */
 import type { Maps } from './maps.ts';
-import { KEY_DESTINATION, KEY_PORTS, KEY_PROTOCOL, KEY_SOURCE, type Packet } from './parse.ts';
+import { SERVICE_RANGES } from '../layout.gen.ts';
+import { isMapped, KEY_DESTINATION, KEY_PORTS, KEY_PROTOCOL, KEY_SOURCE, type Packet } from './parse.ts';
 import { swap16, swap32 } from './words.ts';
 
 /**
@@ -37,11 +38,29 @@ export function maybeKnown(maps: Maps, key: Uint32Array, at: number, ports: numb
   return bitOf(maps.classifier, word, (hash >>> 20) & 63) === 1 && bitOf(maps.classifier, word, hash >>> 26) === 1;
 }
 
+/** Whether the address at a word of a key is in a range of Service addresses, given to a Service or not. */
+export function inServiceRange(maps: Maps, key: Uint32Array, at: number): boolean {
+  const { serviceRanges } = maps;
+  const first = isMapped(key, at) ? 0 : SERVICE_RANGES;
+  for (let range = first * 8; range < (first + SERVICE_RANGES) * 8; range += 8) {
+    let left = 0;
+    if (serviceRanges[range + 4] === 0) return false;
+    for (let word = 0; word < 4; word++)
+      left |= (key[at + word]! & serviceRanges[range + 4 + word]!) ^ serviceRanges[range + word]!;
+    if (left === 0) return true;
+  }
+  return false;
+}
+
 /** Whether a packet to this address and port may be for a Service. */
 export function maybeService(maps: Maps, packet: Packet): boolean {
   const key = packet.key;
   const ports = swap16(key[KEY_PORTS]! >>> 16) | ((key[KEY_PROTOCOL]! & 0xff) << 16);
-  return maybeKnown(maps, key, KEY_DESTINATION, ports) || maybeKnown(maps, key, KEY_DESTINATION, 0);
+  return (
+    maybeKnown(maps, key, KEY_DESTINATION, ports) ||
+    maybeKnown(maps, key, KEY_DESTINATION, 0) ||
+    inServiceRange(maps, key, KEY_DESTINATION)
+  );
 }
 
 /** Whether a packet from this address and port may be a backend's answer. */

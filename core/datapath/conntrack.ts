@@ -1,346 +1,273 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * From a parsed packet and the flow table to a verdict; twin of bpf/conntrack.h. A connection has one entry per
- * direction: the answer's is made first, so that nothing is forwarded whose answer can't come back.
+ * From a parsed packet and the flow table to a verdict; twin of bpf/conntrack.h. Packets of flows that are known, errors
+ * about them and fragments; what opens a flow is open.ts's.
  */
 import {
   BACKEND_GENERATION_SHIFT,
+  BACKEND_REUSED,
+  BACKEND_STATE,
   DIRECTION_FORWARD,
   DIRECTION_REPLY,
+  FLOW_ANSWERED,
+  FLOW_DATAGRAM,
+  FLOW_EXCESS,
   FLOW_LIFE,
   FLOW_PENDING,
-  FRONTEND_WHOLE_ADDRESS,
+  MARK_BACKEND_REUSED,
   MARK_CERTAINLY_NOT,
-  MARK_DIRECT_ENDS,
-  MARK_DIRECT_TAKEN,
-  MARK_EMPTY_DROP,
-  MARK_EMPTY_REFUSE,
   MARK_ESTABLISH,
-  MARK_FORWARD_ADOPT,
-  MARK_FORWARD_FLAGS,
   MARK_FORWARD_HEAL,
   MARK_FORWARD_KNOWN,
-  MARK_FORWARD_NEW,
-  MARK_FORWARD_REPLACE,
   MARK_FORWARD_RESELECT,
-  MARK_FORWARD_STATELESS,
   MARK_FORWARD_TAKEN,
-  MARK_HAIRPIN,
-  MARK_MARTIAN,
+  MARK_FRAGMENT_MISSING,
+  MARK_HAIRPIN_REPLY,
+  MARK_ONE_WAY,
+  MARK_OTHER_KEPT,
+  MARK_RELATED,
   MARK_REPLY_KNOWN,
   MARK_REPLY_SYN_ACK,
   MARK_STEADY,
+  MARK_UNRELATED,
+  REASON_BACKEND_REUSED,
+  REASON_FIRST_MISSING,
   REASON_FLOWS_FULL,
-  REASON_HAIRPIN,
+  REASON_FRAGMENTED,
   REASON_KNOWN_FLOW,
-  REASON_MAPS_DISAGREE,
-  REASON_MARTIAN,
-  REASON_NEW_FLOW,
-  REASON_NO_ENDPOINTS,
-  REASON_NO_LOCAL_ENDPOINTS,
-  REASON_NOT_SERVICE,
-  REASON_REPLY,
-  REASON_STATELESS,
-  REASON_TCP_FLAGS,
+  REASON_RELATED,
   REASON_TUPLE_TAKEN,
-  REASON_UNKNOWN_PORT,
-  SERVICE_DROP_WHEN_INTERNAL_EMPTY,
-  SERVICE_FLAGS_AT,
-  SERVICE_KIND_AT,
-  SERVICE_NAME_HASH_AT,
-  SERVICE_SERVICE_PORT_AT,
   VERDICT_DROP,
   VERDICT_FORWARD,
-  VERDICT_PASS,
   VERDICT_REFUSE,
   VERDICT_REPLY,
-  VIEW_COUNT_AT,
-  VIEW_INTERNAL,
 } from '../layout.gen.ts';
 import { maybeBackend, maybeService } from './classify.ts';
 import {
-  createRecord,
   flowChange,
   flowClosing,
   flowInsert,
   flowLookup,
-  flowNoteIsn,
-  FLOW_ALL,
-  FLOW_EXISTS,
+  flowNote,
+  flowNoted,
+  flowShare,
   FLOW_IF_ABSENT,
-  FLOW_KEEP_NONE,
   FLOW_PROMOTE,
   FLOW_REFUSED,
   FLOW_REPLACE,
   type FlowRecord,
 } from './flows.ts';
+import { findFragment, keepFragment } from './fragment.ts';
 import { mark, type Log } from './log.ts';
 import { lookupFrontend } from './lookup.ts';
 import type { Maps } from './maps.ts';
-import { natAnswers, natForward, natForwardKey, natReply, natReplyKey, sameAddress } from './nat.ts';
+import { natAnswers, natTurn, sameAddress } from './nat.ts';
+import {
+  decided,
+  directReply,
+  forwardNew,
+  isDirect,
+  knownReason,
+  notOurs,
+  packetOpening,
+  replyReason,
+  stillServed,
+  type Decision,
+} from './open.ts';
 import {
   isMapped,
   KEY_DESTINATION,
-  KEY_PORTS,
   KEY_PROTOCOL,
-  KEY_SOURCE,
-  KEY_WORDS,
+  PACKET_ERROR,
+  PACKET_FIRST,
+  PACKET_LATER,
   TCP_ACK,
   TCP_RST,
   TCP_SYN,
   type Packet,
 } from './parse.ts';
-import { BACKEND_WORDS, backendServes, LIVE, selectBackend, SELECT_PACKET, SELECT_WORDS, viewOf } from './select.ts';
-import { noteFlags, steady, tcpKind, TCP_ODD, TCP_OPENS, TCP_RESETS } from './tcp.ts';
-import { swap16, swap32 } from './words.ts';
+import { BACKEND_WORDS, LIVE } from './select.ts';
+import { noteFlags, steady, TCP_OPENS } from './tcp.ts';
+import { keepsOther, lastsOneWay, noteAnswer } from './udp.ts';
 
 const ESTABLISH_WINDOW = 65536; // the first ACK may also cover data that came with the SYN-ACK (RFC 7413)
 
-/** What is decided about one packet; reused. The rest is scratch of the decision. */
-export type Decision = {
-  readonly record: FlowRecord;
-  reason: number;
-  readonly otherKey: Uint32Array;
-  readonly wanted: Uint32Array;
-  readonly input: Uint32Array;
-};
-
-export function createDecision(): Decision {
-  return {
-    record: createRecord(),
-    reason: 0,
-    otherKey: new Uint32Array(KEY_WORDS),
-    wanted: new Uint32Array(5),
-    input: new Uint32Array(SELECT_WORDS),
-  };
-}
-
-/** Sources that can't be on a wire (RFC 1122 3.2.1.3, RFC 4291 2.5), and a packet from an address to itself. */
-export function martian(key: Uint32Array): boolean {
-  const first = swap32(key[KEY_SOURCE]!);
-  const last = swap32(key[KEY_SOURCE + 3]!);
-  if (sameAddress(key, KEY_SOURCE, key, KEY_DESTINATION)) return true;
-  if (isMapped(key, KEY_SOURCE)) return last >>> 24 === 0 || last >>> 24 === 127 || last >>> 24 >= 224;
-  return first >>> 24 === 0xff || ((key[KEY_SOURCE]! | key[KEY_SOURCE + 1]! | key[KEY_SOURCE + 2]!) === 0 && last <= 1);
-}
-
-export function decided(decision: Decision, verdict: number, reason: number): number {
-  decision.reason = reason;
-  return verdict;
-}
-
-/** Whether the backend of a flow may still get new connections. */
-export function stillServed(maps: Maps, record: FlowRecord): boolean {
-  const live = maps.backends[record.backend * BACKEND_WORDS + LIVE];
+/** Whether the client's packet completes a pending flow; the record is that of the answer's entry. */
+export function completes(packet: Packet, record: FlowRecord): boolean {
+  if ((record.state & FLOW_DATAGRAM) !== 0) return (record.state & FLOW_ANSWERED) !== 0;
   return (
-    live !== undefined && live >>> BACKEND_GENERATION_SHIFT === record.generation && backendServes(live, VIEW_INTERNAL)
+    (packet.flags & (TCP_SYN | TCP_RST | TCP_ACK)) === TCP_ACK &&
+    flowNoted(record) &&
+    (packet.acknowledgement - (record.note + 1)) >>> 0 < ESTABLISH_WINDOW
   );
 }
 
-/** The client's side of a record that held the answer's: one record serves both. */
-export function turnToForward(record: FlowRecord, packet: Packet, replyKey: Uint32Array): void {
-  const { translation } = record;
-  for (let i = 0; i < 4; i++) translation[KEY_SOURCE + i] = packet.key[KEY_SOURCE + i]!;
-  for (let i = 0; i < 4; i++) translation[KEY_DESTINATION + i] = replyKey[KEY_SOURCE + i]!;
-  translation[KEY_PORTS] = (packet.key[KEY_PORTS]! & 0xffff) | (replyKey[KEY_PORTS]! << 16);
-  translation[KEY_PROTOCOL] = packet.key[KEY_PROTOCOL]!;
+/** Completes both entries; `set`: FLOW_EXCESS or nothing. */
+export function establish(log: Log, maps: Maps, key: Uint32Array, reply: Uint32Array, set: number, now: number): void {
+  mark(log, MARK_ESTABLISH);
+  flowChange(log, maps, reply, FLOW_PROMOTE | set, 0, now);
+  flowChange(log, maps, key, FLOW_PROMOTE | set, 0, now);
 }
 
 /**
- * A pending flow: its answer's entry is made again where it was recycled, and the client's ACK of the backend's
- * initial sequence number completes both. Nothing else does, so a flood of SYNs completes none. REASON_KNOWN_FLOW, or
- * why the packet can't go on: its answer could not come back.
+ * A flow that is pending, or whose answers may be rare: the answer's entry is made again where it is gone, and
+ * refreshed; a TCP flow is completed by the client's ACK of the backend's initial sequence number, so a flood of SYNs
+ * completes none. REASON_KNOWN_FLOW, or why the packet can't go on: its answer could not come back.
  */
-export function advance(
-  log: Log,
-  maps: Maps,
-  packet: Packet,
-  record: FlowRecord,
-  replyKey: Uint32Array,
-  now: number,
-): number {
+export function advance(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
+  const { record, other: reply } = decision;
+  const { servicePort, state } = record;
+  const pending = (state & FLOW_LIFE) === FLOW_PENDING;
+  const lasts = pending && (state & FLOW_DATAGRAM) !== 0 && lastsOneWay(log, maps, record, now);
   record.keepBucket = record.bucket;
   record.keepSlot = record.slot;
-  if (!flowLookup(log, maps, replyKey, record, 0, now)) {
+  if (!flowLookup(log, maps, reply, record, 0, now)) {
     mark(log, MARK_FORWARD_HEAL);
-    natReply(record.translation, packet.key);
-    record.state = FLOW_PENDING;
-    if (flowInsert(log, maps, replyKey, record, now, FLOW_IF_ABSENT) === FLOW_REFUSED) return REASON_FLOWS_FULL;
+    natTurn(record.translation, packet.key, DIRECTION_REPLY);
+    record.state = state & (FLOW_LIFE | FLOW_DATAGRAM | FLOW_EXCESS);
+    if (flowInsert(log, maps, reply, record, now, FLOW_IF_ABSENT) === FLOW_REFUSED) return REASON_FLOWS_FULL;
     return REASON_KNOWN_FLOW;
   }
   if (!natAnswers(record.translation, packet.key)) {
     mark(log, MARK_FORWARD_TAKEN);
     return REASON_TUPLE_TAKEN;
   }
-  if (
-    (packet.flags & (TCP_SYN | TCP_RST | TCP_ACK)) !== TCP_ACK ||
-    record.isnVersion !== record.version ||
-    (packet.acknowledgement - (record.isn + 1)) >>> 0 >= ESTABLISH_WINDOW
-  )
-    return REASON_KNOWN_FLOW;
-  mark(log, MARK_ESTABLISH);
-  flowChange(log, maps, replyKey, FLOW_PROMOTE, 0, now);
-  flowChange(log, maps, packet.key, FLOW_PROMOTE, 0, now);
+  if (!pending) {
+    mark(log, MARK_OTHER_KEPT);
+    flowChange(log, maps, reply, 0, 0, now);
+  } else if (completes(packet, record)) {
+    establish(log, maps, packet.key, reply, flowShare(log, maps, packet.key, servicePort, now), now);
+  } else if (lasts) {
+    mark(log, MARK_ONE_WAY);
+    establish(log, maps, packet.key, reply, FLOW_EXCESS, now);
+  }
   return REASON_KNOWN_FLOW;
 }
 
+/** Whether the address of the flow's backend is another pod's now. */
+export function isReused(maps: Maps, record: FlowRecord): boolean {
+  const live = maps.backends[record.backend * BACKEND_WORDS + LIVE];
+  return (
+    live !== undefined &&
+    (live & BACKEND_STATE) === BACKEND_REUSED &&
+    live >>> BACKEND_GENERATION_SHIFT === record.generation
+  );
+}
+
 export function forwardKnown(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
-  const { record, otherKey: replyKey } = decision;
+  const { record, other: reply } = decision;
   const state = record.state;
   mark(log, MARK_FORWARD_KNOWN);
-  if (steady(state, packet.flags)) {
-    mark(log, MARK_STEADY);
-    return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
+  if (isReused(maps, record)) {
+    mark(log, MARK_BACKEND_REUSED);
+    natTurn(reply, record.translation, DIRECTION_REPLY);
+    noteFlags(log, maps, packet.key, reply, state, TCP_RST, now);
+    return decided(decision, VERDICT_REFUSE, REASON_BACKEND_REUSED);
   }
-  natReplyKey(replyKey, record.translation);
-  if ((state & FLOW_LIFE) === FLOW_PENDING) {
+  if (steady(state, packet.flags) && !keepsOther(record, now)) {
+    mark(log, MARK_STEADY);
+    return decided(decision, VERDICT_FORWARD, knownReason(record));
+  }
+  natTurn(reply, record.translation, DIRECTION_REPLY);
+  if ((state & FLOW_LIFE) === FLOW_PENDING || keepsOther(record, now)) {
     const { servicePort, backend } = record;
-    const reason = advance(log, maps, packet, record, replyKey, now);
-    turnToForward(record, packet, replyKey);
+    const reason = advance(log, maps, packet, decision, now);
+    natTurn(record.translation, reply, DIRECTION_FORWARD);
     record.servicePort = servicePort;
     record.backend = backend;
     if (reason !== REASON_KNOWN_FLOW) return decided(decision, VERDICT_DROP, reason);
   }
-  noteFlags(log, maps, packet.key, replyKey, state, packet.flags, now);
-  return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW);
+  if ((state & FLOW_DATAGRAM) === 0) noteFlags(log, maps, packet.key, reply, state, packet.flags, now);
+  return decided(decision, VERDICT_FORWARD, knownReason(record));
 }
 
-/**
- * Both entries of a new connection, the answer's first. Where its key is taken: by this connection itself, it is
- * adopted, or written over where the connection is opened anew; by one that is over, it gives way; by another that
- * lives, that one stays.
- */
-export function create(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number, how: number): number {
-  const { record, otherKey: replyKey } = decision;
-  const { servicePort, backend, generation } = record;
-  natReplyKey(replyKey, record.translation);
-  natReply(record.translation, packet.key);
-  record.keepBucket = FLOW_KEEP_NONE;
-  let result = flowInsert(log, maps, replyKey, record, now, FLOW_IF_ABSENT);
-  if (result === FLOW_EXISTS) {
-    const ours = natAnswers(record.translation, packet.key);
-    if (ours && how === FLOW_IF_ABSENT) {
-      mark(log, MARK_FORWARD_ADOPT);
-      record.state &= FLOW_LIFE;
-    } else if (!ours && !flowClosing(record.state)) {
-      mark(log, MARK_FORWARD_TAKEN);
-      record.servicePort = servicePort;
-      return decided(decision, VERDICT_DROP, REASON_TUPLE_TAKEN);
-    } else {
-      mark(log, MARK_FORWARD_REPLACE);
-      natReply(record.translation, packet.key);
-      record.servicePort = servicePort;
-      record.backend = backend;
-      record.generation = generation;
-      record.state = FLOW_PENDING;
-      result = flowInsert(log, maps, replyKey, record, now, FLOW_REPLACE);
-    }
+/** An answer in a flow's reply direction. */
+export function replyKnown(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
+  const { record, other: forward } = decision;
+  const state = record.state;
+  mark(log, MARK_REPLY_KNOWN);
+  if (isDirect(packet.key, record)) return directReply(log, maps, packet, decision, now);
+  if ((packet.flags & (TCP_SYN | TCP_ACK)) === (TCP_SYN | TCP_ACK) && (state & FLOW_LIFE) === FLOW_PENDING) {
+    mark(log, MARK_REPLY_SYN_ACK);
+    flowNote(log, maps, record, packet.sequence, 0);
   }
-  if (result === FLOW_REFUSED) return decided(decision, VERDICT_DROP, REASON_FLOWS_FULL);
-  turnToForward(record, packet, replyKey);
-  record.keepBucket = record.bucket;
-  record.keepSlot = record.slot;
-  if (flowInsert(log, maps, packet.key, record, now, how) === FLOW_REFUSED)
-    return decided(decision, VERDICT_DROP, REASON_FLOWS_FULL);
-  mark(log, MARK_FORWARD_NEW);
-  return decided(decision, VERDICT_FORWARD, REASON_NEW_FLOW);
+  if (steady(state, packet.flags) && !keepsOther(record, now)) {
+    mark(log, MARK_STEADY);
+    return decided(decision, VERDICT_REPLY, replyReason(record));
+  }
+  natTurn(forward, record.translation, DIRECTION_FORWARD);
+  if ((state & FLOW_DATAGRAM) === 0) {
+    noteFlags(log, maps, packet.key, forward, state, packet.flags, now);
+  } else {
+    noteAnswer(log, maps, packet.key, state, now);
+    if (keepsOther(record, now)) flowChange(log, maps, forward, 0, 0, now);
+  }
+  return decided(decision, VERDICT_REPLY, replyReason(record));
 }
 
-/** The backend of a packet that belongs to no flow, or that opens one anew. */
-export function choose(log: Log, maps: Maps, packet: Packet, decision: Decision, service: number): number {
-  const { record, input } = decision;
-  const key = packet.key;
-  for (let i = 0; i < 4; i++) input[i] = key[KEY_SOURCE + i]!;
-  input[4] = swap16(key[KEY_PORTS]! & 0xffff) | ((key[KEY_PROTOCOL]! & 0xff) << 16);
-  input[5] = maps.services[service + SERVICE_NAME_HASH_AT / 4]!;
-  input[6] = maps.services[service + SERVICE_NAME_HASH_AT / 4 + 1]!;
-  input[7] = SELECT_PACKET;
-  const id = selectBackend(log, maps, service, VIEW_INTERNAL, input);
-  if (id < 0) return decided(decision, VERDICT_DROP, REASON_MAPS_DISAGREE);
-  const backend = id * BACKEND_WORDS;
-  if (sameAddress(maps.backends, backend, key, KEY_SOURCE)) {
-    mark(log, MARK_HAIRPIN);
-    return decided(decision, VERDICT_DROP, REASON_HAIRPIN);
-  }
-  natForward(record.translation, key, maps, backend);
-  record.backend = id;
-  record.generation = maps.backends[backend + LIVE]! >>> BACKEND_GENERATION_SHIFT;
-  record.state = FLOW_PENDING;
-  return VERDICT_FORWARD;
+function turnedTo(packet: Packet, direction: number): void {
+  packet.key[KEY_PROTOCOL] = (packet.key[KEY_PROTOCOL]! & 0xff) | (direction << 8);
 }
 
-/**
- * A connection that is opened to something known that is no Service, a backend itself. Answers to it would be taken for
- * those of a flow with the same tuple: one that is over is ended, one that lives keeps its tuple.
- */
-export function openDirect(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
-  const { record, otherKey: replyKey } = decision;
-  natReplyKey(replyKey, packet.key);
-  if (!flowLookup(log, maps, replyKey, record, 0, now)) {
-    record.servicePort = 0;
-    record.backend = 0;
-    return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
+/** An ICMP error: translated with the flow that it quotes, which it does not refresh. */
+export function related(
+  log: Log,
+  maps: Maps,
+  packet: Packet,
+  decision: Decision,
+  direction: number,
+  now: number,
+): number {
+  turnedTo(packet, direction);
+  if (!flowLookup(log, maps, packet.key, decision.record, 0, now) || isDirect(packet.key, decision.record)) {
+    mark(log, MARK_UNRELATED);
+    return notOurs(decision);
   }
-  if (!flowClosing(record.state)) {
-    mark(log, MARK_DIRECT_TAKEN);
-    return decided(decision, VERDICT_DROP, REASON_TUPLE_TAKEN);
-  }
-  mark(log, MARK_DIRECT_ENDS);
-  flowChange(log, maps, replyKey, 0, FLOW_ALL, now);
-  natForwardKey(replyKey, record.translation);
-  flowChange(log, maps, replyKey, 0, FLOW_ALL, now);
-  record.servicePort = 0;
-  record.backend = 0;
-  return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
+  mark(log, MARK_RELATED);
+  return decided(decision, direction === DIRECTION_FORWARD ? VERDICT_FORWARD : VERDICT_REPLY, REASON_RELATED);
 }
 
-export function forwardNew(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number, how: number): number {
-  const { record, wanted } = decision;
+/** A fragment without ports. */
+export function laterFragment(
+  log: Log,
+  maps: Maps,
+  packet: Packet,
+  decision: Decision,
+  direction: number,
+  now: number,
+): number {
+  const { record, other, wanted } = decision;
+  if (findFragment(log, maps, packet, other, record, direction, now))
+    return decided(decision, direction === DIRECTION_FORWARD ? VERDICT_FORWARD : VERDICT_REPLY, REASON_FRAGMENTED);
   for (let i = 0; i < 4; i++) wanted[i] = packet.key[KEY_DESTINATION + i]!;
-  wanted[4] = (packet.key[KEY_PORTS]! >>> 16) | ((packet.key[KEY_PROTOCOL]! & 0xff) << 16);
-  const service = lookupFrontend(log, maps, wanted);
-  if (service < 0 && tcpKind(packet.flags) === TCP_OPENS) return openDirect(log, maps, packet, decision, now);
-  if (service < 0) return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
-  record.servicePort = maps.services[service + SERVICE_SERVICE_PORT_AT / 4]!;
-  if (martian(packet.key)) {
-    mark(log, MARK_MARTIAN);
-    return decided(decision, VERDICT_PASS, REASON_MARTIAN);
-  }
-  const kind = tcpKind(packet.flags);
-  if (kind === TCP_ODD) {
-    mark(log, MARK_FORWARD_FLAGS);
-    return decided(decision, VERDICT_DROP, REASON_TCP_FLAGS);
-  }
-  if (maps.services[service + SERVICE_KIND_AT / 4] === FRONTEND_WHOLE_ADDRESS)
-    return decided(decision, VERDICT_REFUSE, REASON_UNKNOWN_PORT);
-  if (maps.services[viewOf(service, VIEW_INTERNAL) + VIEW_COUNT_AT / 4] === 0) {
-    if ((maps.services[service + SERVICE_FLAGS_AT / 4]! & SERVICE_DROP_WHEN_INTERNAL_EMPTY) !== 0) {
-      mark(log, MARK_EMPTY_DROP);
-      return decided(decision, VERDICT_DROP, REASON_NO_LOCAL_ENDPOINTS);
-    }
-    mark(log, MARK_EMPTY_REFUSE);
-    return decided(decision, VERDICT_REFUSE, REASON_NO_ENDPOINTS);
-  }
-  const verdict = choose(log, maps, packet, decision, service);
-  if (verdict !== VERDICT_FORWARD) return verdict;
-  if (kind === TCP_RESETS) {
-    mark(log, MARK_FORWARD_STATELESS);
-    return decided(decision, VERDICT_FORWARD, REASON_STATELESS);
-  }
-  return create(log, maps, packet, decision, now, how);
+  wanted[4] = 0;
+  if (direction === DIRECTION_REPLY || lookupFrontend(log, maps, wanted) < 0) return notOurs(decision);
+  mark(log, MARK_FRAGMENT_MISSING);
+  return decided(decision, VERDICT_DROP, REASON_FIRST_MISSING);
 }
 
-/** A packet that comes from a pod. `decision.record.translation` is what it becomes where the verdict is forward. */
-export function decideFromPod(log: Log, maps: Maps, packet: Packet, now: number, decision: Decision): number {
+/** Whether the packet goes to the address from which pods hear themselves. */
+export function toHairpin(maps: Maps, packet: Packet): boolean {
+  return sameAddress(packet.key, KEY_DESTINATION, maps.hairpinSource, isMapped(packet.key, KEY_DESTINATION) ? 0 : 4);
+}
+
+/** The answer of a pod to itself. */
+export function hairpinReply(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
+  if (packet.kind === PACKET_ERROR) return related(log, maps, packet, decision, DIRECTION_REPLY, now);
+  if (packet.kind === PACKET_LATER) return laterFragment(log, maps, packet, decision, DIRECTION_REPLY, now);
+  turnedTo(packet, DIRECTION_REPLY);
+  if (!flowLookup(log, maps, packet.key, decision.record, packet.length, now)) return notOurs(decision);
+  mark(log, MARK_HAIRPIN_REPLY);
+  return replyKnown(log, maps, packet, decision, now);
+}
+
+export function fromPod(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
   const { record } = decision;
-  if (!maybeService(maps, packet)) {
-    mark(log, MARK_CERTAINLY_NOT);
-    return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
-  }
-  packet.key[KEY_PROTOCOL] = (packet.key[KEY_PROTOCOL]! & 0xff) | (DIRECTION_FORWARD << 8);
+  if (packet.kind === PACKET_ERROR) return related(log, maps, packet, decision, DIRECTION_FORWARD, now);
+  if (packet.kind === PACKET_LATER) return laterFragment(log, maps, packet, decision, DIRECTION_FORWARD, now);
   let how = FLOW_IF_ABSENT;
   if (flowLookup(log, maps, packet.key, record, packet.length, now)) {
-    if (tcpKind(packet.flags) !== TCP_OPENS || (!flowClosing(record.state) && stillServed(maps, record)))
+    if (packetOpening(packet) !== TCP_OPENS || (!flowClosing(record.state) && stillServed(log, maps, packet, decision)))
       return forwardKnown(log, maps, packet, decision, now);
     mark(log, MARK_FORWARD_RESELECT);
     how = FLOW_REPLACE;
@@ -348,26 +275,37 @@ export function decideFromPod(log: Log, maps: Maps, packet: Packet, now: number,
   return forwardNew(log, maps, packet, decision, now, how);
 }
 
+/**
+ * A packet that comes from a pod. `decision.record.translation` is what it becomes where the verdict is forward, or
+ * reply (to itself).
+ */
+export function decideFromPod(log: Log, maps: Maps, packet: Packet, now: number, decision: Decision): number {
+  const hairpin = toHairpin(maps, packet);
+  if (!hairpin && !maybeService(maps, packet)) {
+    mark(log, MARK_CERTAINLY_NOT);
+    return notOurs(decision);
+  }
+  const verdict = hairpin ? hairpinReply(log, maps, packet, decision, now) : fromPod(log, maps, packet, decision, now);
+  if (packet.kind === PACKET_FIRST && (verdict === VERDICT_FORWARD || verdict === VERDICT_REPLY)) {
+    const direction = hairpin ? DIRECTION_REPLY : DIRECTION_FORWARD;
+    keepFragment(log, maps, packet, decision.other, decision.record, direction, now);
+  }
+  return verdict;
+}
+
 /** A packet that goes to a pod. `decision.record.translation` is what it becomes where the verdict is reply. */
 export function decideToPod(log: Log, maps: Maps, packet: Packet, now: number, decision: Decision): number {
-  const { record, otherKey: forwardKey } = decision;
-  if (!maybeBackend(maps, packet)) {
+  const { record } = decision;
+  if (packet.kind !== PACKET_LATER && !maybeBackend(maps, packet)) {
     mark(log, MARK_CERTAINLY_NOT);
-    return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
+    return notOurs(decision);
   }
-  packet.key[KEY_PROTOCOL] = (packet.key[KEY_PROTOCOL]! & 0xff) | (DIRECTION_REPLY << 8);
-  if (!flowLookup(log, maps, packet.key, record, packet.length, now))
-    return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
-  mark(log, MARK_REPLY_KNOWN);
-  if ((packet.flags & (TCP_SYN | TCP_ACK)) === (TCP_SYN | TCP_ACK) && (record.state & FLOW_LIFE) === FLOW_PENDING) {
-    mark(log, MARK_REPLY_SYN_ACK);
-    flowNoteIsn(log, maps, record, packet.sequence);
-  }
-  if (steady(record.state, packet.flags)) {
-    mark(log, MARK_STEADY);
-    return decided(decision, VERDICT_REPLY, REASON_REPLY);
-  }
-  natForwardKey(forwardKey, record.translation);
-  noteFlags(log, maps, packet.key, forwardKey, record.state, packet.flags, now);
-  return decided(decision, VERDICT_REPLY, REASON_REPLY);
+  if (packet.kind === PACKET_ERROR) return related(log, maps, packet, decision, DIRECTION_REPLY, now);
+  if (packet.kind === PACKET_LATER) return laterFragment(log, maps, packet, decision, DIRECTION_REPLY, now);
+  turnedTo(packet, DIRECTION_REPLY);
+  if (!flowLookup(log, maps, packet.key, record, packet.length, now)) return notOurs(decision);
+  const verdict = replyKnown(log, maps, packet, decision, now);
+  if (packet.kind === PACKET_FIRST && verdict === VERDICT_REPLY)
+    keepFragment(log, maps, packet, decision.other, record, DIRECTION_REPLY, now);
+  return verdict;
 }

@@ -6,16 +6,22 @@ import {
   CLASSIFIER_WORDS,
   CONFIG_SIZE,
   FLOW_BUCKETS,
+  FLOW_DATAGRAM,
   FLOW_ESTABLISHED,
+  FLOW_EXCESS,
   FLOW_FIN,
   FLOW_LIFE,
   FLOW_PEER_FIN,
   FLOW_PENDING,
   FLOW_STATES,
+  MARK_REFUSE_TIME,
   MARK_SOCKET_UNSUPPORTED,
+  REASON_BACKEND_REUSED,
   REASON_CANNOT_ANSWER,
+  REASON_HAIRPIN,
   REASON_HEADERS,
   REASON_NOT_SERVICE,
+  REASON_TIME_TO_LIVE,
   REASON_UNSUPPORTED,
   VERDICT_DROP,
   VERDICT_FORWARD,
@@ -28,12 +34,15 @@ import { ok, type Result } from '../result.ts';
 import type { MapStore } from '../store.ts';
 import type { Outcome, Outside, PacketHook, Twin } from '../twin.ts';
 import { createConnection, decideConnect, decidePeer } from './connect.ts';
-import { createDecision, decideFromPod, decideToPod, type Decision } from './conntrack.ts';
+import { answerIcmp, answerReset } from './answer.ts';
+import { decideFromPod, decideToPod } from './conntrack.ts';
 import { flowClosing } from './flows.ts';
 import { createLog, mark, type Log } from './log.ts';
 import { createMaps, defaultSizes, storeOf, type Maps, type MapSizes } from './maps.ts';
-import { createPacket, parseFrame, type Packet } from './parse.ts';
-import { answerUnreachable, applyTranslation, count } from './verdict.ts';
+import { sameAddress } from './nat.ts';
+import { createDecision, type Decision } from './open.ts';
+import { createPacket, KEY_SOURCE, PACKET_ERROR, parseFrame, type Packet } from './parse.ts';
+import { applyHop, applyRelated, applyTranslation, count } from './verdict.ts';
 import { swap16, swap32 } from './words.ts';
 
 const TICK_MS = 1.048576; // 2^20 ns
@@ -47,14 +56,22 @@ export type FlowTimeouts = {
   readonly halfClosedMs: number;
   /** Both have, or one has sent RST. */
   readonly closingMs: number;
+  /** UDP without an answer. */
+  readonly datagramPendingMs: number;
+  readonly datagramEstablishedMs: number;
 };
 
-/** packets.md 3: Cilium's 8,000 s; kube-proxy's close-wait 1 h; a pending flow outlives two SYN retransmissions. */
+/**
+ * Cilium's 8,000 s; kube-proxy's close-wait 1 h; a pending flow outlives two SYN retransmissions; for UDP what
+ * nf_conntrack takes, 30 and 120 s.
+ */
 export const defaultTimeouts: FlowTimeouts = {
   pendingMs: 8_600,
   establishedMs: 8_000_000,
   halfClosedMs: 3_600_000,
   closingMs: 60_000,
+  datagramPendingMs: 30_000,
+  datagramEstablishedMs: 120_000,
 };
 
 /** Lifetimes by state in ticks, as `config.flow_lifetimes` of bpf/layout.h wants them. */
@@ -62,10 +79,15 @@ export function flowLifetimes(timeouts: FlowTimeouts): number[] {
   const even = (ms: number): number => Math.max(2, Math.round(ms / TICK_MS / 2) * 2);
   return Array.from({ length: FLOW_STATES }, (_, state) => {
     const life = state & FLOW_LIFE;
+    const excess = (state & FLOW_EXCESS) !== 0 ? 1 : 0;
+    if (life !== FLOW_PENDING && life !== FLOW_ESTABLISHED) return 0;
+    if ((state & FLOW_DATAGRAM) !== 0) {
+      if (life === FLOW_PENDING) return even(timeouts.datagramPendingMs) | 1;
+      return even(timeouts.datagramEstablishedMs) | excess;
+    }
     if (life === FLOW_PENDING) return even(timeouts.pendingMs) | 1;
-    if (life !== FLOW_ESTABLISHED) return 0;
     if (flowClosing(state)) return even(timeouts.closingMs) | 1;
-    return even((state & (FLOW_FIN | FLOW_PEER_FIN)) !== 0 ? timeouts.halfClosedMs : timeouts.establishedMs);
+    return even((state & (FLOW_FIN | FLOW_PEER_FIN)) !== 0 ? timeouts.halfClosedMs : timeouts.establishedMs) | excess;
   });
 }
 
@@ -77,6 +99,10 @@ export function configOf(given: Partial<ConfigRecord> = {}): ConfigRecord {
     flowBucketMask: FLOW_BUCKETS - 1,
     classifierMask: CLASSIFIER_WORDS - 1,
     flowLifetimes: flowLifetimes(defaultTimeouts),
+    shareClient: 4,
+    shareService: 8,
+    portFirst: 61_000,
+    portCount: 4_536,
     ...given,
   };
 }
@@ -164,6 +190,57 @@ function runPacket(
   outcome.writesLength = log.writesLength;
 }
 
+const PORT_UNREACHABLE = 0x0303; // type and code as they lie in memory
+const TIME_EXCEEDED = 0x000b;
+const PORT_UNREACHABLE6 = 0x0401;
+const TIME_EXCEEDED6 = 0x0003;
+
+function refuse(log: Log, packet: Packet, outside: Outside, outcome: Outcome, reason: number): number {
+  const v6 = packet.family === 6;
+  if (reason === REASON_BACKEND_REUSED) return answerReset(log, packet, outside, outcome, reason);
+  if (reason === REASON_TIME_TO_LIVE) {
+    mark(log, MARK_REFUSE_TIME);
+    return answerIcmp(log, packet, outside, outcome, v6 ? TIME_EXCEEDED6 : TIME_EXCEEDED, reason);
+  }
+  return answerIcmp(log, packet, outside, outcome, v6 ? PORT_UNREACHABLE6 : PORT_UNREACHABLE, reason);
+}
+
+/** Whether a pod is sent back what came from itself, past routing. */
+function isHairpin(packet: Packet, decision: Decision, verdict: number, hook: PacketHook): boolean {
+  if (hook !== 'from-pod' || (verdict !== VERDICT_FORWARD && verdict !== VERDICT_REPLY)) return false;
+  return verdict === VERDICT_REPLY || !sameAddress(decision.record.translation, KEY_SOURCE, packet.key, KEY_SOURCE);
+}
+
+function carryOut(
+  log: Log,
+  packet: Packet,
+  decision: Decision,
+  hook: PacketHook,
+  decided: number,
+  outside: Outside,
+  outcome: Outcome,
+): number {
+  const { bytes } = outcome;
+  const mode = outside.checksumMode;
+  const hairpin = isHairpin(packet, decision, decided, hook);
+  let verdict = decided;
+  if (hairpin && packet.timeToLive <= 1) {
+    verdict = VERDICT_REFUSE;
+    decision.reason = REASON_TIME_TO_LIVE;
+  }
+  if (verdict === VERDICT_FORWARD || verdict === VERDICT_REPLY) {
+    if (packet.kind === PACKET_ERROR) applyRelated(log, bytes, packet, decision, mode);
+    else applyTranslation(log, bytes, packet, decision.record.translation, mode);
+    if (hairpin) {
+      decision.reason = REASON_HAIRPIN;
+      applyHop(bytes, packet);
+    }
+  }
+  if (verdict !== VERDICT_REFUSE) return verdict;
+  decision.reason = refuse(log, packet, outside, outcome, decision.reason);
+  return decision.reason === REASON_CANNOT_ANSWER ? VERDICT_DROP : VERDICT_REFUSE;
+}
+
 function decide(
   maps: Maps,
   log: Log,
@@ -173,18 +250,12 @@ function decide(
   outside: Outside,
   outcome: Outcome,
 ): number {
-  let verdict =
+  const decided =
     hook === 'from-pod'
       ? decideFromPod(log, maps, packet, outside.now, decision)
       : decideToPod(log, maps, packet, outside.now, decision);
-  const { record } = decision;
-  if (verdict === VERDICT_FORWARD || verdict === VERDICT_REPLY)
-    applyTranslation(log, outcome.bytes, packet, record.translation, verdict, outside.checksumMode);
-  if (verdict === VERDICT_REFUSE) {
-    decision.reason = answerUnreachable(log, packet, outside, outcome, decision.reason);
-    if (decision.reason === REASON_CANNOT_ANSWER) verdict = VERDICT_DROP;
-  }
-  if (decision.reason !== REASON_NOT_SERVICE) count(maps, decision.reason, record.servicePort, packet.length);
+  const verdict = carryOut(log, packet, decision, hook, decided, outside, outcome);
+  if (decision.reason !== REASON_NOT_SERVICE) count(maps, decision.reason, decision.record.servicePort, packet.length);
   return verdict;
 }
 

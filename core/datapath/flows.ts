@@ -4,6 +4,7 @@
  * word because another CPU may be faster, the model has nobody to race with and always wins.
  */
 import {
+  DIRECTION_FORWARD,
   FLOW_BACKEND_AT,
   FLOW_BUCKET_DUE_AT,
   FLOW_BUCKET_FLOWS_AT,
@@ -13,10 +14,12 @@ import {
   FLOW_BYTES_AT,
   FLOW_CANDIDATES,
   FLOW_CROWDED,
+  FLOW_ESTABLISHED,
+  FLOW_EXCESS,
   FLOW_FIN,
   FLOW_FREE,
   FLOW_GENERATION_AT,
-  FLOW_ISN_AT,
+  FLOW_NOTE_AT,
   FLOW_LIFE,
   FLOW_PACKETS_AT,
   FLOW_PEER_FIN,
@@ -40,15 +43,17 @@ import {
   MARK_INSERT_RECYCLE,
   MARK_INSERT_SECOND,
   MARK_INSERT_TAKE_OVER,
+  MARK_SHARE_CLIENT,
+  MARK_SHARE_SERVICE,
   WRITE_INSERT,
-  WRITE_ISN,
+  WRITE_NOTE,
   WRITE_REPAIR,
   WRITE_SEEN,
   WRITE_STATE,
 } from '../layout.gen.ts';
 import { logWrite, mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
-import { KEY_WORDS } from './parse.ts';
+import { KEY_PROTOCOL, KEY_WORDS } from './parse.ts';
 import { multiplyHigh } from './words.ts';
 
 export const FLOW_IF_ABSENT = 0;
@@ -60,7 +65,7 @@ export const FLOW_ALL = 0xff; // cleared, a flow is free
 export const FLOW_PROMOTE = 1; // pending | 1 = established
 export const FLOW_KEEP_NONE = -1; // as keepBucket
 const FLOW_NO_OLDEST = 0xffffffff;
-const ISN_NONE = 0xffffffff;
+const NOTE_NONE = 0xffffffff;
 const VERSIONS = 0xffffff;
 
 const BUCKET_WORDS = FLOW_BUCKET_SIZE / 4;
@@ -70,13 +75,14 @@ const FLOWS = FLOW_BUCKET_FLOWS_AT / 4;
 const FLOW_WORDS = FLOW_SIZE / 4;
 const SEEN = FLOW_WORD_AT / 4;
 const STATE = SEEN + 1; // state | version << 8
+const DIRECTION = KEY_PROTOCOL; // protocol | direction << 8
 const PACKETS = FLOW_PACKETS_AT / 4;
 const BYTES = FLOW_BYTES_AT / 4;
 const TRANSLATION = FLOW_TRANSLATION_AT / 4;
 const SERVICE_PORT = FLOW_SERVICE_PORT_AT / 4;
 const BACKEND = FLOW_BACKEND_AT / 4;
 const GENERATION = FLOW_GENERATION_AT / 4;
-const ISN = FLOW_ISN_AT / 4;
+const NOTE = FLOW_NOTE_AT / 4;
 
 /** What an entry holds, and where it stands; reused for every packet. */
 export type FlowRecord = {
@@ -86,10 +92,12 @@ export type FlowRecord = {
   backend: number;
   generation: number;
   state: number;
-  isn: number;
-  /** The version the sequence number belongs to. */
-  isnVersion: number;
+  /** A number kept with the entry, and the word of count and version it was kept with. */
+  note: number;
+  noteWord: number;
   version: number;
+  /** Last seen before this packet. */
+  seen: number;
   bucket: number;
   slot: number;
   first: number;
@@ -107,9 +115,10 @@ export function createRecord(): FlowRecord {
     backend: 0,
     generation: 0,
     state: 0,
-    isn: 0,
-    isnVersion: 0,
+    note: 0,
+    noteWord: 0,
     version: 0,
+    seen: 0,
     bucket: 0,
     slot: 0,
     first: 0,
@@ -258,10 +267,11 @@ export function flowCopy(maps: Maps, record: FlowRecord, flow: number): void {
   record.servicePort = flows[flow + SERVICE_PORT]!;
   record.backend = flows[flow + BACKEND]!;
   record.generation = flows[flow + GENERATION]!;
-  record.isn = flows[flow + ISN]!;
-  record.isnVersion = flows[flow + ISN + 1]!;
+  record.note = flows[flow + NOTE]!;
+  record.noteWord = flows[flow + NOTE + 1]!;
   record.state = flowWordState(maps, flow);
   record.version = flowWordVersion(maps, flow);
+  record.seen = flows[flow + SEEN]!;
 }
 
 /** Adds to a 64-bit counter of two words. */
@@ -290,6 +300,29 @@ export function flowTake(log: Log, maps: Maps, slot: number, now: number, length
   return true;
 }
 
+/** Whether the key has an entry, live or not; the record says where. */
+export function flowSeek(log: Log, maps: Maps, key: Uint32Array, record: FlowRecord): boolean {
+  const hash = flowHash(maps, key);
+  const fingerprint = flowFingerprint(hash);
+  record.first = hash.first & maps.bucketMask;
+  record.second = hash.second & maps.bucketMask;
+  record.fingerprint = fingerprint;
+  record.bucket = record.first;
+  let slot = flowFind(maps, record.bucket, fingerprint, key);
+  if (slot >= 0) {
+    mark(log, MARK_FLOW_HIT_FIRST);
+    record.slot = slot;
+    return true;
+  }
+  if (maps.flows[record.bucket * BUCKET_WORDS + SPILL] === 0) return false;
+  record.bucket = record.second;
+  slot = flowFind(maps, record.bucket, fingerprint, key);
+  if (slot < 0) return false;
+  mark(log, MARK_FLOW_HIT_SECOND);
+  record.slot = slot;
+  return true;
+}
+
 /** Finds the live entry of a key; length: bytes of the packet that asks, 0 to look without leaving a trace. */
 export function flowLookup(
   log: Log,
@@ -299,26 +332,11 @@ export function flowLookup(
   length: number,
   now: number,
 ): boolean {
-  const hash = flowHash(maps, key);
-  const fingerprint = flowFingerprint(hash);
-  record.bucket = hash.first & maps.bucketMask;
-  let slot = flowFind(maps, record.bucket, fingerprint, key);
-  if (slot >= 0) {
-    mark(log, MARK_FLOW_HIT_FIRST);
-    record.slot = slot;
-    return flowTake(log, maps, slot, now, length, record);
+  if (!flowSeek(log, maps, key, record)) {
+    mark(log, MARK_FLOW_MISS);
+    return false;
   }
-  if (maps.flows[record.bucket * BUCKET_WORDS + SPILL] !== 0) {
-    record.bucket = hash.second & maps.bucketMask;
-    slot = flowFind(maps, record.bucket, fingerprint, key);
-    if (slot >= 0) {
-      mark(log, MARK_FLOW_HIT_SECOND);
-      record.slot = slot;
-      return flowTake(log, maps, slot, now, length, record);
-    }
-  }
-  mark(log, MARK_FLOW_MISS);
-  return false;
+  return flowTake(log, maps, record.slot, now, length, record);
 }
 
 const scanned = { mask: 0, oldest: 0 }; // scratch: the answer of flowScan
@@ -359,7 +377,7 @@ export function flowSeize(maps: Maps, flow: number): boolean {
 
 /** Claims one of the slots of mask, -1: none; a hint that had fallen behind is repaired and its slot left alone. */
 export function flowClaim(log: Log, maps: Maps, bucket: number, mask: number, now: number): number {
-  for (let n = 0, left = mask; n < FLOW_CANDIDATES && left !== 0; n++, left &= left - 1) {
+  for (let n = 0, left = mask; n < FLOW_SLOTS && left !== 0; n++, left &= left - 1) {
     const slot = flowLowest(left);
     const flow = flowAt(bucket, slot);
     if (flowWordState(maps, flow) === FLOW_BUSY) continue;
@@ -430,8 +448,8 @@ export function flowFill(maps: Maps, flow: number, key: Uint32Array, record: Flo
   flows[flow + SERVICE_PORT] = record.servicePort;
   flows[flow + BACKEND] = record.backend;
   flows[flow + GENERATION] = record.generation;
-  flows[flow + ISN] = ISN_NONE;
-  flows[flow + ISN + 1] = ISN_NONE;
+  flows[flow + NOTE] = NOTE_NONE;
+  flows[flow + NOTE + 1] = NOTE_NONE;
 }
 
 /** Publishes the claimed entry unless there is one of its key already: then the claim is given back. */
@@ -459,20 +477,8 @@ export function flowPublish(log: Log, maps: Maps, key: Uint32Array, record: Flow
  * was expired, or is to be replaced, and is claimed in place; FLOW_REFUSED: there is none.
  */
 export function flowOwn(log: Log, maps: Maps, key: Uint32Array, record: FlowRecord, now: number, how: number): number {
-  const hash = flowHash(maps, key);
-  let bucket = hash.first & maps.bucketMask;
-  record.first = bucket;
-  record.second = hash.second & maps.bucketMask;
-  record.fingerprint = flowFingerprint(hash);
-  let slot = flowFind(maps, bucket, record.fingerprint, key);
-  if (slot < 0 && maps.flows[bucket * BUCKET_WORDS + SPILL] !== 0) {
-    bucket = record.second;
-    slot = flowFind(maps, bucket, record.fingerprint, key);
-  }
-  if (slot < 0) return FLOW_REFUSED;
-  const flow = flowAt(bucket, slot);
-  record.bucket = bucket;
-  record.slot = slot;
+  if (!flowSeek(log, maps, key, record)) return FLOW_REFUSED;
+  const flow = flowAt(record.bucket, record.slot);
   if ((how === FLOW_IF_ABSENT && flowLive(maps, flow, now)) || !flowSeize(maps, flow)) {
     mark(log, MARK_INSERT_EXISTS);
     flowCopy(maps, record, flow);
@@ -498,18 +504,12 @@ export function flowInsert(
   return flowLookup(log, maps, key, record, 0, now) ? FLOW_EXISTS : FLOW_REFUSED;
 }
 
+const place = createRecord(); // scratch of flowChange
+
 /** Sets and clears bits of the state of the key's live entry; nothing where it is gone. */
 export function flowChange(log: Log, maps: Maps, key: Uint32Array, set: number, clear: number, now: number): boolean {
-  const hash = flowHash(maps, key);
-  const fingerprint = flowFingerprint(hash);
-  const second = hash.second & maps.bucketMask;
-  let bucket = hash.first & maps.bucketMask;
-  let slot = flowFind(maps, bucket, fingerprint, key);
-  if (slot < 0 && maps.flows[bucket * BUCKET_WORDS + SPILL] !== 0) {
-    bucket = second;
-    slot = flowFind(maps, bucket, fingerprint, key);
-  }
-  if (slot < 0) return false;
+  if (!flowSeek(log, maps, key, place)) return false;
+  const { bucket, slot } = place;
   const flow = flowAt(bucket, slot);
   if (!flowLive(maps, flow, now)) return false;
   const state = (flowWordState(maps, flow) | set) & ~clear & 0xff;
@@ -520,11 +520,73 @@ export function flowChange(log: Log, maps: Maps, key: Uint32Array, set: number, 
   return true;
 }
 
-/** Keeps the backend's initial sequence number with the entry the record was read from. */
-export function flowNoteIsn(log: Log, maps: Maps, record: FlowRecord, isn: number): void {
-  if (record.isn === isn && record.isnVersion === record.version) return;
+/** Keeps a number and a count with the entry the record was read from. */
+export function flowNote(log: Log, maps: Maps, record: FlowRecord, number: number, count: number): void {
+  const word = flowMakeWord(record.version, count & 0xff);
+  if (record.note === number && record.noteWord === word) return;
   const flow = flowAt(record.bucket, record.slot);
-  maps.flows[flow + ISN] = isn;
-  maps.flows[flow + ISN + 1] = record.version;
-  logWrite(log, WRITE_ISN, record.bucket, record.slot, isn);
+  maps.flows[flow + NOTE] = number;
+  maps.flows[flow + NOTE + 1] = word;
+  logWrite(log, WRITE_NOTE, record.bucket, record.slot, number);
+}
+
+/** Whether the note of a record was made for the entry's owner of now. */
+export function flowNoted(record: FlowRecord): boolean {
+  return record.noteWord >>> 8 === record.version;
+}
+
+/** Slots of a bucket that no newcomer may take, by their hints. */
+export function flowHeld(maps: Maps, bucket: number, now: number): number {
+  const due = bucket * BUCKET_WORDS + DUE;
+  const fingerprints = bucket * BUCKET_WORDS * 2;
+  let held = 0;
+  for (let i = 0; i < FLOW_SLOTS; i++) {
+    const hint = maps.flows[due + i]!;
+    if (maps.fingerprints[fingerprints + i] !== 0 && (hint & 1) === 0 && ((hint - now) | 0) > 0) held++;
+  }
+  return held;
+}
+
+/**
+ * Established flows of a bucket that are protected: of this client in the low half, of this Service port in the high
+ * one.
+ */
+export function flowHolders(maps: Maps, bucket: number, key: Uint32Array, servicePort: number, now: number): number {
+  const { flows } = maps;
+  let client = 0;
+  let service = 0;
+  for (let i = 0; i < FLOW_SLOTS; i++) {
+    const flow = flowAt(bucket, i);
+    const state = flowWordState(maps, flow);
+    const holds = (state & (FLOW_LIFE | FLOW_EXCESS)) === FLOW_ESTABLISHED && flowLive(maps, flow, now);
+    if (!holds || flows[flow + DIRECTION]! >>> 8 !== DIRECTION_FORWARD) continue;
+    let same = true;
+    for (let word = 0; word < 4; word++) same &&= flows[flow + word] === key[word];
+    if (same) client++;
+    if (flows[flow + SERVICE_PORT] === servicePort) service++;
+  }
+  return client | (service << 16);
+}
+
+/**
+ * What is set when a flow is established: nothing, or FLOW_EXCESS where its client or its Service port already holds
+ * its share of the key's two buckets and half of their slots are held: the flow goes on all the same, but a newcomer
+ * that finds no other slot may take its place.
+ */
+export function flowShare(log: Log, maps: Maps, key: Uint32Array, servicePort: number, now: number): number {
+  const hash = flowHash(maps, key);
+  const first = hash.first & maps.bucketMask;
+  const second = hash.second & maps.bucketMask;
+  if (flowHeld(maps, first, now) + flowHeld(maps, second, now) < FLOW_SLOTS) return 0;
+  let holders = flowHolders(maps, first, key, servicePort, now);
+  if (second !== first) holders += flowHolders(maps, second, key, servicePort, now);
+  if ((holders & 0xffff) >= maps.shareClient) {
+    mark(log, MARK_SHARE_CLIENT);
+    return FLOW_EXCESS;
+  }
+  if (holders >>> 16 >= maps.shareService) {
+    mark(log, MARK_SHARE_SERVICE);
+    return FLOW_EXCESS;
+  }
+  return 0;
 }

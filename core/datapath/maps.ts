@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The maps of one datapath in memory, laid out as the kernel lays them out, and a MapStore over them. */
+import type { Address } from '../address.ts';
 import { fail, ok, type Result } from '../result.ts';
 import {
   CLASSIFIER_WORDS,
@@ -15,6 +16,7 @@ import {
   type ConfigRecord,
 } from '../layout.gen.ts';
 import type { MapSpec, MapStore, Operation } from '../store.ts';
+import { swap32 } from './words.ts';
 import { createTable, tableDelete, tableFind, tableSet, type WordTable } from './table.ts';
 
 /** Sizes in entries; powers of two for `flowBuckets` and `classifierWords`. */
@@ -57,6 +59,14 @@ export type Maps = {
   readonly lifetimes: Uint32Array;
   readonly flowSecret: Uint32Array;
   readonly selectionKey: Uint32Array;
+  readonly shareClient: number;
+  readonly shareService: number;
+  readonly portFirst: number;
+  readonly portCount: number;
+  /** Memory words: the address from which a pod hears itself, of IPv4 and IPv6. */
+  readonly hairpinSource: Uint32Array;
+  /** Memory words of base and mask, IPv4 and then IPv6. */
+  readonly serviceRanges: Uint32Array;
 };
 
 /**
@@ -65,6 +75,10 @@ export type Maps = {
  */
 const LINE = 128;
 const LINE_OFFSET = 112;
+
+function addressWords({ a, b, c, d }: Address): number[] {
+  return [swap32(a), swap32(b), swap32(c), swap32(d)];
+}
 
 function viewOf(array: Uint32Array): DataView {
   return new DataView(array.buffer, array.byteOffset, array.byteLength);
@@ -90,6 +104,14 @@ export function createMaps(config: ConfigRecord, sizes: MapSizes = defaultSizes)
     lifetimes: Uint32Array.from({ length: FLOW_STATES }, (_, state) => config.flowLifetimes[state] ?? 0),
     flowSecret: Uint32Array.from(config.flowSecret),
     selectionKey: Uint32Array.from(config.selectionKey),
+    shareClient: config.shareClient,
+    shareService: config.shareService,
+    portFirst: config.portFirst,
+    portCount: config.portCount,
+    hairpinSource: Uint32Array.from(config.hairpinSource.flatMap(addressWords)),
+    serviceRanges: Uint32Array.from(
+      config.serviceRanges.flatMap(({ base, mask }) => [...addressWords(base), ...addressWords(mask)]),
+    ),
   };
 }
 

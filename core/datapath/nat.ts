@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What a packet becomes; twin of bpf/nat.h. Rule of sides: on the way in only the destination is rewritten, sources are
- * rewritten on the way out to the client (a packet with the node's own source is a martian).
+ * What a packet becomes; twin of bpf/nat.h. Rule of sides: on the way in only the destination's address is rewritten,
+ * sources are rewritten on the way out to the client (a packet with the node's own source is a martian). Hairpin is
+ * both at once, and skips routing.
  *
- *   client -> Service    from-pod: destination := backend
+ *   client -> Service    from-pod: destination := backend, source port where the tuple is taken
  *   client <- backend    to-pod:   source := Service
+ *   client = backend     from-pod: both, and back to where it came from
  */
-import { DIRECTION_FORWARD, DIRECTION_REPLY } from '../layout.gen.ts';
 import type { Maps } from './maps.ts';
+import { multiplyHigh, swap16 } from './words.ts';
 import { KEY_DESTINATION, KEY_PORTS, KEY_PROTOCOL, KEY_SOURCE } from './parse.ts';
 
 /** Whether two addresses, four memory words each, are one. */
@@ -29,23 +31,14 @@ export function natForward(translation: Uint32Array, key: Uint32Array, maps: Map
   translation[KEY_PROTOCOL] = key[KEY_PROTOCOL]!;
 }
 
-/** The key under which the backend's answers will be found. */
-export function natReplyKey(reply: Uint32Array, translation: Uint32Array): void {
-  for (let i = 0; i < 4; i++) reply[KEY_SOURCE + i] = translation[KEY_DESTINATION + i]!;
-  for (let i = 0; i < 4; i++) reply[KEY_DESTINATION + i] = translation[KEY_SOURCE + i]!;
-  reply[KEY_PORTS] = (translation[KEY_PORTS]! >>> 16) | (translation[KEY_PORTS]! << 16);
-  reply[KEY_PROTOCOL] = (translation[KEY_PROTOCOL]! & 0xff) | (DIRECTION_REPLY << 8);
-}
-
-/** The backend's answer as the client shall see it: the client's own packet turned around. */
-export function natReply(translation: Uint32Array, key: Uint32Array): void {
-  natReplyKey(translation, key);
-}
-
-/** The client's packet that an answer with this translation belongs to; the other way of natReply. */
-export function natForwardKey(forward: Uint32Array, translation: Uint32Array): void {
-  natReplyKey(forward, translation);
-  forward[KEY_PROTOCOL] = (forward[KEY_PROTOCOL]! & 0xff) | (DIRECTION_FORWARD << 8);
+/** Turned around: the key of a packet in the other direction. */
+export function natTurn(turned: Uint32Array, key: Uint32Array, direction: number): void {
+  for (let i = 0; i < 4; i++) {
+    turned[KEY_SOURCE + i] = key[KEY_DESTINATION + i]!;
+    turned[KEY_DESTINATION + i] = key[KEY_SOURCE + i]!;
+  }
+  turned[KEY_PORTS] = (key[KEY_PORTS]! >>> 16) | (key[KEY_PORTS]! << 16);
+  turned[KEY_PROTOCOL] = (key[KEY_PROTOCOL]! & 0xff) | (direction << 8);
 }
 
 /** Whether this translation of an answer belongs to this packet of a client. */
@@ -56,4 +49,13 @@ export function natAnswers(translation: Uint32Array, key: Uint32Array): boolean 
     (translation[KEY_PORTS]! & 0xffff) === key[KEY_PORTS]! >>> 16 &&
     translation[KEY_PORTS]! >>> 16 === (key[KEY_PORTS]! & 0xffff)
   );
+}
+
+/** Another source port for a flow whose answers could not be told from another's: a 16-bit memory word. */
+export function natPort(maps: Maps, spread: number, attempt: number): number {
+  let hash = spread ^ Math.imul(attempt, 0x9e3779b1);
+  hash ^= hash >>> 15;
+  hash = Math.imul(hash, 0x2c1b3c6d);
+  hash ^= hash >>> 13;
+  return swap16(maps.portFirst + multiplyHigh(hash >>> 0, maps.portCount));
 }

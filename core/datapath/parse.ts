@@ -1,24 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * Bytes of a frame to a packet; twin of bpf/parse.h. A header that lies about lengths is passed untouched: judging it
- * is the stack's business.
+ * is the stack's business. A fragment that lacks the transport header is known by its datagram's identification; an
+ * ICMP error by the flow it quotes.
  */
 import {
   MARK_EXTENSIONS,
   MARK_FRAGMENT,
+  MARK_FRAGMENT_FIRST,
+  MARK_FRAGMENT_LATER,
   MARK_IPV6,
   MARK_MALFORMED,
   MARK_MARTIAN,
   MARK_NOT_IP,
-  MARK_NOT_TCP,
   MARK_OPTIONS,
+  MARK_OTHER_PROTOCOL,
+  MARK_QUOTE,
+  MARK_QUOTE_ODD,
+  MARK_UDP,
+  MARK_WALKED,
   REASON_EXTENSIONS,
   REASON_FRAGMENT,
   REASON_MALFORMED,
   REASON_MARTIAN,
   REASON_NOT_IP,
   REASON_NOT_SERVICE,
-  REASON_NOT_TCP,
+  REASON_OTHER_PROTOCOL,
 } from '../layout.gen.ts';
 import { mark, type Log } from './log.ts';
 import { halfAt, swap16, swap32, wordAt } from './words.ts';
@@ -27,8 +34,18 @@ export const ETHERNET_LENGTH = 14;
 export const IPV4_LENGTH = 20;
 export const IPV6_LENGTH = 40;
 export const TCP_LENGTH = 20;
-const FRAGMENT_BITS = 0x3fff; // more fragments, offset
-const PROTOCOL_TCP = 6;
+export const UDP_LENGTH = 8;
+export const ICMP_HEADER = 8;
+const HEADERS_MAX = 8; // IPv6 extension headers that are walked
+const OFFSET_MAX = 448; // where a transport header or a quoted one may begin
+const FRAGMENT_OFFSET = 0x1fff;
+const FRAGMENT_MORE = 0x2000;
+const EXTENSION_LENGTH = 8; // at least
+
+export const PROTOCOL_ICMP = 1;
+export const PROTOCOL_TCP = 6;
+export const PROTOCOL_UDP = 17;
+export const PROTOCOL_ICMPV6 = 58;
 const TYPE_IPV4 = 0x0800;
 const TYPE_IPV6 = 0x86dd;
 
@@ -36,6 +53,18 @@ export const TCP_FIN = 1;
 export const TCP_SYN = 2;
 export const TCP_RST = 4;
 export const TCP_ACK = 16;
+
+const NEXT_HOP_BY_HOP = 0;
+const NEXT_ROUTING = 43;
+export const NEXT_FRAGMENT = 44;
+const NEXT_AUTHENTICATION = 51;
+const NEXT_DESTINATION = 60;
+const NEXT_MOBILITY = 135;
+
+export const PACKET_WHOLE = 0;
+export const PACKET_FIRST = 1; // a first fragment, transport header included
+export const PACKET_LATER = 2; // a fragment without one: addresses only
+export const PACKET_ERROR = 3; // an ICMP error; the key is that of the packet it answers, turned around
 
 /** Words of a flow key: addresses, ports as one word, protocol | direction << 8. */
 export const KEY_SOURCE = 0;
@@ -46,7 +75,7 @@ export const KEY_WORDS = 10;
 
 /** What parsing finds; reused for every packet. Offsets are into the frame, `length` is the IP packet's, in bytes. */
 export type Packet = {
-  /** Memory words of `struct flow_key`, as on the wire. */
+  /** Memory words of `struct flow_key`, as on the wire but for PACKET_ERROR. */
   readonly key: Uint32Array;
   acknowledgement: number;
   sequence: number;
@@ -57,6 +86,14 @@ export type Packet = {
   flags: number;
   /** 4 or 6. */
   family: number;
+  /** PACKET_* */
+  kind: number;
+  /** Memory word of a fragment's datagram. */
+  identification: number;
+  /** Where an ICMP error quotes the headers of a packet. */
+  quote: number;
+  quoteTransport: number;
+  timeToLive: number;
 };
 
 export function createPacket(): Packet {
@@ -69,65 +106,22 @@ export function createPacket(): Packet {
     transport: 0,
     flags: 0,
     family: 0,
+    kind: PACKET_WHOLE,
+    identification: 0,
+    quote: 0,
+    quoteTransport: 0,
+    timeToLive: 0,
   };
 }
 
-export function parseTcp(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
-  const at = packet.transport;
-  if (at + TCP_LENGTH > end || frame[at + 12]! >>> 4 < 5) {
-    mark(log, MARK_MALFORMED);
-    return REASON_MALFORMED;
-  }
-  if (packet.transport - packet.network + (frame[at + 12]! >>> 4) * 4 > packet.length) {
-    mark(log, MARK_MALFORMED);
-    return REASON_MALFORMED;
-  }
-  packet.key[KEY_PORTS] = wordAt(frame, at);
-  packet.sequence = swap32(wordAt(frame, at + 4));
-  packet.acknowledgement = swap32(wordAt(frame, at + 8));
-  packet.flags = frame[at + 13]!;
-  return REASON_NOT_SERVICE;
+export function malformed(log: Log): number {
+  mark(log, MARK_MALFORMED);
+  return REASON_MALFORMED;
 }
 
-export function parseIpv4(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
-  const at = ETHERNET_LENGTH;
-  if (at + IPV4_LENGTH > end) {
-    mark(log, MARK_MALFORMED);
-    return REASON_MALFORMED;
-  }
-  const headerLength = (frame[at]! & 15) * 4;
-  packet.length = swap16(halfAt(frame, at + 2));
-  if (
-    frame[at]! >>> 4 !== 4 ||
-    headerLength < IPV4_LENGTH ||
-    packet.length < headerLength + TCP_LENGTH ||
-    packet.length > end - ETHERNET_LENGTH
-  ) {
-    mark(log, MARK_MALFORMED);
-    return REASON_MALFORMED;
-  }
-  if (frame[at + 9] !== PROTOCOL_TCP) {
-    mark(log, MARK_NOT_TCP);
-    return REASON_NOT_TCP;
-  }
-  if ((swap16(halfAt(frame, at + 6)) & FRAGMENT_BITS) !== 0) {
-    mark(log, MARK_FRAGMENT);
-    return REASON_FRAGMENT;
-  }
-  if (headerLength > IPV4_LENGTH) mark(log, MARK_OPTIONS);
-  packet.family = 4;
-  packet.network = ETHERNET_LENGTH;
-  packet.transport = ETHERNET_LENGTH + headerLength;
-  packet.key[KEY_SOURCE] = 0;
-  packet.key[KEY_SOURCE + 1] = 0;
-  packet.key[KEY_DESTINATION] = 0;
-  packet.key[KEY_DESTINATION + 1] = 0;
-  packet.key[KEY_SOURCE + 2] = 0xffff0000;
-  packet.key[KEY_SOURCE + 3] = wordAt(frame, at + 12);
-  packet.key[KEY_DESTINATION + 2] = 0xffff0000;
-  packet.key[KEY_DESTINATION + 3] = wordAt(frame, at + 16);
-  packet.key[KEY_PROTOCOL] = PROTOCOL_TCP;
-  return parseTcp(log, packet, frame, end);
+/** The model's frames have no other part than the linear one. */
+export function beyond(log: Log): number {
+  return malformed(log);
 }
 
 /** Whether the address at a word of a key is an IPv4 one. */
@@ -135,41 +129,238 @@ export function isMapped(key: Uint32Array, at: number): boolean {
   return key[at] === 0 && key[at + 1] === 0 && key[at + 2] === 0xffff0000;
 }
 
-/** What may stand before a transport header: hop-by-hop, routing, fragment, AH, destination, mobility. */
+/** Writes an IPv4 address, a memory word, as the address at a word of a key. */
+export function mapAddress(key: Uint32Array, at: number, ipv4: number): void {
+  key[at] = 0;
+  key[at + 1] = 0;
+  key[at + 2] = 0xffff0000;
+  key[at + 3] = ipv4;
+}
+
+/** A fragment without the transport header. */
+export function parseLater(log: Log, packet: Packet): number {
+  mark(log, MARK_FRAGMENT_LATER);
+  packet.kind = PACKET_LATER;
+  return REASON_NOT_SERVICE;
+}
+
+export function parseTcp(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
+  const at = packet.transport;
+  const room = packet.length - (packet.transport - packet.network);
+  if (room < TCP_LENGTH) return packet.kind === PACKET_FIRST ? parseLater(log, packet) : malformed(log);
+  if (at + TCP_LENGTH > end) return beyond(log);
+  if (frame[at + 12]! >>> 4 < 5) return malformed(log);
+  if ((frame[at + 12]! >>> 4) * 4 > room)
+    return packet.kind === PACKET_FIRST ? parseLater(log, packet) : malformed(log);
+  packet.key[KEY_PORTS] = wordAt(frame, at);
+  packet.sequence = swap32(wordAt(frame, at + 4));
+  packet.acknowledgement = swap32(wordAt(frame, at + 8));
+  packet.flags = frame[at + 13]!;
+  return REASON_NOT_SERVICE;
+}
+
+export function parseUdp(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
+  const at = packet.transport;
+  const room = packet.length - (packet.transport - packet.network);
+  if (room < UDP_LENGTH) return packet.kind === PACKET_FIRST ? parseLater(log, packet) : malformed(log);
+  if (at + UDP_LENGTH > end) return beyond(log);
+  const length = swap16(halfAt(frame, at + 4));
+  if (length < UDP_LENGTH || (packet.kind === PACKET_WHOLE && length > room)) return malformed(log);
+  mark(log, MARK_UDP);
+  packet.key[KEY_PORTS] = wordAt(frame, at);
+  return REASON_NOT_SERVICE;
+}
+
+/** The quoted packet's ports, its addresses already turned around in the key. */
+export function parseQuotedPorts(log: Log, packet: Packet, frame: Uint8Array, end: number, protocol: number): number {
+  const at = packet.quoteTransport;
+  if (
+    at > OFFSET_MAX ||
+    packet.length < at - packet.network + UDP_LENGTH ||
+    (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)
+  ) {
+    mark(log, MARK_QUOTE_ODD);
+    return REASON_OTHER_PROTOCOL;
+  }
+  if (at + UDP_LENGTH > end) return beyond(log);
+  mark(log, MARK_QUOTE);
+  packet.kind = PACKET_ERROR;
+  packet.key[KEY_PROTOCOL] = protocol;
+  packet.key[KEY_PORTS] = halfAt(frame, at + 2) | (halfAt(frame, at) << 16);
+  return REASON_NOT_SERVICE;
+}
+
+/** Destination unreachable, time exceeded, parameter problem (RFC 792); all else is nobody's. */
+export function parseIcmp(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
+  const at = packet.transport;
+  const quote = at + ICMP_HEADER;
+  const room = packet.length - (packet.transport - packet.network);
+  if (room < ICMP_HEADER + IPV4_LENGTH) {
+    mark(log, MARK_OTHER_PROTOCOL);
+    return REASON_OTHER_PROTOCOL;
+  }
+  if (quote + IPV4_LENGTH > end) return beyond(log);
+  if (frame[at] !== 3 && frame[at] !== 11 && frame[at] !== 12) {
+    mark(log, MARK_OTHER_PROTOCOL);
+    return REASON_OTHER_PROTOCOL;
+  }
+  const headerLength = (frame[quote]! & 15) * 4;
+  if (
+    frame[quote]! >>> 4 !== 4 ||
+    headerLength < IPV4_LENGTH ||
+    (swap16(halfAt(frame, quote + 6)) & FRAGMENT_OFFSET) !== 0
+  ) {
+    mark(log, MARK_QUOTE_ODD);
+    return REASON_OTHER_PROTOCOL;
+  }
+  packet.quote = quote;
+  packet.quoteTransport = quote + headerLength;
+  mapAddress(packet.key, KEY_SOURCE, wordAt(frame, quote + 16));
+  mapAddress(packet.key, KEY_DESTINATION, wordAt(frame, quote + 12));
+  return parseQuotedPorts(log, packet, frame, end, frame[quote + 9]!);
+}
+
+/**
+ * Unreachable, too big, time exceeded, parameter problem (RFC 4443). A quote with extension headers is left alone.
+ */
+export function parseIcmp6(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
+  const at = packet.transport;
+  const quote = at + ICMP_HEADER;
+  const room = packet.length - (packet.transport - packet.network);
+  if (room < ICMP_HEADER + IPV6_LENGTH) {
+    mark(log, MARK_OTHER_PROTOCOL);
+    return REASON_OTHER_PROTOCOL;
+  }
+  if (quote + IPV6_LENGTH > end) return beyond(log);
+  if (frame[at]! < 1 || frame[at]! > 4) {
+    mark(log, MARK_OTHER_PROTOCOL);
+    return REASON_OTHER_PROTOCOL;
+  }
+  if (frame[quote]! >>> 4 !== 6) {
+    mark(log, MARK_QUOTE_ODD);
+    return REASON_OTHER_PROTOCOL;
+  }
+  packet.quote = quote;
+  packet.quoteTransport = quote + IPV6_LENGTH;
+  for (let word = 0; word < 4; word++) {
+    packet.key[KEY_SOURCE + word] = wordAt(frame, quote + 24 + word * 4);
+    packet.key[KEY_DESTINATION + word] = wordAt(frame, quote + 8 + word * 4);
+  }
+  return parseQuotedPorts(log, packet, frame, end, frame[quote + 6]!);
+}
+
 export function isExtension(nextHeader: number): boolean {
   return (
-    nextHeader === 0 ||
-    nextHeader === 43 ||
-    nextHeader === 44 ||
-    nextHeader === 51 ||
-    nextHeader === 60 ||
-    nextHeader === 135
+    nextHeader === NEXT_HOP_BY_HOP ||
+    nextHeader === NEXT_ROUTING ||
+    nextHeader === NEXT_FRAGMENT ||
+    nextHeader === NEXT_AUTHENTICATION ||
+    nextHeader === NEXT_DESTINATION ||
+    nextHeader === NEXT_MOBILITY
   );
+}
+
+/** Whether later fragments of this protocol are: in IPv6 further headers may hide the transport. */
+export function isTranslated(protocol: number): boolean {
+  return (
+    protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || (protocol !== NEXT_HOP_BY_HOP && isExtension(protocol))
+  );
+}
+
+/** What follows the IP headers; the kind says whether the packet is a fragment. */
+export function parseTransport(log: Log, packet: Packet, frame: Uint8Array, end: number, protocol: number): number {
+  const icmp = packet.family === 6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP;
+  if (packet.kind === PACKET_LATER && isTranslated(protocol)) return parseLater(log, packet);
+  if (packet.kind === PACKET_LATER || (packet.kind === PACKET_FIRST && protocol === icmp)) {
+    mark(log, MARK_FRAGMENT);
+    return REASON_FRAGMENT;
+  }
+  if (packet.kind === PACKET_FIRST) mark(log, MARK_FRAGMENT_FIRST);
+  packet.key[KEY_PROTOCOL] = protocol;
+  if (protocol === PROTOCOL_TCP) return parseTcp(log, packet, frame, end);
+  if (protocol === PROTOCOL_UDP) return parseUdp(log, packet, frame, end);
+  if (protocol === PROTOCOL_ICMP && packet.family === 4) return parseIcmp(log, packet, frame, end);
+  if (protocol === PROTOCOL_ICMPV6 && packet.family === 6) return parseIcmp6(log, packet, frame, end);
+  mark(log, MARK_OTHER_PROTOCOL);
+  return REASON_OTHER_PROTOCOL;
+}
+
+export function parseIpv4(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
+  const at = ETHERNET_LENGTH;
+  if (at + IPV4_LENGTH > end) return beyond(log);
+  const headerLength = (frame[at]! & 15) * 4;
+  const fragment = swap16(halfAt(frame, at + 6));
+  packet.length = swap16(halfAt(frame, at + 2));
+  if (
+    frame[at]! >>> 4 !== 4 ||
+    headerLength < IPV4_LENGTH ||
+    packet.length < headerLength ||
+    packet.length > end - ETHERNET_LENGTH
+  )
+    return malformed(log);
+  if (headerLength > IPV4_LENGTH) mark(log, MARK_OPTIONS);
+  packet.family = 4;
+  packet.network = ETHERNET_LENGTH;
+  packet.transport = ETHERNET_LENGTH + headerLength;
+  packet.timeToLive = frame[at + 8]!;
+  packet.identification = halfAt(frame, at + 4);
+  mapAddress(packet.key, KEY_SOURCE, wordAt(frame, at + 12));
+  mapAddress(packet.key, KEY_DESTINATION, wordAt(frame, at + 16));
+  if ((fragment & FRAGMENT_OFFSET) !== 0) packet.kind = PACKET_LATER;
+  else if ((fragment & FRAGMENT_MORE) !== 0) packet.kind = PACKET_FIRST;
+  packet.key[KEY_PROTOCOL] = frame[at + 9]!;
+  return parseTransport(log, packet, frame, end, frame[at + 9]!);
+}
+
+/** Bytes of an extension header of this type (RFC 8200, RFC 4302 2.2). */
+export function extensionLength(type: number, length: number): number {
+  if (type === NEXT_FRAGMENT) return 8;
+  return type === NEXT_AUTHENTICATION ? (length + 2) * 4 : (length + 1) * 8;
+}
+
+export function oddExtension(log: Log): number {
+  mark(log, MARK_EXTENSIONS);
+  return REASON_EXTENSIONS;
+}
+
+/**
+ * Walks the extension headers (RFC 8200 4): hop-by-hop may only be the first, a routing header with segments left hides
+ * the destination, what follows a later fragment's header is payload.
+ */
+export function walkExtensions(log: Log, packet: Packet, frame: Uint8Array, end: number, first: number): number {
+  let nextHeader = first;
+  let at = ETHERNET_LENGTH + IPV6_LENGTH;
+  for (let n = 0; n < HEADERS_MAX && isExtension(nextHeader); n++) {
+    if ((nextHeader === NEXT_HOP_BY_HOP && n > 0) || at > OFFSET_MAX) return oddExtension(log);
+    if (at + EXTENSION_LENGTH > end) return beyond(log);
+    if (at - packet.network + EXTENSION_LENGTH > packet.length) return malformed(log);
+    if (nextHeader === NEXT_ROUTING && frame[at + 3] !== 0) return oddExtension(log);
+    if (nextHeader === NEXT_FRAGMENT) {
+      const fragment = swap16(halfAt(frame, at + 2));
+      if (packet.kind !== PACKET_WHOLE) return oddExtension(log);
+      packet.identification = wordAt(frame, at + 4);
+      if (fragment >>> 3 !== 0) packet.kind = PACKET_LATER;
+      else if ((fragment & 1) !== 0) packet.kind = PACKET_FIRST;
+    }
+    const type = nextHeader;
+    nextHeader = frame[at]!;
+    at += extensionLength(type, frame[at + 1]!);
+    if (packet.kind === PACKET_LATER) break;
+  }
+  if (at > OFFSET_MAX || (packet.kind !== PACKET_LATER && isExtension(nextHeader))) return oddExtension(log);
+  if (at - packet.network > packet.length) return malformed(log);
+  mark(log, MARK_WALKED);
+  packet.transport = at;
+  packet.key[KEY_PROTOCOL] = nextHeader;
+  return REASON_NOT_SERVICE;
 }
 
 export function parseIpv6(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
   const at = ETHERNET_LENGTH;
-  if (at + IPV6_LENGTH > end) {
-    mark(log, MARK_MALFORMED);
-    return REASON_MALFORMED;
-  }
+  const nextHeader = frame[at + 6]!;
+  if (at + IPV6_LENGTH > end) return beyond(log);
   packet.length = IPV6_LENGTH + swap16(halfAt(frame, at + 4));
-  if (frame[at]! >>> 4 !== 6 || packet.length > end - ETHERNET_LENGTH) {
-    mark(log, MARK_MALFORMED);
-    return REASON_MALFORMED;
-  }
-  if (isExtension(frame[at + 6]!)) {
-    mark(log, MARK_EXTENSIONS);
-    return REASON_EXTENSIONS;
-  }
-  if (frame[at + 6] !== PROTOCOL_TCP) {
-    mark(log, MARK_NOT_TCP);
-    return REASON_NOT_TCP;
-  }
-  if (packet.length < IPV6_LENGTH + TCP_LENGTH) {
-    mark(log, MARK_MALFORMED);
-    return REASON_MALFORMED;
-  }
+  if (frame[at]! >>> 4 !== 6 || packet.length > end - ETHERNET_LENGTH) return malformed(log);
   for (let word = 0; word < 8; word++) packet.key[KEY_SOURCE + word] = wordAt(frame, at + 8 + word * 4);
   // On a wire these would pass for IPv4 addresses (RFC 4291 2.5.5.2).
   if (isMapped(packet.key, KEY_SOURCE) || isMapped(packet.key, KEY_DESTINATION)) {
@@ -180,13 +371,21 @@ export function parseIpv6(log: Log, packet: Packet, frame: Uint8Array, end: numb
   packet.family = 6;
   packet.network = ETHERNET_LENGTH;
   packet.transport = ETHERNET_LENGTH + IPV6_LENGTH;
-  packet.key[KEY_PROTOCOL] = PROTOCOL_TCP;
-  return parseTcp(log, packet, frame, end);
+  packet.timeToLive = frame[at + 7]!;
+  packet.key[KEY_PROTOCOL] = nextHeader;
+  if (isExtension(nextHeader)) {
+    const reason = walkExtensions(log, packet, frame, end, nextHeader);
+    if (reason !== REASON_NOT_SERVICE) return reason;
+  }
+  return parseTransport(log, packet, frame, end, packet.key[KEY_PROTOCOL]!);
 }
 
 /** REASON_NOT_SERVICE: parsed; anything else: why the packet passes untouched. */
 export function parseFrame(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
   const type = ETHERNET_LENGTH > end ? 0 : swap16(halfAt(frame, 12));
+  packet.kind = PACKET_WHOLE;
+  packet.flags = 0;
+  packet.key[KEY_PORTS] = 0;
   if (type === TYPE_IPV4) return parseIpv4(log, packet, frame, end);
   if (type === TYPE_IPV6) return parseIpv6(log, packet, frame, end);
   mark(log, MARK_NOT_IP);

@@ -93,7 +93,7 @@ const checksums: readonly PacketCase[] = modes.flatMap(
 );
 
 const untouched: readonly (readonly [string, string, Uint8Array])[] = [
-  ['UDP to a Service', 'not-tcp', frameOf(segment(client, web, SYN, { protocol: 17 }))],
+  ['UDP to a Service', 'other-protocol', frameOf(segment(client, web, SYN, { protocol: 17 }))],
   ['a first fragment', 'fragment', frameOf(segment(client, web, SYN, { fragment: 0x2000 }))],
   ['a later fragment', 'fragment', frameOf(segment(client, web, SYN, { fragment: 0x00b9 }))],
   ['a loopback source', 'martian', frameOf(segment({ address: 0x7f000001, port: 40000 }, web, SYN))],

@@ -32,10 +32,10 @@ const extensions: readonly (readonly [string, readonly number[]])[] = [
 
 const untouched: readonly (readonly [string, string, Uint8Array])[] = [
   ...extensions.map(([what, list]) => [what, 'extensions', syn({ extensions: list })] as const),
-  ['ESP', 'not-tcp', syn({ extensions: [50] })],
-  ['no next header', 'not-tcp', syn({ protocol: 59 })],
-  ['ICMPv6 to a Service', 'not-tcp', syn({ protocol: 58 })],
-  ['UDP to a Service', 'not-tcp', syn({ protocol: 17 })],
+  ['ESP', 'other-protocol', syn({ extensions: [50] })],
+  ['no next header', 'other-protocol', syn({ protocol: 59 })],
+  ['ICMPv6 to a Service', 'other-protocol', syn({ protocol: 58 })],
+  ['UDP to a Service', 'other-protocol', syn({ protocol: 17 })],
   ['an unspecified source', 'martian', synFrom('::')],
   ['a loopback source', 'martian', synFrom('::1')],
   ['a multicast source', 'martian', synFrom('ff02::1')],

@@ -25,7 +25,14 @@ export function six(word: number): string {
 export type Family = 'IPv4' | 'IPv6';
 
 /** Ticks after which flows end. */
-export const lifetimes = { pending: 60, established: 800, halfClosed: 300, closing: 30 };
+export const lifetimes = {
+  pending: 60,
+  established: 800,
+  halfClosed: 300,
+  closing: 30,
+  datagramPending: 40_000,
+  datagramEstablished: 50_000,
+};
 
 const TICK_MS = 1.048576;
 
@@ -40,6 +47,8 @@ export const settings: Settings = {
       establishedMs: lifetimes.established * TICK_MS,
       halfClosedMs: lifetimes.halfClosed * TICK_MS,
       closingMs: lifetimes.closing * TICK_MS,
+      datagramPendingMs: lifetimes.datagramPending * TICK_MS,
+      datagramEstablishedMs: lifetimes.datagramEstablished * TICK_MS,
     }),
     flowSecret: [11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132],
     selectionKey: [0x01234567, 0x89abcdef],

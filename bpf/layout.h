@@ -16,8 +16,7 @@ enum limit {
 	FLOW_BUCKETS = 4096, /* power of two; 65,536 entries of 136 bytes: 8.9 MB */
 	FLOW_LOCKS = 4096,   /* power of two; a lock serves every bucket with the same low bits */
 	FLOW_STATES = 128,   /* life and flags */
-	FLOW_CANDIDATES =
-		4, /* equal fingerprints that are looked at before giving up */
+	FLOW_CANDIDATES = 4, /* equal fingerprints that are looked at before giving up */
 	FLOW_CROWDED =
 		12,	 /* entries in the first bucket from which on the emptier bucket is taken */
 	PORT_TRIES = 12, /* source ports tried where the reply tuple is taken */

@@ -37,13 +37,14 @@ const openDoors = /^cli\/(replay|demo|verify|bench|lab)\.ts -> kernel\//;
 /** Longer than the limit on purpose; may shrink, may not grow. */
 const ratchet: Ratchet = {
   'bpf/layout.h': { lines: 560, reason: 'by law the one place of every struct, enum, map and outside answer' },
-  'bpf/flows.h': { lines: 720, reason: 'the flow table in one file, so that its twin is one file' },
-  'core/datapath/flows.ts': { lines: 620, reason: 'the twin of bpf/flows.h' },
+  'bpf/flows.h': { lines: 600, reason: 'the flow table in one file, so that its twin is one file' },
+  'core/datapath/flows.ts': { lines: 540, reason: 'the twin of bpf/flows.h' },
 };
 
 /** Functions that only one of the twins needs, each with its reason. */
 const singles: Singles = {
-  'core/datapath/parse.ts': {
+  'bpf/share.h': { flowZero: 'arithmetic instead of a branch, for the verifier' },
+  'core/datapath/packet.ts': {
     createPacket: 'a struct on the stack in C; made once here, the hot path makes no garbage',
   },
   'core/datapath/classify.ts': { bitOf: 'a 64-bit word in C, two 32-bit words here' },

@@ -33,7 +33,7 @@ import {
   TCP_RST,
   UDP_LENGTH,
   type Packet,
-} from './parse.ts';
+} from './packet.ts';
 import { turnEthernet } from './verdict.ts';
 import { halfAt, putHalf, putWord, swap16, wordAt } from './words.ts';
 

@@ -5,7 +5,7 @@
  */
 import type { Maps } from './maps.ts';
 import { SERVICE_RANGES } from '../layout.gen.ts';
-import { isMapped, KEY_DESTINATION, KEY_PORTS, KEY_PROTOCOL, KEY_SOURCE, type Packet } from './parse.ts';
+import { isMapped, KEY_DESTINATION, KEY_PORTS, KEY_PROTOCOL, KEY_SOURCE, type Packet } from './packet.ts';
 import { swap16, swap32 } from './words.ts';
 
 /**

@@ -50,7 +50,6 @@ import {
   flowLookup,
   flowNote,
   flowNoted,
-  flowShare,
   FLOW_IF_ABSENT,
   FLOW_PROMOTE,
   FLOW_REFUSED,
@@ -85,8 +84,9 @@ import {
   TCP_RST,
   TCP_SYN,
   type Packet,
-} from './parse.ts';
+} from './packet.ts';
 import { BACKEND_WORDS, LIVE } from './select.ts';
+import { flowShare } from './share.ts';
 import { noteFlags, steady, TCP_OPENS } from './tcp.ts';
 import { keepsOther, lastsOneWay, noteAnswer } from './udp.ts';
 

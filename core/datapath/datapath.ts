@@ -41,7 +41,8 @@ import { createLog, mark, type Log } from './log.ts';
 import { createMaps, defaultSizes, storeOf, type Maps, type MapSizes } from './maps.ts';
 import { sameAddress } from './nat.ts';
 import { createDecision, type Decision } from './open.ts';
-import { createPacket, KEY_SOURCE, PACKET_ERROR, parseFrame, type Packet } from './parse.ts';
+import { createPacket, KEY_SOURCE, PACKET_ERROR, type Packet } from './packet.ts';
+import { parseFrame } from './parse.ts';
 import { applyHop, applyRelated, applyTranslation, count } from './verdict.ts';
 import { swap16, swap32 } from './words.ts';
 

@@ -4,7 +4,6 @@
  * word because another CPU may be faster, the model has nobody to race with and always wins.
  */
 import {
-  DIRECTION_FORWARD,
   FLOW_BACKEND_AT,
   FLOW_BUCKET_DUE_AT,
   FLOW_BUCKET_FLOWS_AT,
@@ -14,8 +13,6 @@ import {
   FLOW_BYTES_AT,
   FLOW_CANDIDATES,
   FLOW_CROWDED,
-  FLOW_ESTABLISHED,
-  FLOW_EXCESS,
   FLOW_FIN,
   FLOW_FREE,
   FLOW_GENERATION_AT,
@@ -43,8 +40,6 @@ import {
   MARK_INSERT_RECYCLE,
   MARK_INSERT_SECOND,
   MARK_INSERT_TAKE_OVER,
-  MARK_SHARE_CLIENT,
-  MARK_SHARE_SERVICE,
   WRITE_INSERT,
   WRITE_NOTE,
   WRITE_REPAIR,
@@ -53,7 +48,7 @@ import {
 } from '../layout.gen.ts';
 import { logWrite, mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
-import { KEY_PROTOCOL, KEY_WORDS } from './parse.ts';
+import { KEY_PROTOCOL, KEY_WORDS } from './packet.ts';
 import { multiplyHigh } from './words.ts';
 
 export const FLOW_IF_ABSENT = 0;
@@ -68,18 +63,18 @@ const FLOW_NO_OLDEST = 0xffffffff;
 const NOTE_NONE = 0xffffffff;
 const VERSIONS = 0xffffff;
 
-const BUCKET_WORDS = FLOW_BUCKET_SIZE / 4;
+export const BUCKET_WORDS: number = FLOW_BUCKET_SIZE / 4;
 const SPILL = FLOW_BUCKET_SPILL_AT / 4;
-const DUE = FLOW_BUCKET_DUE_AT / 4;
+export const DUE: number = FLOW_BUCKET_DUE_AT / 4;
 const FLOWS = FLOW_BUCKET_FLOWS_AT / 4;
 const FLOW_WORDS = FLOW_SIZE / 4;
 const SEEN = FLOW_WORD_AT / 4;
 const STATE = SEEN + 1; // state | version << 8
-const DIRECTION = KEY_PROTOCOL; // protocol | direction << 8
+export const DIRECTION: number = KEY_PROTOCOL; // protocol | direction << 8
 const PACKETS = FLOW_PACKETS_AT / 4;
 const BYTES = FLOW_BYTES_AT / 4;
 const TRANSLATION = FLOW_TRANSLATION_AT / 4;
-const SERVICE_PORT = FLOW_SERVICE_PORT_AT / 4;
+export const SERVICE_PORT: number = FLOW_SERVICE_PORT_AT / 4;
 const BACKEND = FLOW_BACKEND_AT / 4;
 const GENERATION = FLOW_GENERATION_AT / 4;
 const NOTE = FLOW_NOTE_AT / 4;
@@ -166,7 +161,7 @@ export function flowFingerprint(hash: { readonly second: number }): number {
 }
 
 /** Where an entry begins, in words. */
-function flowAt(bucket: number, slot: number): number {
+export function flowAt(bucket: number, slot: number): number {
   return bucket * BUCKET_WORDS + FLOWS + slot * FLOW_WORDS;
 }
 
@@ -533,60 +528,4 @@ export function flowNote(log: Log, maps: Maps, record: FlowRecord, number: numbe
 /** Whether the note of a record was made for the entry's owner of now. */
 export function flowNoted(record: FlowRecord): boolean {
   return record.noteWord >>> 8 === record.version;
-}
-
-/** Slots of a bucket that no newcomer may take, by their hints. */
-export function flowHeld(maps: Maps, bucket: number, now: number): number {
-  const due = bucket * BUCKET_WORDS + DUE;
-  const fingerprints = bucket * BUCKET_WORDS * 2;
-  let held = 0;
-  for (let i = 0; i < FLOW_SLOTS; i++) {
-    const hint = maps.flows[due + i]!;
-    if (maps.fingerprints[fingerprints + i] !== 0 && (hint & 1) === 0 && ((hint - now) | 0) > 0) held++;
-  }
-  return held;
-}
-
-/**
- * Established flows of a bucket that are protected: of this client in the low half, of this Service port in the high
- * one.
- */
-export function flowHolders(maps: Maps, bucket: number, key: Uint32Array, servicePort: number, now: number): number {
-  const { flows } = maps;
-  let client = 0;
-  let service = 0;
-  for (let i = 0; i < FLOW_SLOTS; i++) {
-    const flow = flowAt(bucket, i);
-    const state = flowWordState(maps, flow);
-    const holds = (state & (FLOW_LIFE | FLOW_EXCESS)) === FLOW_ESTABLISHED && flowLive(maps, flow, now);
-    if (!holds || flows[flow + DIRECTION]! >>> 8 !== DIRECTION_FORWARD) continue;
-    let same = true;
-    for (let word = 0; word < 4; word++) same &&= flows[flow + word] === key[word];
-    if (same) client++;
-    if (flows[flow + SERVICE_PORT] === servicePort) service++;
-  }
-  return client | (service << 16);
-}
-
-/**
- * What is set when a flow is established: nothing, or FLOW_EXCESS where its client or its Service port already holds
- * its share of the key's two buckets and half of their slots are held: the flow goes on all the same, but a newcomer
- * that finds no other slot may take its place.
- */
-export function flowShare(log: Log, maps: Maps, key: Uint32Array, servicePort: number, now: number): number {
-  const hash = flowHash(maps, key);
-  const first = hash.first & maps.bucketMask;
-  const second = hash.second & maps.bucketMask;
-  if (flowHeld(maps, first, now) + flowHeld(maps, second, now) < FLOW_SLOTS) return 0;
-  let holders = flowHolders(maps, first, key, servicePort, now);
-  if (second !== first) holders += flowHolders(maps, second, key, servicePort, now);
-  if ((holders & 0xffff) >= maps.shareClient) {
-    mark(log, MARK_SHARE_CLIENT);
-    return FLOW_EXCESS;
-  }
-  if (holders >>> 16 >= maps.shareService) {
-    mark(log, MARK_SHARE_SERVICE);
-    return FLOW_EXCESS;
-  }
-  return 0;
 }

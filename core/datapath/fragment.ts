@@ -14,7 +14,7 @@ import {
 import { flowInsert, flowLookup, FLOW_REPLACE, type FlowRecord } from './flows.ts';
 import { mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
-import { KEY_PORTS, KEY_PROTOCOL, NEXT_FRAGMENT, type Packet } from './parse.ts';
+import { KEY_PORTS, KEY_PROTOCOL, NEXT_FRAGMENT, type Packet } from './packet.ts';
 
 /** The key of a datagram's fragments (RFC 791, RFC 8200 4.5): in IPv6 whatever the protocol. */
 export function fragmentKey(key: Uint32Array, packet: Packet, direction: number): void {

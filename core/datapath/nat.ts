@@ -10,7 +10,7 @@
  */
 import type { Maps } from './maps.ts';
 import { multiplyHigh, swap16 } from './words.ts';
-import { KEY_DESTINATION, KEY_PORTS, KEY_PROTOCOL, KEY_SOURCE } from './parse.ts';
+import { KEY_DESTINATION, KEY_PORTS, KEY_PROTOCOL, KEY_SOURCE } from './packet.ts';
 
 /** Whether two addresses, four memory words each, are one. */
 export function sameAddress(left: Uint32Array, leftAt: number, right: Uint32Array, rightAt: number): boolean {

@@ -95,7 +95,7 @@ import {
   TCP_RST,
   TCP_SYN,
   type Packet,
-} from './parse.ts';
+} from './packet.ts';
 import { BACKEND_WORDS, backendServes, LIVE, selectBackend, SELECT_PACKET, SELECT_WORDS, viewOf } from './select.ts';
 import { tcpKind, TCP_ODD, TCP_OPENS, TCP_RESETS } from './tcp.ts';
 import { swap16, swap32 } from './words.ts';

@@ -28,91 +28,43 @@ import {
   REASON_OTHER_PROTOCOL,
 } from '../layout.gen.ts';
 import { mark, type Log } from './log.ts';
+import {
+  ETHERNET_LENGTH,
+  EXTENSION_LENGTH,
+  FRAGMENT_MORE,
+  FRAGMENT_OFFSET,
+  HEADERS_MAX,
+  ICMP_HEADER,
+  IPV4_LENGTH,
+  IPV6_LENGTH,
+  KEY_DESTINATION,
+  KEY_PORTS,
+  KEY_PROTOCOL,
+  KEY_SOURCE,
+  NEXT_AUTHENTICATION,
+  NEXT_DESTINATION,
+  NEXT_FRAGMENT,
+  NEXT_HOP_BY_HOP,
+  NEXT_MOBILITY,
+  NEXT_ROUTING,
+  OFFSET_MAX,
+  PACKET_ERROR,
+  PACKET_FIRST,
+  PACKET_LATER,
+  PACKET_WHOLE,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  type Packet,
+  TCP_LENGTH,
+  TYPE_IPV4,
+  TYPE_IPV6,
+  UDP_LENGTH,
+  isMapped,
+  mapAddress,
+} from './packet.ts';
 import { halfAt, swap16, swap32, wordAt } from './words.ts';
-
-export const ETHERNET_LENGTH = 14;
-export const IPV4_LENGTH = 20;
-export const IPV6_LENGTH = 40;
-export const TCP_LENGTH = 20;
-export const UDP_LENGTH = 8;
-export const ICMP_HEADER = 8;
-const HEADERS_MAX = 8; // IPv6 extension headers that are walked
-const OFFSET_MAX = 448; // where a transport header or a quoted one may begin
-const FRAGMENT_OFFSET = 0x1fff;
-const FRAGMENT_MORE = 0x2000;
-const EXTENSION_LENGTH = 8; // at least
-
-export const PROTOCOL_ICMP = 1;
-export const PROTOCOL_TCP = 6;
-export const PROTOCOL_UDP = 17;
-export const PROTOCOL_ICMPV6 = 58;
-const TYPE_IPV4 = 0x0800;
-const TYPE_IPV6 = 0x86dd;
-
-export const TCP_FIN = 1;
-export const TCP_SYN = 2;
-export const TCP_RST = 4;
-export const TCP_ACK = 16;
-
-const NEXT_HOP_BY_HOP = 0;
-const NEXT_ROUTING = 43;
-export const NEXT_FRAGMENT = 44;
-const NEXT_AUTHENTICATION = 51;
-const NEXT_DESTINATION = 60;
-const NEXT_MOBILITY = 135;
-
-export const PACKET_WHOLE = 0;
-export const PACKET_FIRST = 1; // a first fragment, transport header included
-export const PACKET_LATER = 2; // a fragment without one: addresses only
-export const PACKET_ERROR = 3; // an ICMP error; the key is that of the packet it answers, turned around
-
-/** Words of a flow key: addresses, ports as one word, protocol | direction << 8. */
-export const KEY_SOURCE = 0;
-export const KEY_DESTINATION = 4;
-export const KEY_PORTS = 8;
-export const KEY_PROTOCOL = 9;
-export const KEY_WORDS = 10;
-
-/** What parsing finds; reused for every packet. Offsets are into the frame, `length` is the IP packet's, in bytes. */
-export type Packet = {
-  /** Memory words of `struct flow_key`, as on the wire but for PACKET_ERROR. */
-  readonly key: Uint32Array;
-  acknowledgement: number;
-  sequence: number;
-  length: number;
-  network: number;
-  transport: number;
-  /** TCP_* */
-  flags: number;
-  /** 4 or 6. */
-  family: number;
-  /** PACKET_* */
-  kind: number;
-  /** Memory word of a fragment's datagram. */
-  identification: number;
-  /** Where an ICMP error quotes the headers of a packet. */
-  quote: number;
-  quoteTransport: number;
-  timeToLive: number;
-};
-
-export function createPacket(): Packet {
-  return {
-    key: new Uint32Array(KEY_WORDS),
-    acknowledgement: 0,
-    sequence: 0,
-    length: 0,
-    network: 0,
-    transport: 0,
-    flags: 0,
-    family: 0,
-    kind: PACKET_WHOLE,
-    identification: 0,
-    quote: 0,
-    quoteTransport: 0,
-    timeToLive: 0,
-  };
-}
 
 export function malformed(log: Log): number {
   mark(log, MARK_MALFORMED);
@@ -122,19 +74,6 @@ export function malformed(log: Log): number {
 /** The model's frames have no other part than the linear one. */
 export function beyond(log: Log): number {
   return malformed(log);
-}
-
-/** Whether the address at a word of a key is an IPv4 one. */
-export function isMapped(key: Uint32Array, at: number): boolean {
-  return key[at] === 0 && key[at + 1] === 0 && key[at + 2] === 0xffff0000;
-}
-
-/** Writes an IPv4 address, a memory word, as the address at a word of a key. */
-export function mapAddress(key: Uint32Array, at: number, ipv4: number): void {
-  key[at] = 0;
-  key[at + 1] = 0;
-  key[at + 2] = 0xffff0000;
-  key[at + 3] = ipv4;
 }
 
 /** A fragment without the transport header. */
@@ -377,7 +316,7 @@ export function parseIpv6(log: Log, packet: Packet, frame: Uint8Array, end: numb
     const reason = walkExtensions(log, packet, frame, end, nextHeader);
     if (reason !== REASON_NOT_SERVICE) return reason;
   }
-  return parseTransport(log, packet, frame, end, packet.key[KEY_PROTOCOL]!);
+  return parseTransport(log, packet, frame, end, packet.key[KEY_PROTOCOL]);
 }
 
 /** REASON_NOT_SERVICE: parsed; anything else: why the packet passes untouched. */

@@ -13,7 +13,7 @@ import {
 import { flowChange } from './flows.ts';
 import { mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
-import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from './parse.ts';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from './packet.ts';
 
 export const TCP_OPENS = 0;
 export const TCP_CONTINUES = 1;

@@ -26,7 +26,7 @@ import {
   PROTOCOL_UDP,
   UDP_LENGTH,
   type Packet,
-} from './parse.ts';
+} from './packet.ts';
 import { halfAt, putHalf, putWord, wordAt } from './words.ts';
 
 const ICMP_CHECK = 2; // where an ICMP header's checksum is

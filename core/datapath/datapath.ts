@@ -101,7 +101,7 @@ export function configOf(given: Partial<ConfigRecord> = {}): ConfigRecord {
     classifierMask: CLASSIFIER_WORDS - 1,
     flowLifetimes: flowLifetimes(defaultTimeouts),
     shareClient: 4,
-    shareService: 8,
+    shareService: 12,
     portFirst: 61_000,
     portCount: 4_536,
     ...given,

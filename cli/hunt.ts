@@ -15,6 +15,8 @@ export type HuntRound = { readonly road: 'packets' | 'sockets'; readonly seed: n
 
 /** What was found after how many packets or calls of all rounds; `steps`: of the shortest known case, packets only. */
 export type Hunted = {
+  /** Of the round that found it, else of the last one. */
+  readonly seed: number;
   readonly packets: number;
   readonly finding: Finding | undefined;
   readonly steps: number | undefined;
@@ -39,7 +41,7 @@ export function huntObject({ bytes, name, rounds }: HuntOptions): Result<Hunted>
     packets += done.value.packets;
     if (done.value.finding !== undefined) return ok({ ...done.value, packets });
   }
-  return ok({ packets, finding: undefined, steps: undefined });
+  return ok({ seed: rounds.at(-1)?.seed ?? 0, packets, finding: undefined, steps: undefined });
 }
 
 type Opened = Extract<ReturnType<typeof openRig>, { ok: true }>['value'];
@@ -48,7 +50,7 @@ function packetRound({ seed, count }: HuntRound, sides: Opened): Result<Hunted> 
   const report = runCampaign({ seed, sides, settings: settingsOf(seed), packetsMax: count });
   if (!report.ok) return report;
   const { packets, found } = report.value;
-  return ok({ packets, finding: found?.finding, steps: found?.steps.length });
+  return ok({ seed, packets, finding: found?.finding, steps: found?.steps.length });
 }
 
 function socketRound({ seed, count }: HuntRound, sides: Opened): Result<Hunted> {
@@ -57,7 +59,7 @@ function socketRound({ seed, count }: HuntRound, sides: Opened): Result<Hunted> 
   using sockets = opened.value;
   const report = runSockets({ seed, sides, datapath: sides.datapath, sockets, callsMax: count });
   if (!report.ok) return report;
-  return ok({ packets: report.value.calls, finding: report.value.finding, steps: undefined });
+  return ok({ seed, packets: report.value.calls, finding: report.value.finding, steps: undefined });
 }
 
 const MUTANT_PACKETS = 20_000;

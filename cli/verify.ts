@@ -44,8 +44,9 @@ export const run: CommandRun = async ([what], options) => {
     const remedy = 'run as root; tandem replay needs neither';
     return reportFailure(fail('environment', 'verify', 'the kernel twin needs root', remedy).error);
   }
-  const mechanical = options['mechanical'];
-  if (what === 'mutants' && typeof mechanical === 'number') return verifyMechanical(wanted.value, mechanical);
+  const mechanical = mechanicalOf(what, options);
+  if (!mechanical.ok) return reportFailure(mechanical.error);
+  if (mechanical.value !== undefined) return verifyMechanical(wanted.value, mechanical.value);
   if (what === 'mutants') return verifyMutants(wanted.value);
   const path = options['case'];
   if (typeof path === 'string') return verifyCase(wanted.value, path);
@@ -77,6 +78,14 @@ function wantedOf(options: CommandOptions): Result<Wanted> {
   const given = options['seed'];
   const seed = typeof given === 'number' ? given : randomInt(SEED_MAX);
   return ok({ seed, budget: budget.value, hook, object, bytes: bytes.value, isJson: options['output'] === 'json' });
+}
+
+/** How many mechanical mutants are asked for, if any. */
+function mechanicalOf(what: string | undefined, options: CommandOptions): Result<number | undefined> {
+  const count = options['mechanical'];
+  if (typeof count !== 'number') return ok(undefined);
+  if (what === 'mutants' && count > 0) return ok(count);
+  return fail('usage', `--mechanical ${count}`, 'mutants are counted from 1', 'verify mutants --mechanical 200');
 }
 
 function readBytes(path: string): Result<Uint8Array> {

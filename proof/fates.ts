@@ -13,6 +13,8 @@ export type Fate =
   | { readonly kind: 'verifier'; readonly why: string }
   | {
       readonly kind: 'hunted';
+      /** Of the campaign that found it, or the last one. */
+      readonly seed: number;
       readonly packets: number;
       readonly finding: Finding | undefined;
       readonly steps: number | undefined;
@@ -67,7 +69,11 @@ export type MechanicalReport = {
 
 export type Totals = {
   readonly mutants: number;
+  /** By the verifier too. */
   readonly killed: number;
+  /** Those that the verifier let through. */
+  readonly loaded: number;
+  readonly found: number;
   readonly byKiller: Readonly<Record<string, number>>;
   readonly survivors: readonly MechanicalMutant[];
 };
@@ -79,7 +85,9 @@ export function totalsOf(judged: readonly Judged[]): Totals {
     const killer = killerOf(fate);
     if (killer !== undefined) byKiller[killer] = (byKiller[killer] ?? 0) + 1;
   }
-  return { mutants: judged.length, killed: judged.length - survivors.length, byKiller, survivors };
+  const loaded = judged.length - (byKiller['verifier'] ?? 0);
+  const killed = judged.length - survivors.length;
+  return { mutants: judged.length, killed, loaded, found: loaded - survivors.length, byKiller, survivors };
 }
 
 /** Key of a mutant -> why nobody can find it. */
@@ -87,11 +95,14 @@ export type Argued = Readonly<Record<string, string>>;
 
 const SHARE_MIN = 0.95;
 
-/** Nothing is found where no fault is, and enough is found where one is, or what isn't is argued. */
+/**
+ * Nothing is found where no fault is, and enough is found where one is, or what isn't is argued. What the verifier
+ * refuses says nothing of the comparison and doesn't count.
+ */
 export function isTrusted({ judged, control }: MechanicalReport, argued: Argued): boolean {
   if (control.kind !== 'hunted' || control.finding !== undefined) return false;
-  const { killed, mutants, survivors } = totalsOf(judged);
-  return mutants > 0 && (killed >= SHARE_MIN * mutants || survivors.every(({ key }) => key in argued));
+  const { found, loaded, survivors } = totalsOf(judged);
+  return loaded > 0 && (found >= SHARE_MIN * loaded || survivors.every(({ key }) => key in argued));
 }
 
 /** The table: a line for each mutant, the survivors, the spread, the totals. */
@@ -141,37 +152,37 @@ function exclusionLines(): string {
 }
 
 function totalsText({ judged, replaced, control, possible }: MechanicalReport, argued: Argued, seed: number): string {
-  const { killed, mutants, byKiller, survivors } = totalsOf(judged);
+  const { killed, mutants, found, loaded, byKiller, survivors } = totalsOf(judged);
   const killers = Object.entries(byKiller)
     .toSorted(([, left], [, right]) => right - left)
     .map(([name, count]) => `${name} ${count}`)
     .join(', ');
   const isArgued = survivors.filter(({ key }) => key in argued).length;
-  const share = ((100 * killed) / Math.max(1, mutants)).toFixed(1);
+  const share = (part: number, of: number): string =>
+    `${part} of ${of} (${((100 * part) / Math.max(1, of)).toFixed(1)} %)`;
   return [
-    `found by: ${killers}`,
-    `replaced: ${replaced.same} gave the same object, ${replaced.uncompiled} did not compile`,
+    `drawn from ${possible} by seed ${seed}; replaced: ${replaced.same} gave the same object, ${replaced.uncompiled} did not compile`,
     `without a fault: ${controlText(control)}`,
-    `${killed} of ${mutants} mutants killed (${share} %), ${survivors.length} survive, ${isArgued} of them argued; ` +
-      `drawn from ${possible} by seed ${seed}`,
+    `found by: ${killers}`,
+    `killed ${share(killed, mutants)}, of those that load ${share(found, loaded)}; ${survivors.length} survive, ${isArgued} of them argued`,
   ].join('\n');
 }
 
 function controlText(control: Fate): string {
   if (control.kind !== 'hunted') return control.kind;
-  const { packets, finding } = control;
-  return finding === undefined
-    ? `nothing found in ${packets.toLocaleString('en')} packets and calls`
-    : `${finding.field} FOUND, so nothing here is proof`;
+  const { packets, finding, seed } = control;
+  if (finding === undefined) return `nothing found in ${packets.toLocaleString('en')} packets and calls`;
+  const { field, model, kernel, packet } = finding;
+  return `${field} DIFFERS in the campaign of seed ${seed}: model ${model}, kernel ${kernel}, ${packet}; no mutant was tried`;
 }
 
 /** The same for programs that read it. */
 export function summaryOf({ judged, replaced, control, possible }: MechanicalReport, argued: Argued): object {
-  const { killed, mutants, byKiller, survivors } = totalsOf(judged);
+  const { survivors, ...totals } = totalsOf(judged);
   const rows = judged.map(({ mutant: { header, line, operator, old, new: next, key }, fate }) => {
     const { packets = 0, steps, finding } = fate.kind === 'hunted' ? fate : {};
     return { header, line, operator, old, new: next, key, killedBy: killerOf(fate) ?? null, packets, steps, finding };
   });
   const notKilled = survivors.map(({ key }) => ({ key, argued: argued[key] ?? null }));
-  return { possible, mutants, killed, byKiller, replaced, control, survivors: notKilled, rows };
+  return { possible, ...totals, replaced, control, survivors: notKilled, rows };
 }

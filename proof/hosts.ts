@@ -5,12 +5,14 @@ import type { Socket } from './segments.ts';
 import type { Stream } from '../core/random.ts';
 import { podAddress, type World } from './world.ts';
 
-/** IPv6 prefixes before an IPv4 address: of a client's own, NAT64, and two that are v4-mapped but for one word. */
+/** IPv6 prefixes before an IPv4 address: of a client's own, NAT64, and some that are v4-mapped but for one word. */
 const PREFIXES: readonly (readonly [number, number, number])[] = [
   [0xfd000002, 0, 0],
   [0x0064ff9b, 0, 0],
   [0, 0, 0],
   [0, 0, 0xffff0000],
+  [0x00010000, 0, 0xffff],
+  [0, 1, 0xffff],
 ];
 
 /** A client of the same family as the address that it asks. */

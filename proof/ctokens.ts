@@ -101,6 +101,9 @@ export function statementsOf(tokens: readonly Token[]): readonly Statement[] {
     } else if (text === 'else' || text === 'do') {
       at++;
       isBranch = true;
+    } else if (text === 'case' || text === 'default' || tokens[at + 1]?.text === ':') {
+      while (at < tokens.length && tokens[at]?.text !== ':') at++;
+      at++;
     } else if (text === '{' || text === '}') {
       depth += text === '{' ? 1 : -1;
       at++;

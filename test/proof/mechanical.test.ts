@@ -37,6 +37,12 @@ describe('our C', () => {
     const said = statementsOf(tokens).map(({ first, nested }) => `${tokens[first]?.text} ${nested}`);
     expect(said).toEqual(['a false', 'return true', 'c true', 'return false']);
   });
+
+  test('has statements behind labels', () => {
+    const [body] = bodiesOf(tokensOf('int f(void)\n{\nswitch (a) {\ncase X:\nb = 1;\ndefault:\nout:\nc();\n}\n}\n'));
+    const tokens = body?.tokens ?? [];
+    expect(statementsOf(tokens).map(({ first }) => tokens[first]?.text)).toEqual(['b', 'c']);
+  });
 });
 
 describe('a change', () => {

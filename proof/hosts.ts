@@ -39,13 +39,18 @@ export function drawFrontend(stream: Stream, { services }: World): Socket {
   return { address, port };
 }
 
+/** Loopback, multicast, unspecified, v4-mapped; and some that are beside those, by one word each. */
+const MARTIANS = [
+  ...['::', '::1', '::2', 'ff02::1', 'fe80::1', 'feff::1', '::ffff:10.2.0.1'],
+  ...['1::', '0:1::1', '0:0:1::1', '::1:0:0:1'],
+];
+
 /** Loopback, multicast, unspecified, v4-mapped, the Service itself; and some that are beside those and honest. */
 export function drawMartian(stream: Stream, { address, port }: Socket): readonly [from: HostAddress, to: Socket] {
   if (typeof address === 'number') {
     const from = stream.pick([0, 0x00010203, 0x7f000001, 0xe0000001, 0xffffffff, 0xdfffffff, address]);
     return [from, { address, port }];
   }
-  const six = ['::', '::1', '::2', 'ff02::1', 'fe80::1', 'feff::1', '1::', '0:1::1', '::1:0:0:1', '::ffff:10.2.0.1'];
-  const from = stream.pick([...six, address]);
+  const from = stream.pick([...MARTIANS, address]);
   return [from, { address: stream.chance(0.1) ? '::ffff:10.96.0.1' : address, port }];
 }

@@ -52,6 +52,8 @@ const ODD_FLAGS = [0, SYN | FIN, SYN | RST, FIN, 0xff, 41, SYN | FIN | ACK, PSH]
 const CONNECTIONS_MAX = 200;
 const LATENCY_TICKS_MAX = 3;
 const KEPT_ALIVE = 24;
+/** What ended longest ago is on the other side of the clock's sign bit. */
+const AGES_TICKS = 2 ** 31;
 
 export type TrafficOptions = {
   readonly stream: Stream;
@@ -138,7 +140,7 @@ export class Traffic {
     const { stream } = this;
     if (stream.chance(0.3)) this.now += stream.below(LATENCY_TICKS_MAX + 1);
     if (stream.chance(0.002)) this.now += Math.max(0, stream.pick(this.lifetimes) - 2 + stream.below(5));
-    if (stream.chance(0.0005)) this.now += 1 + stream.below(2000);
+    if (stream.chance(0.0005)) this.now += 1 + stream.below(stream.chance(0.2) ? AGES_TICKS : 2000);
     // Another CPU's clock may be a tick behind.
     if (stream.chance(0.005)) this.now -= 1;
     this.now >>>= 0;

@@ -92,6 +92,11 @@ export const commands: readonly CommandSpec[] = [
         help: 'stop after so many packets, or a time: 100000, 30s, 2m (default 20s)',
       },
       { flags: '--hook <name>', help: 'this hook only', choices: ['from-pod', 'to-pod', 'connect'] },
+      {
+        flags: '--mechanical <number>',
+        help: 'with mutants: so many small changes of the programs, drawn by the seed, in place of the written faults',
+        parse: 'number',
+      },
       { flags: '--case <file>', help: 'the steps of a counterexample instead of random ones' },
       seed,
       output('text', 'json'),

@@ -7,11 +7,13 @@ import { fileURLToPath } from 'node:url';
 import { fail, ok, type Result } from '../core/result.ts';
 import { runCampaign, type CampaignReport, type Found } from '../proof/campaign.ts';
 import { doubts } from '../proof/canary.ts';
+import { isTrusted, summaryOf, tableText } from '../proof/fates.ts';
 import { mutants } from '../proof/mutants.ts';
 import type { Mutant } from '../proof/plant.ts';
 import { campaignText, findingText, socketText, sumReports, type Repeat } from '../proof/report.ts';
 import { settingsOf } from '../proof/settings.ts';
 import { caseText, parseCase } from '../proof/shrink.ts';
+import { argued } from '../proof/survivors.ts';
 import { runSockets, type SocketReport } from '../proof/sockets.ts';
 import { Bench, runSteps, type Finding } from '../proof/steps.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
@@ -23,8 +25,6 @@ const OBJECT = 'bpf/tandem.bpf.o';
 /** Packets of one seed; then the next seed, with other settings and fresh maps. */
 export const ROUND_PACKETS = 61_440;
 const SOCKET_CALLS = 2_000;
-const MUTANT_PACKETS = 20_000;
-const MUTANT_SEEDS = 6;
 const SEED_MAX = 2 ** 31;
 
 type Budget = { readonly packets: number; readonly durationMs: number };
@@ -44,6 +44,9 @@ export const run: CommandRun = async ([what], options) => {
     const remedy = 'run as root; tandem replay needs neither';
     return reportFailure(fail('environment', 'verify', 'the kernel twin needs root', remedy).error);
   }
+  const mechanical = mechanicalOf(what, options);
+  if (!mechanical.ok) return reportFailure(mechanical.error);
+  if (mechanical.value !== undefined) return verifyMechanical(wanted.value, mechanical.value);
   if (what === 'mutants') return verifyMutants(wanted.value);
   const path = options['case'];
   if (typeof path === 'string') return verifyCase(wanted.value, path);
@@ -75,6 +78,14 @@ function wantedOf(options: CommandOptions): Result<Wanted> {
   const given = options['seed'];
   const seed = typeof given === 'number' ? given : randomInt(SEED_MAX);
   return ok({ seed, budget: budget.value, hook, object, bytes: bytes.value, isJson: options['output'] === 'json' });
+}
+
+/** How many mechanical mutants are asked for, if any. */
+function mechanicalOf(what: string | undefined, options: CommandOptions): Result<number | undefined> {
+  const count = options['mechanical'];
+  if (typeof count !== 'number') return ok(undefined);
+  if (what === 'mutants' && count > 0) return ok(count);
+  return fail('usage', `--mechanical ${count}`, 'mutants are counted from 1', 'verify mutants --mechanical 200');
 }
 
 function readBytes(path: string): Result<Uint8Array> {
@@ -222,40 +233,12 @@ async function verifyCase(wanted: Wanted, path: string): Promise<number> {
   return finding === undefined ? exitCode.agreed : exitCode.twinsDiffer;
 }
 
-/** What became of one planted fault. */
-export type MutantResult = { readonly mutant: Mutant; readonly packets: number; readonly finding: Finding | undefined };
-
-/** Compiles a fault and looks for it with several seeds; packets or calls needed are counted over all of them. */
-export async function huntMutant(mutant: Mutant, firstSeed: number): Promise<Result<MutantResult>> {
-  const { buildMutant } = await import('./mutant.ts');
-  const bytes = buildMutant(mutant);
-  if (!bytes.ok) return bytes;
-  const wanted = { bytes: bytes.value, object: `${mutant.name}.o`, hook: undefined, isJson: false };
-  const budget = { packets: MUTANT_PACKETS, durationMs: Number.POSITIVE_INFINITY };
-  let packets = 0;
-  for (let seed = firstSeed; seed < firstSeed + MUTANT_SEEDS; seed++) {
-    const one = { ...wanted, seed, budget };
-    if (mutant.road === 'sockets') {
-      const report = await verifySockets(one);
-      if (!report.ok) return report;
-      packets += report.value.calls;
-      if (report.value.finding !== undefined) return ok({ mutant, packets, finding: report.value.finding });
-      continue;
-    }
-    const reports = await verifyPackets(one);
-    if (!reports.ok) return reports;
-    packets += reports.value.reduce((sum, report) => sum + report.packets, 0);
-    const found = reports.value.find((report) => report.found !== undefined)?.found;
-    if (found !== undefined) return ok({ mutant, packets, finding: found.finding });
-  }
-  return ok({ mutant, packets, finding: undefined });
-}
-
 /** Every fault must be found, and for the right reason. */
 async function verifyMutants(wanted: Wanted): Promise<number> {
+  const { huntMutant } = await import('./hunt.ts');
   const survivors: string[] = [];
   for (const mutant of mutants) {
-    const result = await huntMutant(mutant, wanted.seed);
+    const result = huntMutant(mutant, wanted.seed);
     if (!result.ok) return reportFailure(result.error);
     const { finding, packets } = result.value;
     const doubt = doubts(mutant, finding);
@@ -271,4 +254,21 @@ async function verifyMutants(wanted: Wanted): Promise<number> {
 /** One row of the table of faults: name, packets needed, what was reported. */
 export function mutantLine({ name }: Mutant, packets: number, said: string): string {
   return `${name.padEnd(28)}${String(packets).padStart(8)}  ${said}`;
+}
+
+/** Small changes that nobody thought of: enough of them must be found, the others argued (proof/survivors.ts). */
+async function verifyMechanical({ seed, isJson }: Wanted, count: number): Promise<number> {
+  const { runMechanical } = await import('./mechanical.ts');
+  const progress = startProgress();
+  const report = await runMechanical({
+    count,
+    seed,
+    onProgress: (done) => progress.update(`${done} of ${count} mutants, seed ${seed}`),
+  });
+  progress.done();
+  const failed = report.judged.find(({ fate }) => fate.kind === 'failed')?.fate ?? report.control;
+  if (failed.kind === 'failed') return reportFailure(fail('environment', 'verify mutants', failed.why).error);
+  if (isJson) printJson({ kind: 'VerifyMechanical', seed, ...summaryOf(report, argued) });
+  else printText(tableText(report, argued, seed));
+  return isTrusted(report, argued) ? exitCode.agreed : exitCode.harnessBroken;
 }

@@ -14,7 +14,7 @@ export function drawCanary(hash: string, mutants: readonly Mutant[]): Mutant {
  * What is wrong with a report on a planted fault; empty: it is believable. Judged by what it says and not by an exit
  * code: a harness that fails for another reason must not pass for one that found the fault.
  */
-export function doubts({ shows }: Mutant, finding: Finding | undefined): readonly string[] {
+export function doubts({ shows }: Pick<Mutant, 'shows'>, finding: Finding | undefined): readonly string[] {
   if (finding === undefined) return ['the fault was not found'];
   const said: string[] = [];
   if (!shows.test(finding.field)) said.push(`the field ${finding.field} is not one that this fault changes`);

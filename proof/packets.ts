@@ -39,6 +39,7 @@ const KINDS = [
   'nearMiss',
   'direct',
   'flood',
+  'keepAlive',
   'oddFlags',
   'martian',
   'distorted',
@@ -46,8 +47,13 @@ const KINDS = [
 ] as const;
 type Kind = (typeof KINDS)[number];
 const BARE = { payload: NOTHING, tcpOptions: NOTHING, padding: NOTHING, extensions: [], checksum: 'full' } as const;
+/** What opens nothing and continues nothing, or says two things at once. */
+const ODD_FLAGS = [0, SYN | FIN, SYN | RST, FIN, 0xff, 41, SYN | FIN | ACK, PSH] as const;
 const CONNECTIONS_MAX = 200;
 const LATENCY_TICKS_MAX = 3;
+const KEPT_ALIVE = 24;
+/** What ended longest ago is on the other side of the clock's sign bit. */
+const AGES_TICKS = 2 ** 31;
 
 export type TrafficOptions = {
   readonly stream: Stream;
@@ -71,7 +77,8 @@ export class Traffic {
   private readonly weights: readonly (readonly [Kind, number])[];
   private readonly total: number;
   private readonly connections: Connection[] = [];
-  private readonly queue: Planned[] = [];
+  /** A number: ticks that pass. */
+  private readonly queue: (Planned | number)[] = [];
   private planned: Planned | undefined;
   private now: number;
   /** Changes with the cluster. */
@@ -97,7 +104,7 @@ export class Traffic {
       return { hook, frame: garbage(this.stream), outside: this.outside('full') };
     }
     if (this.queue.length === 0) this.plan(kind);
-    const planned = this.queue.shift() ?? this.open();
+    const planned = this.shift();
     this.planned = planned;
     const frame = frameOf(this.isComplete ? { ...planned.segment, ...BARE } : planned.segment);
     const isBent = !this.isComplete && (kind === 'distorted' || this.stream.chance(0.01));
@@ -121,11 +128,19 @@ export class Traffic {
     planned.connection.backend = { address, port: (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0) };
   }
 
+  private shift(): Planned {
+    for (let first = this.queue.shift(); first !== undefined; first = this.queue.shift()) {
+      if (typeof first !== 'number') return first;
+      this.now = (this.now + first) >>> 0;
+    }
+    return this.open();
+  }
+
   private tick(): void {
     const { stream } = this;
     if (stream.chance(0.3)) this.now += stream.below(LATENCY_TICKS_MAX + 1);
     if (stream.chance(0.002)) this.now += Math.max(0, stream.pick(this.lifetimes) - 2 + stream.below(5));
-    if (stream.chance(0.0005)) this.now += 1 + stream.below(2000);
+    if (stream.chance(0.0005)) this.now += 1 + stream.below(stream.chance(0.2) ? AGES_TICKS : 2000);
     // Another CPU's clock may be a tick behind.
     if (stream.chance(0.005)) this.now -= 1;
     this.now >>>= 0;
@@ -166,6 +181,8 @@ export class Traffic {
         return this.halfOpen();
       case 'flood':
         return this.flood();
+      case 'keepAlive':
+        return this.keepAlive();
       case 'direct':
         return this.direct();
       case 'oddFlags':
@@ -281,6 +298,19 @@ export class Traffic {
     }
   }
 
+  /** Connections that live longer than they were given at first: when they end stands in the table as it was then. */
+  private keepAlive(): void {
+    const { stream, connections, lifetimes } = this;
+    if (stream.chance(0.8)) return this.add(this.open());
+    this.flood();
+    const kept = connections.slice(-KEPT_ALIVE);
+    for (let i = 0; i < 2; i++) {
+      this.queue.push(Math.floor(Math.max(...lifetimes) * 0.6));
+      for (const connection of kept) this.add(this.data(connection));
+    }
+    this.flood();
+  }
+
   /**
    * The client talks to a backend without the Service, or through another Service that has the same backend: the same
    * answers would belong to both.
@@ -303,7 +333,11 @@ export class Traffic {
     });
     if (others.length === 0) return this.add(this.open());
     const service = stream.pick(others);
-    this.add(fromClient(this.stream, this.connect(known.client, service), SYN, { acknowledgement: 0 }));
+    // What is over gives its answers' tuple to the newcomer, and then goes on as if it were not.
+    const isOver = stream.chance(0.3);
+    if (isOver) this.add(fromBackend(stream, known, RST));
+    this.add(fromClient(stream, this.connect(known.client, service), SYN, { acknowledgement: 0 }));
+    if (isOver) this.add(this.data(known));
   }
 
   private data(connection: Connection): Planned {
@@ -346,17 +380,7 @@ export class Traffic {
 
   private odd(): Planned {
     const connection = this.someConnection();
-    const flags = this.stream.pick([
-      0,
-      SYN | FIN,
-      SYN | RST,
-      FIN,
-      0xff,
-      41,
-      SYN | FIN | ACK,
-      PSH,
-      this.stream.below(256),
-    ]);
+    const flags = this.stream.pick([...ODD_FLAGS, this.stream.below(256)]);
     if (connection === undefined || this.stream.chance(0.5)) {
       return { hook: 'from-pod', segment: segment(...this.meeting(), flags) };
     }

@@ -53,10 +53,16 @@ function familyOf(address: HostAddress): Family {
   return typeof address === 'number' ? 'IPv4' : 'IPv6';
 }
 
-/** The last word of an IPv6 address is the IPv4 one, so that neither may be told by it alone. */
+/**
+ * IPv6 addresses share their last word with IPv4 ones, so that neither may be told by it alone; the first of them
+ * differs from each other in one word, whichever.
+ */
 function serviceAddress(family: Family, index: number): HostAddress {
   const word = 0x0a600001 + index;
-  return family === 'IPv4' ? word : ipv6(0xfd000096, 0, 0, word);
+  if (family === 'IPv4') return word;
+  const words: [number, number, number, number] = [0xfd000096, 0, 0, 0x0a600001];
+  words[index & 3]! += index;
+  return ipv6(...words);
 }
 
 /** Where pods live: few addresses, so that Services share backends and clients are backends themselves. */

@@ -2,7 +2,8 @@
 /** The list of faults fits the code; with --full every one of them is compiled and must be found. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { huntMutant, mutantLine } from '../../cli/verify.ts';
+import { huntMutant } from '../../cli/hunt.ts';
+import { mutantLine } from '../../cli/verify.ts';
 import { failureText } from '../../core/result.ts';
 import { doubts } from '../../proof/canary.ts';
 import { mutants } from '../../proof/mutants.ts';
@@ -41,8 +42,8 @@ if (isFull) {
     test.each(mutants.map((mutant) => [mutant.name, mutant] as const))(
       '%s is found',
       { timeout: TIMEOUT_MS },
-      async (_, mutant) => {
-        const hunted = await huntMutant(mutant, 1);
+      (_, mutant) => {
+        const hunted = huntMutant(mutant, 1);
         if (!hunted.ok) throw new Error(failureText(hunted.error));
         const { finding, packets } = hunted.value;
         expect(doubts(mutant, finding)).toEqual([]);

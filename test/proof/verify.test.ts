@@ -69,6 +69,8 @@ describe('tandem verify', () => {
     ['an object that is not there', ['--object', '/nonexistent.o'], /^tandem: \/nonexistent\.o: ENOENT/],
     ['an object that is none', ['--object', '/etc/hostname', '--budget', '10'], /\/etc\/hostname/],
     ['a case that is none', ['--case', '/etc/hostname'], /^tandem: \/etc\/hostname: /],
+    ['mechanical mutants of which none is wanted', ['mutants', '--mechanical', '0'], /^tandem: --mechanical 0: /],
+    ['mechanical mutants of a campaign', ['--mechanical', '5'], /^tandem: --mechanical 5: /],
     ['an unknown hook', ['--hook', 'xdp'], /from-pod/],
   ];
   test.each(unusable)('%s is a usage error in one line', (_, words, message) => {

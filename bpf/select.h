@@ -70,7 +70,8 @@ static __always_inline bool backend_serves(__u32 live, enum view_index view)
 	return (state == BACKEND_ACTIVE || state == BACKEND_TERMINATING) && (live & bit);
 }
 
-/* The chosen backend and its id, or none where the maps disagree. The view must not be empty. */
+/* The chosen backend, of the frontend's family, and its id, or none where the maps disagree. The
+ * view must not be empty. */
 static __always_inline struct backend *select_backend(struct service *service, enum view_index view,
 						      const struct select_input *input,
 						      backend_id *id)
@@ -87,6 +88,7 @@ static __always_inline struct backend *select_backend(struct service *service, e
 	struct backend *backend = bpf_map_lookup_elem(&backends, id);
 
 	if (!backend || backend->service_port != service->service_port ||
+	    is_mapped(&backend->address) != is_mapped(&service->key.address) ||
 	    !backend_serves(backend->live, view)) {
 		MARK(BACKEND_DEAD);
 		return NULL;

@@ -24,6 +24,7 @@ import {
 } from '../layout.gen.ts';
 import { mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
+import { isMapped } from './packet.ts';
 import { multiplyHigh } from './words.ts';
 
 export const SELECT_WORDS = 8;
@@ -100,7 +101,7 @@ export function backendServes(live: number, view: number): boolean {
   return (state === BACKEND_ACTIVE || state === BACKEND_TERMINATING) && (live & bit) !== 0;
 }
 
-/** The id of the chosen backend, -1: none, where the maps disagree. The view must not be empty. */
+/** The id of the chosen backend, of the frontend's family, -1: none, where the maps disagree. The view must not be empty. */
 export function selectBackend(log: Log, maps: Maps, service: number, view: number, input: Uint32Array): number {
   const slot = selectSlot(maps, selectHash(maps, input), viewOf(service, view));
   const id = maps.slots[slot];
@@ -112,6 +113,7 @@ export function selectBackend(log: Log, maps: Maps, service: number, view: numbe
   if (
     backend >= maps.backends.length ||
     maps.backends[backend + BACKEND_SERVICE_PORT_AT / 4] !== maps.services[service + SERVICE_SERVICE_PORT_AT / 4] ||
+    isMapped(maps.backends, backend) !== isMapped(maps.services, service) ||
     !backendServes(maps.backends[backend + LIVE]!, view)
   ) {
     mark(log, MARK_BACKEND_DEAD);

@@ -23,6 +23,7 @@
 #include "classify.h"
 #include "lookup.h"
 #include "select.h"
+#include "affinity.h"
 #include "nat.h"
 #include "flows.h"
 #include "tcp.h"

@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = '34d6b13da082b99d';
+export const LAYOUT_HASH = 'e8447e178f94b667';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -19,6 +19,9 @@ export const SERVICES_MAX = 65536;
 export const SLOT_PAIRS_MAX = 262144;
 export const BACKENDS_MAX = 262144;
 export const PEERS_MAX = 65536;
+export const AFFINITY_MAX = 65536;
+export const NETNS_MAX = 4096;
+export const SOCKET_ROWS = 9;
 export const TRACE_MAX = 96;
 export const WRITES_MAX = 24;
 
@@ -62,7 +65,13 @@ export const REASON_PEER = 20;
 export const REASON_UNSUPPORTED = 21;
 export const REASON_HEADERS = 22;
 export const REASON_EXTENSIONS = 23;
-export const REASON_MAX = 24;
+export const REASON_RESELECTED = 24;
+export const REASON_ROW_OVERWRITTEN = 25;
+export const REASON_NO_STORAGE = 26;
+export const REASON_CLIENT_UNKNOWN = 27;
+export const REASON_OUT_OF_SCOPE = 28;
+export const REASON_SOCKET_ENDED = 29;
+export const REASON_MAX = 30;
 /** Indexed by value. */
 export const reasonNames: readonly string[] = [
   'not-service',
@@ -89,6 +98,12 @@ export const reasonNames: readonly string[] = [
   'unsupported',
   'headers',
   'extensions',
+  'reselected',
+  'row-overwritten',
+  'no-storage',
+  'client-unknown',
+  'out-of-scope',
+  'socket-ended',
 ];
 
 /* enum direction */
@@ -171,6 +186,20 @@ export const checksumModeNames: readonly string[] = [
   'partial',
 ];
 
+/* enum affinity_word */
+export const AFFINITY_GENERATION = 16383;
+export const AFFINITY_BACKEND_SHIFT = 14;
+export const AFFINITY_SEEN_SHIFT = 32;
+
+/* enum netns_flag */
+export const NETNS_SOCKETS_ON = 1;
+export const NETNS_SOCKETS_OFF = 2;
+
+/* enum socket_scope */
+export const SCOPE_EVERYTHING = 0;
+export const SCOPE_HOST = 1;
+export const SCOPE_OFF = 2;
+
 /* enum write_operation */
 export const WRITE_INSERT = 1;
 export const WRITE_STATE = 2;
@@ -178,6 +207,9 @@ export const WRITE_SEEN = 3;
 export const WRITE_REPAIR = 4;
 export const WRITE_PEER = 5;
 export const WRITE_ISN = 6;
+export const WRITE_AFFINITY = 7;
+export const WRITE_SOCKET = 8;
+export const WRITE_FORGET = 9;
 /** Indexed by value. */
 export const writeOperationNames: readonly string[] = [
   '',
@@ -187,6 +219,9 @@ export const writeOperationNames: readonly string[] = [
   'repair',
   'peer',
   'isn',
+  'affinity',
+  'socket',
+  'forget',
 ];
 
 /* enum mark */
@@ -252,7 +287,29 @@ export const MARK_FORWARD_REPLACE = 58;
 export const MARK_STEADY = 59;
 export const MARK_EXTENSIONS = 60;
 export const MARK_IPV6 = 61;
-export const MARK_MAX = 62;
+export const MARK_AFFINITY_HIT = 62;
+export const MARK_AFFINITY_MISS = 63;
+export const MARK_AFFINITY_OLD = 64;
+export const MARK_AFFINITY_GONE = 65;
+export const MARK_AFFINITY_FAILED = 66;
+export const MARK_SOCKET_BOUND = 67;
+export const MARK_SOCKET_NETNS = 68;
+export const MARK_SOCKET_UNKNOWN = 69;
+export const MARK_SOCKET_SCOPE = 70;
+export const MARK_SOCKET_NETNS_MISMATCH = 71;
+export const MARK_SOCKET_KEPT = 72;
+export const MARK_SOCKET_GONE = 73;
+export const MARK_SOCKET_ROW_FREE = 74;
+export const MARK_SOCKET_ROW_SAME = 75;
+export const MARK_SOCKET_ROW_OLDEST = 76;
+export const MARK_SOCKET_ROW_PEER = 77;
+export const MARK_SOCKET_NO_STORAGE = 78;
+export const MARK_SOCKET_HIDDEN = 79;
+export const MARK_SOCKET_DISCONNECTED = 80;
+export const MARK_SOCKET_ANSWER = 81;
+export const MARK_SOCKET_STRANGER = 82;
+export const MARK_PEER_FORGOTTEN = 83;
+export const MARK_MAX = 84;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
@@ -317,7 +374,35 @@ export const markNames: readonly string[] = [
   'steady',
   'extensions',
   'ipv6',
+  'affinity-hit',
+  'affinity-miss',
+  'affinity-old',
+  'affinity-gone',
+  'affinity-failed',
+  'socket-bound',
+  'socket-netns',
+  'socket-unknown',
+  'socket-scope',
+  'socket-netns-mismatch',
+  'socket-kept',
+  'socket-gone',
+  'socket-row-free',
+  'socket-row-same',
+  'socket-row-oldest',
+  'socket-row-peer',
+  'socket-no-storage',
+  'socket-hidden',
+  'socket-disconnected',
+  'socket-answer',
+  'socket-stranger',
+  'peer-forgotten',
 ];
+
+/* struct affinity_key: size and offsets */
+export const AFFINITY_KEY_SIZE = 24;
+export const AFFINITY_KEY_CLIENT_AT = 0;
+export const AFFINITY_KEY_SERVICE_PORT_AT = 16;
+export const AFFINITY_KEY_PAD_AT = 20;
 
 /* struct backend: size and offsets */
 export const BACKEND_SIZE = 40;
@@ -377,6 +462,14 @@ export const FRONTEND_KEY_PORT_AT = 16;
 export const FRONTEND_KEY_PROTOCOL_AT = 18;
 export const FRONTEND_KEY_PAD_AT = 19;
 
+/* struct netns_row: size and offsets */
+export const NETNS_ROW_SIZE = 48;
+export const NETNS_ROW_COOKIE_AT = 0;
+export const NETNS_ROW_FLAGS_AT = 8;
+export const NETNS_ROW_PAD_AT = 12;
+export const NETNS_ROW_IPV4_AT = 16;
+export const NETNS_ROW_IPV6_AT = 32;
+
 /* struct peer: size and offsets */
 export const PEER_SIZE = 44;
 export const PEER_FRONTEND_AT = 0;
@@ -407,17 +500,36 @@ export const SERVICE_VIEWS_AT = 48;
 export const SLOT_PAIR_SIZE = 8;
 export const SLOT_PAIR_BACKENDS_AT = 0;
 
+/* struct socket_row: size and offsets */
+export const SOCKET_ROW_SIZE = 52;
+export const SOCKET_ROW_ASKED_AT = 0;
+export const SOCKET_ROW_ADDRESS_AT = 20;
+export const SOCKET_ROW_PORT_AT = 36;
+export const SOCKET_ROW_IS_SHOWN_AT = 38;
+export const SOCKET_ROW_BACKEND_AT = 40;
+export const SOCKET_ROW_GENERATION_AT = 44;
+export const SOCKET_ROW_TURN_AT = 48;
+
+/* struct socket_state: size and offsets */
+export const SOCKET_STATE_SIZE = 476;
+export const SOCKET_STATE_ROWS_AT = 0;
+export const SOCKET_STATE_TURN_AT = 468;
+export const SOCKET_STATE_ATTEMPTS_AT = 472;
+
 /* struct outside: size and offsets */
-export const OUTSIDE_SIZE = 40;
+export const OUTSIDE_SIZE = 56;
 export const OUTSIDE_SOCKET_COOKIE_AT = 0;
-export const OUTSIDE_NOW_AT = 8;
-export const OUTSIDE_CHECKSUM_MODE_AT = 12;
-export const OUTSIDE_GSO_SIZE_AT = 16;
-export const OUTSIDE_PULL_RESULT_AT = 20;
-export const OUTSIDE_ROOM_RESULT_AT = 24;
-export const OUTSIDE_TAIL_RESULT_AT = 28;
-export const OUTSIDE_PEER_RESULT_AT = 32;
-export const OUTSIDE_PAD_AT = 36;
+export const OUTSIDE_NETNS_COOKIE_AT = 8;
+export const OUTSIDE_NOW_AT = 16;
+export const OUTSIDE_CHECKSUM_MODE_AT = 20;
+export const OUTSIDE_GSO_SIZE_AT = 24;
+export const OUTSIDE_PULL_RESULT_AT = 28;
+export const OUTSIDE_ROOM_RESULT_AT = 32;
+export const OUTSIDE_TAIL_RESULT_AT = 36;
+export const OUTSIDE_PEER_RESULT_AT = 40;
+export const OUTSIDE_AFFINITY_RESULT_AT = 44;
+export const OUTSIDE_STORAGE_RESULT_AT = 48;
+export const OUTSIDE_PAD_AT = 52;
 
 /* struct write: size and offsets */
 export const WRITE_SIZE = 16;
@@ -427,26 +539,29 @@ export const WRITE_SLOT_AT = 8;
 export const WRITE_VALUE_AT = 12;
 
 /* struct test_control: size and offsets */
-export const TEST_CONTROL_SIZE = 792;
+export const TEST_CONTROL_SIZE = 896;
 export const TEST_CONTROL_OUTSIDE_AT = 0;
-export const TEST_CONTROL_VERDICT_AT = 40;
-export const TEST_CONTROL_REASON_AT = 44;
-export const TEST_CONTROL_SERVICE_PORT_AT = 48;
-export const TEST_CONTROL_BACKEND_AT = 52;
-export const TEST_CONTROL_TRACE_LENGTH_AT = 56;
-export const TEST_CONTROL_WRITES_LENGTH_AT = 60;
-export const TEST_CONTROL_TRACE_AT = 64;
-export const TEST_CONTROL_WRITES_AT = 160;
-export const TEST_CONTROL_MARKS_AT = 544;
+export const TEST_CONTROL_VERDICT_AT = 56;
+export const TEST_CONTROL_REASON_AT = 60;
+export const TEST_CONTROL_SERVICE_PORT_AT = 64;
+export const TEST_CONTROL_BACKEND_AT = 68;
+export const TEST_CONTROL_TRACE_LENGTH_AT = 72;
+export const TEST_CONTROL_WRITES_LENGTH_AT = 76;
+export const TEST_CONTROL_TRACE_AT = 80;
+export const TEST_CONTROL_WRITES_AT = 176;
+export const TEST_CONTROL_MARKS_AT = 560;
 
 /* struct config: size and offsets */
-export const CONFIG_SIZE = 324;
+export const CONFIG_SIZE = 340;
 export const CONFIG_TEST_MODE_AT = 0;
 export const CONFIG_FLOW_BUCKET_MASK_AT = 4;
 export const CONFIG_CLASSIFIER_MASK_AT = 8;
 export const CONFIG_FLOW_LIFETIMES_AT = 12;
 export const CONFIG_FLOW_SECRET_AT = 268;
 export const CONFIG_SELECTION_KEY_AT = 316;
+export const CONFIG_SOCKET_SCOPE_AT = 324;
+export const CONFIG_NETNS_KNOWN_AT = 328;
+export const CONFIG_NETNS_COOKIE_AT = 332;
 
 const addressCodec: Codec<Address> = {
   size: 16,
@@ -492,6 +607,31 @@ function writeList<T>(name: string, length: number, list: readonly T[], write: (
   if (list.length !== length) throw new Error(`${name}: ${list.length} elements, not ${length}`);
   list.forEach(write);
 }
+
+/** struct affinity_key */
+export type AffinityKeyRecord = {
+  readonly client: Address;
+  /** service_port_id */
+  readonly servicePort: number;
+};
+
+export const affinityKeyCodec: Codec<AffinityKeyRecord> = {
+  size: 24,
+  encode: (view, offset, value) => {
+    addressCodec.encode(view, offset, value.client);
+    view.setUint32(offset + 16, value.servicePort, true);
+    zero(view, offset + 20, 4);
+  },
+  decode: (view, offset) => ({
+    client: addressCodec.decode(view, offset),
+    servicePort: view.getUint32(offset + 16, true),
+  }),
+  text: (value) =>
+    [
+      `client=${addressText(value.client)}`,
+      `servicePort=${value.servicePort}`,
+    ].join(' '),
+};
 
 /** struct backend */
 export type BackendRecord = {
@@ -743,6 +883,40 @@ export const frontendKeyCodec: Codec<FrontendKeyRecord> = {
     ].join(' '),
 };
 
+/** struct netns_row */
+export type NetnsRowRecord = {
+  readonly cookie: bigint;
+  readonly flags: number;
+  /** zero: unknown */
+  readonly ipv4: Address;
+  /** zero: unknown */
+  readonly ipv6: Address;
+};
+
+export const netnsRowCodec: Codec<NetnsRowRecord> = {
+  size: 48,
+  encode: (view, offset, value) => {
+    view.setBigUint64(offset, value.cookie, true);
+    view.setUint32(offset + 8, value.flags, true);
+    zero(view, offset + 12, 4);
+    addressCodec.encode(view, offset + 16, value.ipv4);
+    addressCodec.encode(view, offset + 32, value.ipv6);
+  },
+  decode: (view, offset) => ({
+    cookie: view.getBigUint64(offset, true),
+    flags: view.getUint32(offset + 8, true),
+    ipv4: addressCodec.decode(view, offset + 16),
+    ipv6: addressCodec.decode(view, offset + 32),
+  }),
+  text: (value) =>
+    [
+      `cookie=${value.cookie}`,
+      `flags=${value.flags}`,
+      `ipv4=${addressText(value.ipv4)}`,
+      `ipv6=${addressText(value.ipv6)}`,
+    ].join(' '),
+};
+
 /** struct peer */
 export type PeerRecord = {
   readonly frontend: FrontendKeyRecord;
@@ -878,9 +1052,90 @@ export const slotPairCodec: Codec<SlotPairRecord> = {
     ].join(' '),
 };
 
+/** struct socket_row */
+export type SocketRowRecord = {
+  readonly asked: FrontendKeyRecord;
+  /** the backend's */
+  readonly address: Address;
+  /** the backend's */
+  readonly port: Port;
+  /** 1: answers of this backend show the Service address */
+  readonly isShown: number;
+  /** backend_id */
+  readonly backend: number;
+  readonly generation: number;
+  /** when last sent to */
+  readonly turn: number;
+};
+
+export const socketRowCodec: Codec<SocketRowRecord> = {
+  size: 52,
+  encode: (view, offset, value) => {
+    frontendKeyCodec.encode(view, offset, value.asked);
+    addressCodec.encode(view, offset + 20, value.address);
+    view.setUint16(offset + 36, value.port);
+    view.setUint16(offset + 38, value.isShown, true);
+    view.setUint32(offset + 40, value.backend, true);
+    view.setUint32(offset + 44, value.generation, true);
+    view.setUint32(offset + 48, value.turn, true);
+  },
+  decode: (view, offset) => ({
+    asked: frontendKeyCodec.decode(view, offset),
+    address: addressCodec.decode(view, offset + 20),
+    port: view.getUint16(offset + 36) as Port,
+    isShown: view.getUint16(offset + 38, true),
+    backend: view.getUint32(offset + 40, true),
+    generation: view.getUint32(offset + 44, true),
+    turn: view.getUint32(offset + 48, true),
+  }),
+  text: (value) =>
+    [
+      `asked={${frontendKeyCodec.text(value.asked)}}`,
+      `address=${addressText(value.address)}`,
+      `port=${value.port}`,
+      `isShown=${value.isShown}`,
+      `backend=${value.backend}`,
+      `generation=${value.generation}`,
+      `turn=${value.turn}`,
+    ].join(' '),
+};
+
+/** struct socket_state */
+export type SocketStateRecord = {
+  readonly rows: readonly SocketRowRecord[];
+  /** of the last send */
+  readonly turn: number;
+  /** connects so far */
+  readonly attempts: number;
+};
+
+export const socketStateCodec: Codec<SocketStateRecord> = {
+  size: 476,
+  encode: (view, offset, value) => {
+    writeList('socket_state.rows', 9, value.rows, (item, index) => {
+      socketRowCodec.encode(view, offset + index * 52, item);
+    });
+    view.setUint32(offset + 468, value.turn, true);
+    view.setUint32(offset + 472, value.attempts, true);
+  },
+  decode: (view, offset) => ({
+    rows: readList(9, (index) => socketRowCodec.decode(view, offset + index * 52)),
+    turn: view.getUint32(offset + 468, true),
+    attempts: view.getUint32(offset + 472, true),
+  }),
+  text: (value) =>
+    [
+      `rows=[${value.rows.map((item) => `{${socketRowCodec.text(item)}}`).join(',')}]`,
+      `turn=${value.turn}`,
+      `attempts=${value.attempts}`,
+    ].join(' '),
+};
+
 /** struct outside */
 export type OutsideRecord = {
   readonly socketCookie: bigint;
+  /** of the socket's network namespace */
+  readonly netnsCookie: bigint;
   /** ticks */
   readonly now: number;
   readonly checksumMode: number;
@@ -894,34 +1149,45 @@ export type OutsideRecord = {
   readonly tailResult: number;
   /** update of peers: 0 or -errno */
   readonly peerResult: number;
+  /** update of affinity: 0 or -errno */
+  readonly affinityResult: number;
+  /** creation of a socket's storage: 0 or -errno */
+  readonly storageResult: number;
 };
 
 export const outsideCodec: Codec<OutsideRecord> = {
-  size: 40,
+  size: 56,
   encode: (view, offset, value) => {
     view.setBigUint64(offset, value.socketCookie, true);
-    view.setUint32(offset + 8, value.now, true);
-    view.setUint32(offset + 12, value.checksumMode, true);
-    view.setUint32(offset + 16, value.gsoSize, true);
-    view.setInt32(offset + 20, value.pullResult, true);
-    view.setInt32(offset + 24, value.roomResult, true);
-    view.setInt32(offset + 28, value.tailResult, true);
-    view.setInt32(offset + 32, value.peerResult, true);
-    zero(view, offset + 36, 4);
+    view.setBigUint64(offset + 8, value.netnsCookie, true);
+    view.setUint32(offset + 16, value.now, true);
+    view.setUint32(offset + 20, value.checksumMode, true);
+    view.setUint32(offset + 24, value.gsoSize, true);
+    view.setInt32(offset + 28, value.pullResult, true);
+    view.setInt32(offset + 32, value.roomResult, true);
+    view.setInt32(offset + 36, value.tailResult, true);
+    view.setInt32(offset + 40, value.peerResult, true);
+    view.setInt32(offset + 44, value.affinityResult, true);
+    view.setInt32(offset + 48, value.storageResult, true);
+    zero(view, offset + 52, 4);
   },
   decode: (view, offset) => ({
     socketCookie: view.getBigUint64(offset, true),
-    now: view.getUint32(offset + 8, true),
-    checksumMode: view.getUint32(offset + 12, true),
-    gsoSize: view.getUint32(offset + 16, true),
-    pullResult: view.getInt32(offset + 20, true),
-    roomResult: view.getInt32(offset + 24, true),
-    tailResult: view.getInt32(offset + 28, true),
-    peerResult: view.getInt32(offset + 32, true),
+    netnsCookie: view.getBigUint64(offset + 8, true),
+    now: view.getUint32(offset + 16, true),
+    checksumMode: view.getUint32(offset + 20, true),
+    gsoSize: view.getUint32(offset + 24, true),
+    pullResult: view.getInt32(offset + 28, true),
+    roomResult: view.getInt32(offset + 32, true),
+    tailResult: view.getInt32(offset + 36, true),
+    peerResult: view.getInt32(offset + 40, true),
+    affinityResult: view.getInt32(offset + 44, true),
+    storageResult: view.getInt32(offset + 48, true),
   }),
   text: (value) =>
     [
       `socketCookie=${value.socketCookie}`,
+      `netnsCookie=${value.netnsCookie}`,
       `now=${value.now}`,
       `checksumMode=${value.checksumMode}`,
       `gsoSize=${value.gsoSize}`,
@@ -929,6 +1195,8 @@ export const outsideCodec: Codec<OutsideRecord> = {
       `roomResult=${value.roomResult}`,
       `tailResult=${value.tailResult}`,
       `peerResult=${value.peerResult}`,
+      `affinityResult=${value.affinityResult}`,
+      `storageResult=${value.storageResult}`,
     ].join(' '),
 };
 
@@ -980,36 +1248,36 @@ export type TestControlRecord = {
 };
 
 export const testControlCodec: Codec<TestControlRecord> = {
-  size: 792,
+  size: 896,
   encode: (view, offset, value) => {
     outsideCodec.encode(view, offset, value.outside);
-    view.setUint32(offset + 40, value.verdict, true);
-    view.setUint32(offset + 44, value.reason, true);
-    view.setUint32(offset + 48, value.servicePort, true);
-    view.setUint32(offset + 52, value.backend, true);
-    view.setUint32(offset + 56, value.traceLength, true);
-    view.setUint32(offset + 60, value.writesLength, true);
+    view.setUint32(offset + 56, value.verdict, true);
+    view.setUint32(offset + 60, value.reason, true);
+    view.setUint32(offset + 64, value.servicePort, true);
+    view.setUint32(offset + 68, value.backend, true);
+    view.setUint32(offset + 72, value.traceLength, true);
+    view.setUint32(offset + 76, value.writesLength, true);
     writeList('test_control.trace', 96, value.trace, (item, index) => {
-      view.setUint8(offset + 64 + index * 1, item);
+      view.setUint8(offset + 80 + index * 1, item);
     });
     writeList('test_control.writes', 24, value.writes, (item, index) => {
-      writeCodec.encode(view, offset + 160 + index * 16, item);
+      writeCodec.encode(view, offset + 176 + index * 16, item);
     });
-    writeList('test_control.marks', 62, value.marks, (item, index) => {
-      view.setUint32(offset + 544 + index * 4, item, true);
+    writeList('test_control.marks', 84, value.marks, (item, index) => {
+      view.setUint32(offset + 560 + index * 4, item, true);
     });
   },
   decode: (view, offset) => ({
     outside: outsideCodec.decode(view, offset),
-    verdict: view.getUint32(offset + 40, true),
-    reason: view.getUint32(offset + 44, true),
-    servicePort: view.getUint32(offset + 48, true),
-    backend: view.getUint32(offset + 52, true),
-    traceLength: view.getUint32(offset + 56, true),
-    writesLength: view.getUint32(offset + 60, true),
-    trace: readList(96, (index) => view.getUint8(offset + 64 + index * 1)),
-    writes: readList(24, (index) => writeCodec.decode(view, offset + 160 + index * 16)),
-    marks: readList(62, (index) => view.getUint32(offset + 544 + index * 4, true)),
+    verdict: view.getUint32(offset + 56, true),
+    reason: view.getUint32(offset + 60, true),
+    servicePort: view.getUint32(offset + 64, true),
+    backend: view.getUint32(offset + 68, true),
+    traceLength: view.getUint32(offset + 72, true),
+    writesLength: view.getUint32(offset + 76, true),
+    trace: readList(96, (index) => view.getUint8(offset + 80 + index * 1)),
+    writes: readList(24, (index) => writeCodec.decode(view, offset + 176 + index * 16)),
+    marks: readList(84, (index) => view.getUint32(offset + 560 + index * 4, true)),
   }),
   text: (value) =>
     [
@@ -1037,10 +1305,16 @@ export type ConfigRecord = {
   readonly flowSecret: readonly number[];
   /** key of the choice of a backend: the same on every node of a cluster */
   readonly selectionKey: readonly [number, number];
+  /** SCOPE_* */
+  readonly socketScope: number;
+  /** 1: sockets of a network namespace without a row are not this node's */
+  readonly netnsKnown: number;
+  /** of the node's own network namespace, low word first; 0: not told */
+  readonly netnsCookie: readonly [number, number];
 };
 
 export const configCodec: Codec<ConfigRecord> = {
-  size: 324,
+  size: 340,
   encode: (view, offset, value) => {
     view.setUint32(offset, value.testMode, true);
     view.setUint32(offset + 4, value.flowBucketMask, true);
@@ -1053,6 +1327,10 @@ export const configCodec: Codec<ConfigRecord> = {
     });
     view.setUint32(offset + 316, value.selectionKey[0], true);
     view.setUint32(offset + 320, value.selectionKey[1], true);
+    view.setUint32(offset + 324, value.socketScope, true);
+    view.setUint32(offset + 328, value.netnsKnown, true);
+    view.setUint32(offset + 332, value.netnsCookie[0], true);
+    view.setUint32(offset + 336, value.netnsCookie[1], true);
   },
   decode: (view, offset) => ({
     testMode: view.getUint32(offset, true),
@@ -1061,6 +1339,9 @@ export const configCodec: Codec<ConfigRecord> = {
     flowLifetimes: readList(64, (index) => view.getUint32(offset + 12 + index * 4, true)),
     flowSecret: readList(12, (index) => view.getUint32(offset + 268 + index * 4, true)),
     selectionKey: [view.getUint32(offset + 316, true), view.getUint32(offset + 320, true)],
+    socketScope: view.getUint32(offset + 324, true),
+    netnsKnown: view.getUint32(offset + 328, true),
+    netnsCookie: [view.getUint32(offset + 332, true), view.getUint32(offset + 336, true)],
   }),
   text: (value) =>
     [
@@ -1070,22 +1351,37 @@ export const configCodec: Codec<ConfigRecord> = {
       `flowLifetimes=[${value.flowLifetimes.join(',')}]`,
       `flowSecret=[${value.flowSecret.join(',')}]`,
       `selectionKey=[${value.selectionKey.join(',')}]`,
+      `socketScope=${value.socketScope}`,
+      `netnsKnown=${value.netnsKnown}`,
+      `netnsCookie=[${value.netnsCookie.join(',')}]`,
     ].join(' '),
 };
 
 /** Every map that user space reads or writes. */
 export const maps: {
+  readonly affinity: MapSpec<AffinityKeyRecord, bigint>;
   readonly backends: MapSpec<number, BackendRecord>;
   readonly classifier: MapSpec<number, ClassifierWordRecord>;
   readonly counters: MapSpec<number, CounterRecord>;
   readonly flows: MapSpec<number, FlowBucketRecord>;
   readonly frontends: MapSpec<FrontendKeyRecord, number>;
+  readonly netns: MapSpec<bigint, number>;
+  readonly netnsRows: MapSpec<number, NetnsRowRecord>;
   readonly peers: MapSpec<bigint, PeerRecord>;
   readonly serviceCounters: MapSpec<number, CounterRecord>;
   readonly services: MapSpec<number, ServiceRecord>;
   readonly slots: MapSpec<number, SlotPairRecord>;
+  readonly sockets: MapSpec<number, SocketStateRecord>;
   readonly testControl: MapSpec<number, TestControlRecord>;
 } = {
+  affinity: {
+    name: 'affinity',
+    kind: 'lru-hash',
+    mmapable: false,
+    maxEntries: 65536,
+    key: affinityKeyCodec,
+    value: u64Codec,
+  },
   backends: {
     name: 'backends',
     kind: 'array',
@@ -1106,7 +1402,7 @@ export const maps: {
     name: 'counters',
     kind: 'percpu-array',
     mmapable: false,
-    maxEntries: 24,
+    maxEntries: 30,
     key: u32Codec,
     value: counterCodec,
   },
@@ -1125,6 +1421,22 @@ export const maps: {
     maxEntries: 65536,
     key: frontendKeyCodec,
     value: u32Codec,
+  },
+  netns: {
+    name: 'netns',
+    kind: 'hash',
+    mmapable: false,
+    maxEntries: 4096,
+    key: u64Codec,
+    value: u32Codec,
+  },
+  netnsRows: {
+    name: 'netns_rows',
+    kind: 'array',
+    mmapable: true,
+    maxEntries: 4096,
+    key: u32Codec,
+    value: netnsRowCodec,
   },
   peers: {
     name: 'peers',
@@ -1157,6 +1469,14 @@ export const maps: {
     maxEntries: 262144,
     key: u32Codec,
     value: slotPairCodec,
+  },
+  sockets: {
+    name: 'sockets',
+    kind: 'socket-storage',
+    mmapable: false,
+    maxEntries: 0,
+    key: u32Codec,
+    value: socketStateCodec,
   },
   testControl: {
     name: 'test_control',

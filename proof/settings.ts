@@ -28,6 +28,8 @@ const SIZES: MapSizes = {
   backends: 8192,
   flowBuckets: 4,
   peers: 16384,
+  affinity: 16384,
+  netns: 16,
 };
 
 /** A word that takes the ports of client packets out of the flow hash: their protocol word is 6. */

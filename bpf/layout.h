@@ -435,7 +435,8 @@ enum mark {
 	MARK_SOCKET_ANSWER = 81,
 	MARK_SOCKET_STRANGER = 82,
 	MARK_PEER_FORGOTTEN = 83,
-	MARK_MAX = 84,
+	MARK_SOCKET_FAMILY = 84,
+	MARK_MAX = 85,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */
@@ -470,7 +471,7 @@ struct test_control {
 	__u32 writes_length;
 	__u8 trace[TRACE_MAX];
 	struct write writes[WRITES_MAX];
-	__u32 marks[MARK_MAX];
+	__u32 marks[MARK_MAX + MARK_MAX % 2]; /* even: no padding after it */
 	struct enums enums;
 };
 

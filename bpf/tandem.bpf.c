@@ -14,6 +14,7 @@
 #define ETH_P_IPV6     0x86dd
 #define IPPROTO_ICMP   1
 #define IPPROTO_TCP    6
+#define IPPROTO_UDP    17
 #define IPPROTO_ICMPV6 58
 #define NULL	       ((void *)0)
 
@@ -28,6 +29,8 @@
 #include "flows.h"
 #include "tcp.h"
 #include "conntrack.h"
+#include "netns.h"
+#include "sockets.h"
 #include "connect.h"
 #include "checksum.h"
 #include "verdict.h"

@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = 'e8447e178f94b667';
+export const LAYOUT_HASH = '5924443e72c4aecb';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -309,7 +309,8 @@ export const MARK_SOCKET_DISCONNECTED = 80;
 export const MARK_SOCKET_ANSWER = 81;
 export const MARK_SOCKET_STRANGER = 82;
 export const MARK_PEER_FORGOTTEN = 83;
-export const MARK_MAX = 84;
+export const MARK_SOCKET_FAMILY = 84;
+export const MARK_MAX = 85;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
@@ -396,6 +397,7 @@ export const markNames: readonly string[] = [
   'socket-answer',
   'socket-stranger',
   'peer-forgotten',
+  'socket-family',
 ];
 
 /* struct affinity_key: size and offsets */
@@ -539,7 +541,7 @@ export const WRITE_SLOT_AT = 8;
 export const WRITE_VALUE_AT = 12;
 
 /* struct test_control: size and offsets */
-export const TEST_CONTROL_SIZE = 896;
+export const TEST_CONTROL_SIZE = 904;
 export const TEST_CONTROL_OUTSIDE_AT = 0;
 export const TEST_CONTROL_VERDICT_AT = 56;
 export const TEST_CONTROL_REASON_AT = 60;
@@ -1248,7 +1250,7 @@ export type TestControlRecord = {
 };
 
 export const testControlCodec: Codec<TestControlRecord> = {
-  size: 896,
+  size: 904,
   encode: (view, offset, value) => {
     outsideCodec.encode(view, offset, value.outside);
     view.setUint32(offset + 56, value.verdict, true);
@@ -1263,7 +1265,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writeList('test_control.writes', 24, value.writes, (item, index) => {
       writeCodec.encode(view, offset + 176 + index * 16, item);
     });
-    writeList('test_control.marks', 84, value.marks, (item, index) => {
+    writeList('test_control.marks', 86, value.marks, (item, index) => {
       view.setUint32(offset + 560 + index * 4, item, true);
     });
   },
@@ -1277,7 +1279,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writesLength: view.getUint32(offset + 76, true),
     trace: readList(96, (index) => view.getUint8(offset + 80 + index * 1)),
     writes: readList(24, (index) => writeCodec.decode(view, offset + 176 + index * 16)),
-    marks: readList(84, (index) => view.getUint32(offset + 560 + index * 4, true)),
+    marks: readList(86, (index) => view.getUint32(offset + 560 + index * 4, true)),
   }),
   text: (value) =>
     [

@@ -14,6 +14,10 @@ export type ProgramName =
   | 'tc_to_pod'
   | 'sock_connect4'
   | 'sock_connect6'
+  | 'sock_sendmsg4'
+  | 'sock_sendmsg6'
+  | 'sock_recvmsg4'
+  | 'sock_recvmsg6'
   | 'sock_getpeername4'
   | 'sock_getpeername6';
 
@@ -22,6 +26,10 @@ export const allPrograms: readonly ProgramName[] = [
   'tc_to_pod',
   'sock_connect4',
   'sock_connect6',
+  'sock_sendmsg4',
+  'sock_sendmsg6',
+  'sock_recvmsg4',
+  'sock_recvmsg6',
   'sock_getpeername4',
   'sock_getpeername6',
 ];

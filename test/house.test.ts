@@ -54,7 +54,14 @@ const singles: Singles = {
   'core/datapath/conntrack.ts': { createDecision: 'a struct on the stack in C' },
   'core/datapath/connect.ts': {
     createConnection: 'a struct on the stack in C',
-    cookieWords: 'a 64-bit word in C, two 32-bit words here',
+    wordsOf: 'a 64-bit word in C, two 32-bit words here',
+    protocolOf: 'a member access in C, a byte of a word here',
+  },
+  'core/datapath/sockets.ts': {
+    createSocketState: 'made by the kernel, with the socket',
+    rowOf: 'an array access in C, an offset in words here',
+    sameAsked: 'same_frontend in C, over another memory here',
+    shows: 'written out in C, where a pointer to it would cost stack',
   },
   'core/datapath/flows.ts': {
     createRecord: 'a struct on the stack in C',

@@ -235,7 +235,7 @@ __noinline int keep_connect(struct connection *connection, struct socket_state *
 	state->attempts++;
 	MARK(SOCKET_ROW_PEER);
 	socket_put(state, SOCKET_PEER, &connection->asked, &connection->address,
-		   connection->backend, connection->generation);
+		   connection->backend, connection->generation, connection->service_port);
 	return VERDICT_FORWARD;
 }
 
@@ -258,7 +258,7 @@ __noinline int keep_send(struct connection *connection, struct socket_state *sta
 	if (at < SOCKET_ROWS && state->rows[at].backend && connection->reason == REASON_TRANSLATED)
 		connection->reason = REASON_ROW_OVERWRITTEN;
 	socket_put(state, at, &connection->asked, &connection->address, connection->backend,
-		   connection->generation);
+		   connection->generation, connection->service_port);
 	return VERDICT_FORWARD;
 }
 

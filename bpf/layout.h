@@ -280,6 +280,7 @@ struct socket_row {
 	__u16 is_shown DOC("1: answers of this backend show the Service address");
 	backend_id backend;
 	__u32 generation;
+	service_port_id service_port;
 	__u32 turn DOC("when last sent to");
 };
 

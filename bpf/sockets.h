@@ -118,7 +118,7 @@ static __always_inline void socket_touch(struct socket_state *state, __u32 at)
 static __always_inline void socket_put(struct socket_state *state, __u32 at,
 				       const struct frontend_key *asked,
 				       const struct frontend_key *got, backend_id id,
-				       __u32 generation)
+				       __u32 generation, service_port_id service_port)
 {
 	if (at >= SOCKET_ROWS)
 		return;
@@ -131,6 +131,7 @@ static __always_inline void socket_put(struct socket_state *state, __u32 at,
 	row->is_shown = 1;
 	row->backend = id;
 	row->generation = generation;
+	row->service_port = service_port;
 	row->turn = state->turn;
 	log_write(WRITE_SOCKET, at, generation, id);
 }

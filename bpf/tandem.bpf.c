@@ -36,5 +36,6 @@
 #include "verdict.h"
 #include "hook_tc.h"
 #include "hook_sock.h"
+#include "hook_iter.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";

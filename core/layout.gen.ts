@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = '5924443e72c4aecb';
+export const LAYOUT_HASH = 'ceb402f73133edbc';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -503,20 +503,21 @@ export const SLOT_PAIR_SIZE = 8;
 export const SLOT_PAIR_BACKENDS_AT = 0;
 
 /* struct socket_row: size and offsets */
-export const SOCKET_ROW_SIZE = 52;
+export const SOCKET_ROW_SIZE = 56;
 export const SOCKET_ROW_ASKED_AT = 0;
 export const SOCKET_ROW_ADDRESS_AT = 20;
 export const SOCKET_ROW_PORT_AT = 36;
 export const SOCKET_ROW_IS_SHOWN_AT = 38;
 export const SOCKET_ROW_BACKEND_AT = 40;
 export const SOCKET_ROW_GENERATION_AT = 44;
-export const SOCKET_ROW_TURN_AT = 48;
+export const SOCKET_ROW_SERVICE_PORT_AT = 48;
+export const SOCKET_ROW_TURN_AT = 52;
 
 /* struct socket_state: size and offsets */
-export const SOCKET_STATE_SIZE = 476;
+export const SOCKET_STATE_SIZE = 512;
 export const SOCKET_STATE_ROWS_AT = 0;
-export const SOCKET_STATE_TURN_AT = 468;
-export const SOCKET_STATE_ATTEMPTS_AT = 472;
+export const SOCKET_STATE_TURN_AT = 504;
+export const SOCKET_STATE_ATTEMPTS_AT = 508;
 
 /* struct outside: size and offsets */
 export const OUTSIDE_SIZE = 56;
@@ -1066,12 +1067,14 @@ export type SocketRowRecord = {
   /** backend_id */
   readonly backend: number;
   readonly generation: number;
+  /** service_port_id */
+  readonly servicePort: number;
   /** when last sent to */
   readonly turn: number;
 };
 
 export const socketRowCodec: Codec<SocketRowRecord> = {
-  size: 52,
+  size: 56,
   encode: (view, offset, value) => {
     frontendKeyCodec.encode(view, offset, value.asked);
     addressCodec.encode(view, offset + 20, value.address);
@@ -1079,7 +1082,8 @@ export const socketRowCodec: Codec<SocketRowRecord> = {
     view.setUint16(offset + 38, value.isShown, true);
     view.setUint32(offset + 40, value.backend, true);
     view.setUint32(offset + 44, value.generation, true);
-    view.setUint32(offset + 48, value.turn, true);
+    view.setUint32(offset + 48, value.servicePort, true);
+    view.setUint32(offset + 52, value.turn, true);
   },
   decode: (view, offset) => ({
     asked: frontendKeyCodec.decode(view, offset),
@@ -1088,7 +1092,8 @@ export const socketRowCodec: Codec<SocketRowRecord> = {
     isShown: view.getUint16(offset + 38, true),
     backend: view.getUint32(offset + 40, true),
     generation: view.getUint32(offset + 44, true),
-    turn: view.getUint32(offset + 48, true),
+    servicePort: view.getUint32(offset + 48, true),
+    turn: view.getUint32(offset + 52, true),
   }),
   text: (value) =>
     [
@@ -1098,6 +1103,7 @@ export const socketRowCodec: Codec<SocketRowRecord> = {
       `isShown=${value.isShown}`,
       `backend=${value.backend}`,
       `generation=${value.generation}`,
+      `servicePort=${value.servicePort}`,
       `turn=${value.turn}`,
     ].join(' '),
 };
@@ -1112,18 +1118,18 @@ export type SocketStateRecord = {
 };
 
 export const socketStateCodec: Codec<SocketStateRecord> = {
-  size: 476,
+  size: 512,
   encode: (view, offset, value) => {
     writeList('socket_state.rows', 9, value.rows, (item, index) => {
-      socketRowCodec.encode(view, offset + index * 52, item);
+      socketRowCodec.encode(view, offset + index * 56, item);
     });
-    view.setUint32(offset + 468, value.turn, true);
-    view.setUint32(offset + 472, value.attempts, true);
+    view.setUint32(offset + 504, value.turn, true);
+    view.setUint32(offset + 508, value.attempts, true);
   },
   decode: (view, offset) => ({
-    rows: readList(9, (index) => socketRowCodec.decode(view, offset + index * 52)),
-    turn: view.getUint32(offset + 468, true),
-    attempts: view.getUint32(offset + 472, true),
+    rows: readList(9, (index) => socketRowCodec.decode(view, offset + index * 56)),
+    turn: view.getUint32(offset + 504, true),
+    attempts: view.getUint32(offset + 508, true),
   }),
   text: (value) =>
     [

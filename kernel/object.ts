@@ -19,7 +19,8 @@ export type ProgramName =
   | 'sock_recvmsg4'
   | 'sock_recvmsg6'
   | 'sock_getpeername4'
-  | 'sock_getpeername6';
+  | 'sock_getpeername6'
+  | 'sock_destroy';
 
 export const allPrograms: readonly ProgramName[] = [
   'tc_from_pod',
@@ -32,6 +33,7 @@ export const allPrograms: readonly ProgramName[] = [
   'sock_recvmsg6',
   'sock_getpeername4',
   'sock_getpeername6',
+  'sock_destroy',
 ];
 
 /** What to load and how. */

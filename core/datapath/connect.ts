@@ -319,10 +319,10 @@ export function keepConnect(log: Log, connection: Connection, state: Uint32Array
     connection.reason = REASON_NO_STORAGE;
     return VERDICT_REFUSE;
   }
-  const { asked, address, backend, generation } = connection;
+  const { asked, address, backend, generation, servicePort } = connection;
   state[ATTEMPTS]!++;
   mark(log, MARK_SOCKET_ROW_PEER);
-  socketPut(log, state, SOCKET_PEER, asked, address, backend, generation);
+  socketPut(log, state, SOCKET_PEER, asked, address, backend, generation, servicePort);
   return VERDICT_FORWARD;
 }
 
@@ -333,7 +333,7 @@ export function keepSend(log: Log, connection: Connection, state: Uint32Array | 
     connection.reason = REASON_NO_STORAGE;
     return VERDICT_REFUSE;
   }
-  const { asked, address, backend, generation } = connection;
+  const { asked, address, backend, generation, servicePort } = connection;
   if (connection.reason === REASON_KNOWN_FLOW) {
     socketTouch(state, socketFind(state, asked));
     return VERDICT_FORWARD;
@@ -341,7 +341,7 @@ export function keepSend(log: Log, connection: Connection, state: Uint32Array | 
   const at = socketPlace(log, state, asked);
   if (state[rowOf(at) + ROW_BACKEND] !== 0 && connection.reason === REASON_TRANSLATED)
     connection.reason = REASON_ROW_OVERWRITTEN;
-  socketPut(log, state, at, asked, address, backend, generation);
+  socketPut(log, state, at, asked, address, backend, generation, servicePort);
   return VERDICT_FORWARD;
 }
 

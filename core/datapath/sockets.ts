@@ -19,6 +19,7 @@ import {
   SOCKET_ROW_BACKEND_AT,
   SOCKET_ROW_GENERATION_AT,
   SOCKET_ROW_PORT_AT,
+  SOCKET_ROW_SERVICE_PORT_AT,
   SOCKET_ROW_SIZE,
   SOCKET_ROW_TURN_AT,
   SOCKET_STATE_ATTEMPTS_AT,
@@ -165,6 +166,7 @@ export function socketPut(
   got: Uint32Array,
   id: number,
   generation: number,
+  servicePort: number,
 ): void {
   if (at >= SOCKET_ROWS) return;
   const row = rowOf(at);
@@ -174,6 +176,7 @@ export function socketPut(
   state[row + ROW_PORT] = (got[4]! & 0xffff) | SHOWN;
   state[row + ROW_BACKEND] = id;
   state[row + ROW_GENERATION] = generation;
+  state[row + SOCKET_ROW_SERVICE_PORT_AT / 4] = servicePort;
   state[row + ROW_TURN] = state[TURN]!;
   logWrite(log, WRITE_SOCKET, at, generation, id);
 }

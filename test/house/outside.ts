@@ -20,11 +20,13 @@ export const helpers: Helpers = {
   bpf_ntohl: 'arithmetic',
   bpf_ntohs: 'arithmetic',
   bpf_redirect: 'effect',
+  bpf_seq_write: 'effect',
   bpf_set_retval: 'effect',
   bpf_sk_storage_get: 'outside.storage_result',
   bpf_skb_adjust_room: 'outside.room_result',
   bpf_skb_change_tail: 'outside.tail_result',
   bpf_skb_pull_data: 'outside.pull_result',
+  bpf_sock_destroy: 'effect',
   bpf_spin_lock: 'effect',
   bpf_spin_unlock: 'effect',
 };

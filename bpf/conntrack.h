@@ -202,8 +202,9 @@ static __always_inline enum verdict hairpin_reply(struct packet *packet, struct 
 }
 
 static __always_inline enum verdict from_pod(struct packet *packet, struct decision *decision,
-					     ticks now)
+					     struct outside *outside)
 {
+	ticks now = outside->now;
 	struct flow_record *record = &decision->record;
 
 	if (packet->kind == PACKET_ERROR)
@@ -219,7 +220,7 @@ static __always_inline enum verdict from_pod(struct packet *packet, struct decis
 		MARK(FORWARD_RESELECT);
 		how = FLOW_REPLACE;
 	}
-	return forward_new(packet, decision, now, how);
+	return forward_new(packet, decision, outside, how);
 }
 
 /* A packet that comes from a pod. decision->record.translation is what it becomes where the verdict
@@ -236,8 +237,8 @@ __noinline int decide_from_pod(struct packet *packet, struct outside *outside,
 		return not_ours(decision);
 	}
 	ticks now = read_clock(outside);
-	enum verdict verdict =
-		hairpin ? hairpin_reply(packet, decision, now) : from_pod(packet, decision, now);
+	enum verdict verdict = hairpin ? hairpin_reply(packet, decision, now)
+				       : from_pod(packet, decision, outside);
 
 	if (packet->kind == PACKET_FIRST &&
 	    (verdict == VERDICT_FORWARD || verdict == VERDICT_REPLY))

@@ -27,6 +27,10 @@ enum limit {
 	SLOT_PAIRS_MAX = 262144,
 	BACKENDS_MAX = 262144,
 	PEERS_MAX = 65536,
+	/* sockets */
+	AFFINITY_MAX = 65536,
+	NETNS_MAX = 4096,
+	SOCKET_ROWS = 9, /* of one UDP socket: the one it is connected by, and eight it sends to */
 	TRACE_MAX = 96,
 	WRITES_MAX = 24,
 };
@@ -84,7 +88,15 @@ enum reason {
 	REASON_TIME_TO_LIVE = 29,   /* would be sent on by us, but may go no further */
 	REASON_DIRECT =
 		30, /* no Service's, but its source port stands aside for a Service's flow */
-	REASON_MAX = 31,
+	/* sockets */
+	REASON_RESELECTED = 31,	     /* translated anew: the backend that the socket had is gone */
+	REASON_ROW_OVERWRITTEN = 32, /* translated; the socket's oldest row gave way */
+	REASON_NO_STORAGE = 33,	     /* refused: what the socket asked for can't be remembered */
+	REASON_CLIENT_UNKNOWN =
+		34,		  /* left to the packet road: affinity wants the client's address */
+	REASON_OUT_OF_SCOPE = 35, /* left: not a socket of this node, or its pod wants it so */
+	REASON_SOCKET_ENDED = 36, /* a connected UDP socket whose backend is gone */
+	REASON_MAX = 37,
 };
 
 enum direction {
@@ -244,6 +256,63 @@ struct peer {
 	__u32 attempts;
 };
 
+/* sockets */
+
+/* The client alone decides; a client is an address, whatever its port. */
+struct affinity_key {
+	struct address client;
+	service_port_id service_port;
+	__u32 pad;
+};
+
+/* A value of affinity is one aligned word, read and written whole: an element can be recycled under
+ * a reader. */
+enum affinity_word {
+	AFFINITY_GENERATION = 0x3fff, /* mask: the low bits of the backend's generation */
+	AFFINITY_BACKEND_SHIFT = 14,  /* 18 bits of backend id */
+	AFFINITY_SEEN_SHIFT = 32,     /* ticks of the last new connection */
+};
+
+enum netns_flag {
+	NETNS_SOCKETS_ON = 1,  /* translated even where the scope is the host alone */
+	NETNS_SOCKETS_OFF = 2, /* left to the packet road */
+};
+
+/* A network namespace of this node: the addresses its sockets have where they are not bound. */
+struct netns_row {
+	__u64 cookie;
+	__u32 flags;
+	__u32 pad;
+	struct address ipv4 DOC("zero: unknown");
+	struct address ipv6 DOC("zero: unknown");
+};
+
+/* What a UDP socket asked for and what it got; unused while the backend is 0. */
+struct socket_row {
+	struct frontend_key asked;
+	struct address address DOC("the backend's");
+	port_number port DOC("the backend's");
+	__u16 is_shown DOC("1: answers of this backend show the Service address");
+	backend_id backend;
+	__u32 generation;
+	service_port_id service_port;
+	__u32 turn DOC("when last sent to");
+};
+
+/* Rides on a UDP socket and ends with it; read and written under the socket's lock. Row 0 is the
+ * one the socket is connected by. */
+struct socket_state {
+	struct socket_row rows[SOCKET_ROWS];
+	__u32 turn DOC("of the last send");
+	__u32 attempts DOC("connects so far");
+};
+
+enum socket_scope {
+	SCOPE_EVERYTHING = 0, /* every socket of the node */
+	SCOPE_HOST = 1,	      /* those of the node's own network namespace, and pods that ask */
+	SCOPE_OFF = 2,
+};
+
 struct counter {
 	__u64 packets;
 	__u64 bytes;
@@ -262,6 +331,7 @@ enum checksum_mode { /* skb->ip_summed */
  */
 struct outside {
 	__u64 socket_cookie;
+	__u64 netns_cookie DOC("of the socket's network namespace");
 	ticks now;
 	__u32 checksum_mode;
 	__u32 gso_size DOC("bytes of payload of each segment; 0: not a GSO packet");
@@ -269,6 +339,8 @@ struct outside {
 	__s32 room_result DOC("bpf_skb_adjust_room: 0 or -errno");
 	__s32 tail_result DOC("bpf_skb_change_tail: 0 or -errno");
 	__s32 peer_result DOC("update of peers: 0 or -errno");
+	__s32 affinity_result DOC("update of affinity: 0 or -errno");
+	__s32 storage_result DOC("creation of a socket's storage: 0 or -errno");
 	__u32 pad;
 };
 
@@ -279,6 +351,10 @@ enum write_operation {
 	WRITE_REPAIR = 4, /* a due hint that had fallen behind */
 	WRITE_PEER = 5,
 	WRITE_NOTE = 6,
+	/* sockets */
+	WRITE_AFFINITY = 7,
+	WRITE_SOCKET = 8,
+	WRITE_FORGET = 9,
 };
 
 struct write {
@@ -382,7 +458,31 @@ enum mark {
 	MARK_REFUSE_RESET = 89,
 	MARK_REFUSE_TIME = 90,
 	MARK_QUOTE_CHECKSUM = 91,
-	MARK_MAX = 92,
+	/* sockets */
+	MARK_AFFINITY_HIT = 92,
+	MARK_AFFINITY_MISS = 93,
+	MARK_AFFINITY_OLD = 94,
+	MARK_AFFINITY_GONE = 95,
+	MARK_AFFINITY_FAILED = 96,
+	MARK_SOCKET_BOUND = 97,
+	MARK_SOCKET_NETNS = 98,
+	MARK_SOCKET_UNKNOWN = 99,
+	MARK_SOCKET_SCOPE = 100,
+	MARK_SOCKET_NETNS_MISMATCH = 101,
+	MARK_SOCKET_KEPT = 102,
+	MARK_SOCKET_GONE = 103,
+	MARK_SOCKET_ROW_FREE = 104,
+	MARK_SOCKET_ROW_SAME = 105,
+	MARK_SOCKET_ROW_OLDEST = 106,
+	MARK_SOCKET_ROW_PEER = 107,
+	MARK_SOCKET_NO_STORAGE = 108,
+	MARK_SOCKET_HIDDEN = 109,
+	MARK_SOCKET_DISCONNECTED = 110,
+	MARK_SOCKET_ANSWER = 111,
+	MARK_SOCKET_STRANGER = 112,
+	MARK_PEER_FORGOTTEN = 113,
+	MARK_SOCKET_FAMILY = 114,
+	MARK_MAX = 115,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */
@@ -399,6 +499,9 @@ struct enums {
 	enum flow_state flow_state[0];
 	enum flow_word flow_word[0];
 	enum checksum_mode checksum_mode[0];
+	enum affinity_word affinity_word[0];
+	enum netns_flag netns_flag[0];
+	enum socket_scope socket_scope[0];
 	enum write_operation write_operation[0];
 	enum mark mark[0];
 };
@@ -414,7 +517,7 @@ struct test_control {
 	__u32 writes_length;
 	__u8 trace[TRACE_MAX];
 	struct write writes[WRITES_MAX];
-	__u32 marks[MARK_MAX];
+	__u32 marks[MARK_MAX + MARK_MAX % 2]; /* even: no padding after it */
 	struct enums enums;
 };
 
@@ -444,6 +547,12 @@ struct config {
 				      "its own backend hears itself; zero: dropped by name");
 	struct service_range service_ranges[2 * SERVICE_RANGES] DOC(
 		"IPv4, then IPv6; addresses in them that no Service has are dropped");
+	/* sockets */
+	__u32 socket_scope DOC("SCOPE_*");
+	__u32 netns_known
+		DOC("1: sockets of a network namespace without a row are not this node's");
+	__u32 netns_cookie[2] DOC(
+		"of the node's own network namespace, low word first; 0: not told");
 };
 
 struct {
@@ -515,6 +624,41 @@ struct {
 	__type(key, __u64);
 	__type(value, struct peer);
 } peers SEC(".maps");
+
+/* sockets */
+
+/* Which backend a client is kept on; a lost or recycled element means the pure choice. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, AFFINITY_MAX);
+	__type(key, struct affinity_key);
+	__type(value, __u64);
+} affinity SEC(".maps");
+
+/* Cookie of a network namespace to its row. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, NETNS_MAX);
+	__type(key, __u64);
+	__type(value, __u32);
+} netns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, NETNS_MAX);
+	__type(key, __u32);
+	__type(value, struct netns_row);
+} netns_rows SEC(".maps");
+
+/* From user space the key is a descriptor of the socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __s32);
+	__type(value, struct socket_state);
+} sockets SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -6,64 +6,6 @@
  */
 #pragma once
 
-/* What is decided about a packet; the rest is scratch of the decision. */
-struct decision {
-	struct flow_record record;
-	__u32 reason;
-	__u32 pad;
-	struct flow_key other; /* of the flow's other direction */
-	struct flow_key quoted;
-	struct frontend_key wanted;
-	struct select_input input;
-	__u32 pad2;
-};
-
-static __always_inline enum verdict decided(struct decision *decision, enum verdict verdict,
-					    enum reason reason)
-{
-	decision->reason = reason;
-	return verdict;
-}
-
-/* No Service's packet: nothing of a flow that was looked at is reported. */
-static __always_inline enum verdict not_ours(struct decision *decision)
-{
-	decision->record.service_port = 0;
-	decision->record.backend = 0;
-	return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
-}
-
-/* What a packet would open: each datagram may open a flow. */
-static __always_inline enum tcp_kind packet_opening(const struct packet *packet)
-{
-	return packet->key.protocol == IPPROTO_UDP ? TCP_OPENS : tcp_kind(packet->flags);
-}
-
-/* Sources that can't be on a wire (RFC 1122 3.2.1.3, RFC 4291 2.5), and a packet from an address to
- * itself. */
-static __always_inline bool martian(const struct flow_key *key)
-{
-	const __be32 *source = key->source.words;
-	__u32 first = bpf_ntohl(source[0]), last = bpf_ntohl(source[3]);
-
-	if (same_address(&key->source, &key->destination))
-		return true;
-	if (is_mapped(&key->source))
-		return last >> 24 == 0 || last >> 24 == 127 || last >> 24 >= 224;
-	return first >> 24 == 0xff || (!(source[0] | source[1] | source[2]) && last <= 1);
-}
-
-/* A flow that is no Service's: to a backend itself. */
-static __always_inline enum reason known_reason(const struct flow_record *record)
-{
-	return record->service_port ? REASON_KNOWN_FLOW : REASON_DIRECT;
-}
-
-static __always_inline enum reason reply_reason(const struct flow_record *record)
-{
-	return record->service_port ? REASON_REPLY : REASON_DIRECT;
-}
-
 /* Whether an answer's entry only keeps the tuple of a connection that is not translated. */
 static __always_inline bool is_direct(const struct flow_key *key, const struct flow_record *record)
 {
@@ -111,11 +53,6 @@ static __always_inline bool still_served(const struct packet *packet, struct dec
 	struct service *service = frontend_of(packet, decision);
 
 	return service && service->service_port == record->service_port;
-}
-
-static __always_inline __u32 first_state(const struct packet *packet)
-{
-	return packet->key.protocol == IPPROTO_UDP ? FLOW_PENDING | FLOW_DATAGRAM : FLOW_PENDING;
 }
 
 /*
@@ -193,21 +130,38 @@ static __always_inline enum verdict create(struct packet *packet, struct decisio
 		       record->service_port ? REASON_NEW_FLOW : REASON_DIRECT);
 }
 
+/* The backend that the client had, or the one of the pure choice. */
+static __always_inline struct backend *backend_of(struct packet *packet, struct decision *decision,
+						  struct service *service, backend_id *id,
+						  ticks now)
+{
+	const struct flow_key *key = &packet->key;
+
+	if (!service->affinity_seconds) {
+		decision->input = (struct select_input){
+			.words = { key->source.words[0], key->source.words[1], key->source.words[2],
+				   key->source.words[3],
+				   bpf_ntohs(key->source_port) | key->protocol << 16,
+				   service->name_hash[0], service->name_hash[1], SELECT_PACKET }
+		};
+		return select_backend(service, VIEW_INTERNAL, &decision->input, id);
+	}
+	*id = affinity_find(service, VIEW_INTERNAL, &key->source, now);
+	if (*id)
+		return bpf_map_lookup_elem(&backends, id);
+	select_input_client(&decision->input, service, &key->source, key->protocol);
+	return select_backend(service, VIEW_INTERNAL, &decision->input, id);
+}
+
 /* The backend of a packet that belongs to no flow, or that opens one anew. A pod that is its own
  * backend hears itself from another address, or its answer would never pass here. */
 static __always_inline enum verdict choose(struct packet *packet, struct decision *decision,
-					   struct service *service)
+					   struct service *service, struct outside *outside)
 {
 	const struct flow_key *key = &packet->key;
 	struct flow_record *record = &decision->record;
 	backend_id id;
-
-	decision->input = (struct select_input){
-		.words = { key->source.words[0], key->source.words[1], key->source.words[2],
-			   key->source.words[3], bpf_ntohs(key->source_port) | key->protocol << 16,
-			   service->name_hash[0], service->name_hash[1], SELECT_PACKET }
-	};
-	struct backend *backend = select_backend(service, VIEW_INTERNAL, &decision->input, &id);
+	struct backend *backend = backend_of(packet, decision, service, &id, outside->now);
 
 	if (!backend)
 		return decided(decision, VERDICT_DROP, REASON_MAPS_DISAGREE);
@@ -215,6 +169,8 @@ static __always_inline enum verdict choose(struct packet *packet, struct decisio
 	record->backend = id;
 	record->generation = backend->live >> BACKEND_GENERATION_SHIFT;
 	record->state = first_state(packet);
+	if (service->affinity_seconds && packet_opening(packet) != TCP_RESETS)
+		affinity_keep(service, &key->source, id, backend->live, outside);
 	if (!same_address(&backend->address, &key->source))
 		return VERDICT_FORWARD;
 	MARK(HAIRPIN);
@@ -292,8 +248,9 @@ static __always_inline enum verdict no_frontend(struct packet *packet, struct de
 }
 
 static __always_inline enum verdict forward_new(struct packet *packet, struct decision *decision,
-						ticks now, __u32 how)
+						struct outside *outside, __u32 how)
 {
+	ticks now = outside->now;
 	struct flow_record *record = &decision->record;
 	struct service *service = frontend_of(packet, decision);
 
@@ -322,7 +279,7 @@ static __always_inline enum verdict forward_new(struct packet *packet, struct de
 		MARK(EMPTY_REFUSE);
 		return decided(decision, VERDICT_REFUSE, REASON_NO_ENDPOINTS);
 	}
-	enum verdict verdict = choose(packet, decision, service);
+	enum verdict verdict = choose(packet, decision, service, outside);
 
 	if (verdict != VERDICT_FORWARD)
 		return verdict;

@@ -15,6 +15,7 @@ struct select_input {
 enum select_kind {
 	SELECT_PACKET = 0,
 	SELECT_SOCKET = 1,
+	SELECT_CLIENT = 2, /* affinity: the client alone, for packets and sockets alike */
 };
 
 #define ROTATE(x, n) ((x) << (n) | (x) >> (32 - (n)))
@@ -53,6 +54,23 @@ static __always_inline __u32 select_hash(const struct select_input *input)
 	for (int i = 0; i < 4; i++)
 		sip_round(v);
 	return v[1] ^ v[3];
+}
+
+/* The input of a Service port that keeps its clients: what a packet and a socket of one client have
+ * in common. */
+static __always_inline void select_input_client(struct select_input *input,
+						const struct service *service,
+						const struct address *client,
+						protocol_number protocol)
+{
+	input->words[0] = client->words[0];
+	input->words[1] = client->words[1];
+	input->words[2] = client->words[2];
+	input->words[3] = client->words[3];
+	input->words[4] = protocol << 16;
+	input->words[5] = service->name_hash[0];
+	input->words[6] = service->name_hash[1];
+	input->words[7] = SELECT_CLIENT;
 }
 
 /* Multiply-shift: an even share of 2^32 for each of count slots. */

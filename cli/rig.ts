@@ -54,6 +54,9 @@ export function openRig({ object: bytes, name, settings }: RigOptions): Result<R
     backends: sizes.backends,
     flows: sizes.flowBuckets,
     peers: sizes.peers,
+    affinity: sizes.affinity,
+    netns: sizes.netns,
+    netns_rows: sizes.netns,
     service_counters: sizes.services,
   };
   const object = loadObject({ object: bytes, name, settings: settings.config, maxEntries });

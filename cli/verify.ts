@@ -24,7 +24,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const OBJECT = 'bpf/tandem.bpf.o';
 /** Packets of one seed; then the next seed, with other settings and fresh maps. */
 export const ROUND_PACKETS = 61_440;
-const SOCKET_CALLS = 2_000;
+const SOCKET_CALLS = 6_000;
 const SEED_MAX = 2 ** 31;
 
 type Budget = { readonly packets: number; readonly durationMs: number };

@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = '4459852cd977acd4';
+export const LAYOUT_HASH = '07e8112d304d0de1';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -21,6 +21,9 @@ export const SERVICES_MAX = 65536;
 export const SLOT_PAIRS_MAX = 262144;
 export const BACKENDS_MAX = 262144;
 export const PEERS_MAX = 65536;
+export const AFFINITY_MAX = 65536;
+export const NETNS_MAX = 4096;
+export const SOCKET_ROWS = 9;
 export const TRACE_MAX = 96;
 export const WRITES_MAX = 24;
 
@@ -71,7 +74,13 @@ export const REASON_UNALLOCATED = 27;
 export const REASON_BACKEND_REUSED = 28;
 export const REASON_TIME_TO_LIVE = 29;
 export const REASON_DIRECT = 30;
-export const REASON_MAX = 31;
+export const REASON_RESELECTED = 31;
+export const REASON_ROW_OVERWRITTEN = 32;
+export const REASON_NO_STORAGE = 33;
+export const REASON_CLIENT_UNKNOWN = 34;
+export const REASON_OUT_OF_SCOPE = 35;
+export const REASON_SOCKET_ENDED = 36;
+export const REASON_MAX = 37;
 /** Indexed by value. */
 export const reasonNames: readonly string[] = [
   'not-service',
@@ -105,6 +114,12 @@ export const reasonNames: readonly string[] = [
   'backend-reused',
   'time-to-live',
   'direct',
+  'reselected',
+  'row-overwritten',
+  'no-storage',
+  'client-unknown',
+  'out-of-scope',
+  'socket-ended',
 ];
 
 /* enum direction */
@@ -192,6 +207,20 @@ export const checksumModeNames: readonly string[] = [
   'partial',
 ];
 
+/* enum affinity_word */
+export const AFFINITY_GENERATION = 16383;
+export const AFFINITY_BACKEND_SHIFT = 14;
+export const AFFINITY_SEEN_SHIFT = 32;
+
+/* enum netns_flag */
+export const NETNS_SOCKETS_ON = 1;
+export const NETNS_SOCKETS_OFF = 2;
+
+/* enum socket_scope */
+export const SCOPE_EVERYTHING = 0;
+export const SCOPE_HOST = 1;
+export const SCOPE_OFF = 2;
+
 /* enum write_operation */
 export const WRITE_INSERT = 1;
 export const WRITE_STATE = 2;
@@ -199,6 +228,9 @@ export const WRITE_SEEN = 3;
 export const WRITE_REPAIR = 4;
 export const WRITE_PEER = 5;
 export const WRITE_NOTE = 6;
+export const WRITE_AFFINITY = 7;
+export const WRITE_SOCKET = 8;
+export const WRITE_FORGET = 9;
 /** Indexed by value. */
 export const writeOperationNames: readonly string[] = [
   '',
@@ -208,6 +240,9 @@ export const writeOperationNames: readonly string[] = [
   'repair',
   'peer',
   'note',
+  'affinity',
+  'socket',
+  'forget',
 ];
 
 /* enum mark */
@@ -303,7 +338,30 @@ export const MARK_HAIRPIN_REPLY = 88;
 export const MARK_REFUSE_RESET = 89;
 export const MARK_REFUSE_TIME = 90;
 export const MARK_QUOTE_CHECKSUM = 91;
-export const MARK_MAX = 92;
+export const MARK_AFFINITY_HIT = 92;
+export const MARK_AFFINITY_MISS = 93;
+export const MARK_AFFINITY_OLD = 94;
+export const MARK_AFFINITY_GONE = 95;
+export const MARK_AFFINITY_FAILED = 96;
+export const MARK_SOCKET_BOUND = 97;
+export const MARK_SOCKET_NETNS = 98;
+export const MARK_SOCKET_UNKNOWN = 99;
+export const MARK_SOCKET_SCOPE = 100;
+export const MARK_SOCKET_NETNS_MISMATCH = 101;
+export const MARK_SOCKET_KEPT = 102;
+export const MARK_SOCKET_GONE = 103;
+export const MARK_SOCKET_ROW_FREE = 104;
+export const MARK_SOCKET_ROW_SAME = 105;
+export const MARK_SOCKET_ROW_OLDEST = 106;
+export const MARK_SOCKET_ROW_PEER = 107;
+export const MARK_SOCKET_NO_STORAGE = 108;
+export const MARK_SOCKET_HIDDEN = 109;
+export const MARK_SOCKET_DISCONNECTED = 110;
+export const MARK_SOCKET_ANSWER = 111;
+export const MARK_SOCKET_STRANGER = 112;
+export const MARK_PEER_FORGOTTEN = 113;
+export const MARK_SOCKET_FAMILY = 114;
+export const MARK_MAX = 115;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
@@ -398,7 +456,36 @@ export const markNames: readonly string[] = [
   'refuse-reset',
   'refuse-time',
   'quote-checksum',
+  'affinity-hit',
+  'affinity-miss',
+  'affinity-old',
+  'affinity-gone',
+  'affinity-failed',
+  'socket-bound',
+  'socket-netns',
+  'socket-unknown',
+  'socket-scope',
+  'socket-netns-mismatch',
+  'socket-kept',
+  'socket-gone',
+  'socket-row-free',
+  'socket-row-same',
+  'socket-row-oldest',
+  'socket-row-peer',
+  'socket-no-storage',
+  'socket-hidden',
+  'socket-disconnected',
+  'socket-answer',
+  'socket-stranger',
+  'peer-forgotten',
+  'socket-family',
 ];
+
+/* struct affinity_key: size and offsets */
+export const AFFINITY_KEY_SIZE = 24;
+export const AFFINITY_KEY_CLIENT_AT = 0;
+export const AFFINITY_KEY_SERVICE_PORT_AT = 16;
+export const AFFINITY_KEY_PAD_AT = 20;
 
 /* struct backend: size and offsets */
 export const BACKEND_SIZE = 40;
@@ -458,6 +545,14 @@ export const FRONTEND_KEY_PORT_AT = 16;
 export const FRONTEND_KEY_PROTOCOL_AT = 18;
 export const FRONTEND_KEY_PAD_AT = 19;
 
+/* struct netns_row: size and offsets */
+export const NETNS_ROW_SIZE = 48;
+export const NETNS_ROW_COOKIE_AT = 0;
+export const NETNS_ROW_FLAGS_AT = 8;
+export const NETNS_ROW_PAD_AT = 12;
+export const NETNS_ROW_IPV4_AT = 16;
+export const NETNS_ROW_IPV6_AT = 32;
+
 /* struct peer: size and offsets */
 export const PEER_SIZE = 44;
 export const PEER_FRONTEND_AT = 0;
@@ -488,17 +583,37 @@ export const SERVICE_VIEWS_AT = 48;
 export const SLOT_PAIR_SIZE = 8;
 export const SLOT_PAIR_BACKENDS_AT = 0;
 
+/* struct socket_row: size and offsets */
+export const SOCKET_ROW_SIZE = 56;
+export const SOCKET_ROW_ASKED_AT = 0;
+export const SOCKET_ROW_ADDRESS_AT = 20;
+export const SOCKET_ROW_PORT_AT = 36;
+export const SOCKET_ROW_IS_SHOWN_AT = 38;
+export const SOCKET_ROW_BACKEND_AT = 40;
+export const SOCKET_ROW_GENERATION_AT = 44;
+export const SOCKET_ROW_SERVICE_PORT_AT = 48;
+export const SOCKET_ROW_TURN_AT = 52;
+
+/* struct socket_state: size and offsets */
+export const SOCKET_STATE_SIZE = 512;
+export const SOCKET_STATE_ROWS_AT = 0;
+export const SOCKET_STATE_TURN_AT = 504;
+export const SOCKET_STATE_ATTEMPTS_AT = 508;
+
 /* struct outside: size and offsets */
-export const OUTSIDE_SIZE = 40;
+export const OUTSIDE_SIZE = 56;
 export const OUTSIDE_SOCKET_COOKIE_AT = 0;
-export const OUTSIDE_NOW_AT = 8;
-export const OUTSIDE_CHECKSUM_MODE_AT = 12;
-export const OUTSIDE_GSO_SIZE_AT = 16;
-export const OUTSIDE_PULL_RESULT_AT = 20;
-export const OUTSIDE_ROOM_RESULT_AT = 24;
-export const OUTSIDE_TAIL_RESULT_AT = 28;
-export const OUTSIDE_PEER_RESULT_AT = 32;
-export const OUTSIDE_PAD_AT = 36;
+export const OUTSIDE_NETNS_COOKIE_AT = 8;
+export const OUTSIDE_NOW_AT = 16;
+export const OUTSIDE_CHECKSUM_MODE_AT = 20;
+export const OUTSIDE_GSO_SIZE_AT = 24;
+export const OUTSIDE_PULL_RESULT_AT = 28;
+export const OUTSIDE_ROOM_RESULT_AT = 32;
+export const OUTSIDE_TAIL_RESULT_AT = 36;
+export const OUTSIDE_PEER_RESULT_AT = 40;
+export const OUTSIDE_AFFINITY_RESULT_AT = 44;
+export const OUTSIDE_STORAGE_RESULT_AT = 48;
+export const OUTSIDE_PAD_AT = 52;
 
 /* struct write: size and offsets */
 export const WRITE_SIZE = 16;
@@ -508,17 +623,17 @@ export const WRITE_SLOT_AT = 8;
 export const WRITE_VALUE_AT = 12;
 
 /* struct test_control: size and offsets */
-export const TEST_CONTROL_SIZE = 912;
+export const TEST_CONTROL_SIZE = 1024;
 export const TEST_CONTROL_OUTSIDE_AT = 0;
-export const TEST_CONTROL_VERDICT_AT = 40;
-export const TEST_CONTROL_REASON_AT = 44;
-export const TEST_CONTROL_SERVICE_PORT_AT = 48;
-export const TEST_CONTROL_BACKEND_AT = 52;
-export const TEST_CONTROL_TRACE_LENGTH_AT = 56;
-export const TEST_CONTROL_WRITES_LENGTH_AT = 60;
-export const TEST_CONTROL_TRACE_AT = 64;
-export const TEST_CONTROL_WRITES_AT = 160;
-export const TEST_CONTROL_MARKS_AT = 544;
+export const TEST_CONTROL_VERDICT_AT = 56;
+export const TEST_CONTROL_REASON_AT = 60;
+export const TEST_CONTROL_SERVICE_PORT_AT = 64;
+export const TEST_CONTROL_BACKEND_AT = 68;
+export const TEST_CONTROL_TRACE_LENGTH_AT = 72;
+export const TEST_CONTROL_WRITES_LENGTH_AT = 76;
+export const TEST_CONTROL_TRACE_AT = 80;
+export const TEST_CONTROL_WRITES_AT = 176;
+export const TEST_CONTROL_MARKS_AT = 560;
 
 /* struct service_range: size and offsets */
 export const SERVICE_RANGE_SIZE = 32;
@@ -526,7 +641,7 @@ export const SERVICE_RANGE_BASE_AT = 0;
 export const SERVICE_RANGE_MASK_AT = 16;
 
 /* struct config: size and offsets */
-export const CONFIG_SIZE = 884;
+export const CONFIG_SIZE = 900;
 export const CONFIG_TEST_MODE_AT = 0;
 export const CONFIG_FLOW_BUCKET_MASK_AT = 4;
 export const CONFIG_CLASSIFIER_MASK_AT = 8;
@@ -539,6 +654,9 @@ export const CONFIG_PORT_FIRST_AT = 588;
 export const CONFIG_PORT_COUNT_AT = 592;
 export const CONFIG_HAIRPIN_SOURCE_AT = 596;
 export const CONFIG_SERVICE_RANGES_AT = 628;
+export const CONFIG_SOCKET_SCOPE_AT = 884;
+export const CONFIG_NETNS_KNOWN_AT = 888;
+export const CONFIG_NETNS_COOKIE_AT = 892;
 
 const addressCodec: Codec<Address> = {
   size: 16,
@@ -584,6 +702,31 @@ function writeList<T>(name: string, length: number, list: readonly T[], write: (
   if (list.length !== length) throw new Error(`${name}: ${list.length} elements, not ${length}`);
   list.forEach(write);
 }
+
+/** struct affinity_key */
+export type AffinityKeyRecord = {
+  readonly client: Address;
+  /** service_port_id */
+  readonly servicePort: number;
+};
+
+export const affinityKeyCodec: Codec<AffinityKeyRecord> = {
+  size: 24,
+  encode: (view, offset, value) => {
+    addressCodec.encode(view, offset, value.client);
+    view.setUint32(offset + 16, value.servicePort, true);
+    zero(view, offset + 20, 4);
+  },
+  decode: (view, offset) => ({
+    client: addressCodec.decode(view, offset),
+    servicePort: view.getUint32(offset + 16, true),
+  }),
+  text: (value) =>
+    [
+      `client=${addressText(value.client)}`,
+      `servicePort=${value.servicePort}`,
+    ].join(' '),
+};
 
 /** struct backend */
 export type BackendRecord = {
@@ -835,6 +978,40 @@ export const frontendKeyCodec: Codec<FrontendKeyRecord> = {
     ].join(' '),
 };
 
+/** struct netns_row */
+export type NetnsRowRecord = {
+  readonly cookie: bigint;
+  readonly flags: number;
+  /** zero: unknown */
+  readonly ipv4: Address;
+  /** zero: unknown */
+  readonly ipv6: Address;
+};
+
+export const netnsRowCodec: Codec<NetnsRowRecord> = {
+  size: 48,
+  encode: (view, offset, value) => {
+    view.setBigUint64(offset, value.cookie, true);
+    view.setUint32(offset + 8, value.flags, true);
+    zero(view, offset + 12, 4);
+    addressCodec.encode(view, offset + 16, value.ipv4);
+    addressCodec.encode(view, offset + 32, value.ipv6);
+  },
+  decode: (view, offset) => ({
+    cookie: view.getBigUint64(offset, true),
+    flags: view.getUint32(offset + 8, true),
+    ipv4: addressCodec.decode(view, offset + 16),
+    ipv6: addressCodec.decode(view, offset + 32),
+  }),
+  text: (value) =>
+    [
+      `cookie=${value.cookie}`,
+      `flags=${value.flags}`,
+      `ipv4=${addressText(value.ipv4)}`,
+      `ipv6=${addressText(value.ipv6)}`,
+    ].join(' '),
+};
+
 /** struct peer */
 export type PeerRecord = {
   readonly frontend: FrontendKeyRecord;
@@ -970,9 +1147,95 @@ export const slotPairCodec: Codec<SlotPairRecord> = {
     ].join(' '),
 };
 
+/** struct socket_row */
+export type SocketRowRecord = {
+  readonly asked: FrontendKeyRecord;
+  /** the backend's */
+  readonly address: Address;
+  /** the backend's */
+  readonly port: Port;
+  /** 1: answers of this backend show the Service address */
+  readonly isShown: number;
+  /** backend_id */
+  readonly backend: number;
+  readonly generation: number;
+  /** service_port_id */
+  readonly servicePort: number;
+  /** when last sent to */
+  readonly turn: number;
+};
+
+export const socketRowCodec: Codec<SocketRowRecord> = {
+  size: 56,
+  encode: (view, offset, value) => {
+    frontendKeyCodec.encode(view, offset, value.asked);
+    addressCodec.encode(view, offset + 20, value.address);
+    view.setUint16(offset + 36, value.port);
+    view.setUint16(offset + 38, value.isShown, true);
+    view.setUint32(offset + 40, value.backend, true);
+    view.setUint32(offset + 44, value.generation, true);
+    view.setUint32(offset + 48, value.servicePort, true);
+    view.setUint32(offset + 52, value.turn, true);
+  },
+  decode: (view, offset) => ({
+    asked: frontendKeyCodec.decode(view, offset),
+    address: addressCodec.decode(view, offset + 20),
+    port: view.getUint16(offset + 36) as Port,
+    isShown: view.getUint16(offset + 38, true),
+    backend: view.getUint32(offset + 40, true),
+    generation: view.getUint32(offset + 44, true),
+    servicePort: view.getUint32(offset + 48, true),
+    turn: view.getUint32(offset + 52, true),
+  }),
+  text: (value) =>
+    [
+      `asked={${frontendKeyCodec.text(value.asked)}}`,
+      `address=${addressText(value.address)}`,
+      `port=${value.port}`,
+      `isShown=${value.isShown}`,
+      `backend=${value.backend}`,
+      `generation=${value.generation}`,
+      `servicePort=${value.servicePort}`,
+      `turn=${value.turn}`,
+    ].join(' '),
+};
+
+/** struct socket_state */
+export type SocketStateRecord = {
+  readonly rows: readonly SocketRowRecord[];
+  /** of the last send */
+  readonly turn: number;
+  /** connects so far */
+  readonly attempts: number;
+};
+
+export const socketStateCodec: Codec<SocketStateRecord> = {
+  size: 512,
+  encode: (view, offset, value) => {
+    writeList('socket_state.rows', 9, value.rows, (item, index) => {
+      socketRowCodec.encode(view, offset + index * 56, item);
+    });
+    view.setUint32(offset + 504, value.turn, true);
+    view.setUint32(offset + 508, value.attempts, true);
+  },
+  decode: (view, offset) => ({
+    rows: readList(9, (index) => socketRowCodec.decode(view, offset + index * 56)),
+    turn: view.getUint32(offset + 504, true),
+    attempts: view.getUint32(offset + 508, true),
+  }),
+  text: (value) =>
+    [
+      `rows=[${value.rows.map((item) => `{${socketRowCodec.text(item)}}`).join(',')}]`,
+      `turn=${value.turn}`,
+      `attempts=${value.attempts}`,
+    ].join(' '),
+};
+
 /** struct outside */
 export type OutsideRecord = {
   readonly socketCookie: bigint;
+  /** of the socket's network namespace */
+  readonly netnsCookie: bigint;
   /** ticks */
   readonly now: number;
   readonly checksumMode: number;
@@ -986,34 +1249,45 @@ export type OutsideRecord = {
   readonly tailResult: number;
   /** update of peers: 0 or -errno */
   readonly peerResult: number;
+  /** update of affinity: 0 or -errno */
+  readonly affinityResult: number;
+  /** creation of a socket's storage: 0 or -errno */
+  readonly storageResult: number;
 };
 
 export const outsideCodec: Codec<OutsideRecord> = {
-  size: 40,
+  size: 56,
   encode: (view, offset, value) => {
     view.setBigUint64(offset, value.socketCookie, true);
-    view.setUint32(offset + 8, value.now, true);
-    view.setUint32(offset + 12, value.checksumMode, true);
-    view.setUint32(offset + 16, value.gsoSize, true);
-    view.setInt32(offset + 20, value.pullResult, true);
-    view.setInt32(offset + 24, value.roomResult, true);
-    view.setInt32(offset + 28, value.tailResult, true);
-    view.setInt32(offset + 32, value.peerResult, true);
-    zero(view, offset + 36, 4);
+    view.setBigUint64(offset + 8, value.netnsCookie, true);
+    view.setUint32(offset + 16, value.now, true);
+    view.setUint32(offset + 20, value.checksumMode, true);
+    view.setUint32(offset + 24, value.gsoSize, true);
+    view.setInt32(offset + 28, value.pullResult, true);
+    view.setInt32(offset + 32, value.roomResult, true);
+    view.setInt32(offset + 36, value.tailResult, true);
+    view.setInt32(offset + 40, value.peerResult, true);
+    view.setInt32(offset + 44, value.affinityResult, true);
+    view.setInt32(offset + 48, value.storageResult, true);
+    zero(view, offset + 52, 4);
   },
   decode: (view, offset) => ({
     socketCookie: view.getBigUint64(offset, true),
-    now: view.getUint32(offset + 8, true),
-    checksumMode: view.getUint32(offset + 12, true),
-    gsoSize: view.getUint32(offset + 16, true),
-    pullResult: view.getInt32(offset + 20, true),
-    roomResult: view.getInt32(offset + 24, true),
-    tailResult: view.getInt32(offset + 28, true),
-    peerResult: view.getInt32(offset + 32, true),
+    netnsCookie: view.getBigUint64(offset + 8, true),
+    now: view.getUint32(offset + 16, true),
+    checksumMode: view.getUint32(offset + 20, true),
+    gsoSize: view.getUint32(offset + 24, true),
+    pullResult: view.getInt32(offset + 28, true),
+    roomResult: view.getInt32(offset + 32, true),
+    tailResult: view.getInt32(offset + 36, true),
+    peerResult: view.getInt32(offset + 40, true),
+    affinityResult: view.getInt32(offset + 44, true),
+    storageResult: view.getInt32(offset + 48, true),
   }),
   text: (value) =>
     [
       `socketCookie=${value.socketCookie}`,
+      `netnsCookie=${value.netnsCookie}`,
       `now=${value.now}`,
       `checksumMode=${value.checksumMode}`,
       `gsoSize=${value.gsoSize}`,
@@ -1021,6 +1295,8 @@ export const outsideCodec: Codec<OutsideRecord> = {
       `roomResult=${value.roomResult}`,
       `tailResult=${value.tailResult}`,
       `peerResult=${value.peerResult}`,
+      `affinityResult=${value.affinityResult}`,
+      `storageResult=${value.storageResult}`,
     ].join(' '),
 };
 
@@ -1072,36 +1348,36 @@ export type TestControlRecord = {
 };
 
 export const testControlCodec: Codec<TestControlRecord> = {
-  size: 912,
+  size: 1024,
   encode: (view, offset, value) => {
     outsideCodec.encode(view, offset, value.outside);
-    view.setUint32(offset + 40, value.verdict, true);
-    view.setUint32(offset + 44, value.reason, true);
-    view.setUint32(offset + 48, value.servicePort, true);
-    view.setUint32(offset + 52, value.backend, true);
-    view.setUint32(offset + 56, value.traceLength, true);
-    view.setUint32(offset + 60, value.writesLength, true);
+    view.setUint32(offset + 56, value.verdict, true);
+    view.setUint32(offset + 60, value.reason, true);
+    view.setUint32(offset + 64, value.servicePort, true);
+    view.setUint32(offset + 68, value.backend, true);
+    view.setUint32(offset + 72, value.traceLength, true);
+    view.setUint32(offset + 76, value.writesLength, true);
     writeList('test_control.trace', 96, value.trace, (item, index) => {
-      view.setUint8(offset + 64 + index * 1, item);
+      view.setUint8(offset + 80 + index * 1, item);
     });
     writeList('test_control.writes', 24, value.writes, (item, index) => {
-      writeCodec.encode(view, offset + 160 + index * 16, item);
+      writeCodec.encode(view, offset + 176 + index * 16, item);
     });
-    writeList('test_control.marks', 92, value.marks, (item, index) => {
-      view.setUint32(offset + 544 + index * 4, item, true);
+    writeList('test_control.marks', 116, value.marks, (item, index) => {
+      view.setUint32(offset + 560 + index * 4, item, true);
     });
   },
   decode: (view, offset) => ({
     outside: outsideCodec.decode(view, offset),
-    verdict: view.getUint32(offset + 40, true),
-    reason: view.getUint32(offset + 44, true),
-    servicePort: view.getUint32(offset + 48, true),
-    backend: view.getUint32(offset + 52, true),
-    traceLength: view.getUint32(offset + 56, true),
-    writesLength: view.getUint32(offset + 60, true),
-    trace: readList(96, (index) => view.getUint8(offset + 64 + index * 1)),
-    writes: readList(24, (index) => writeCodec.decode(view, offset + 160 + index * 16)),
-    marks: readList(92, (index) => view.getUint32(offset + 544 + index * 4, true)),
+    verdict: view.getUint32(offset + 56, true),
+    reason: view.getUint32(offset + 60, true),
+    servicePort: view.getUint32(offset + 64, true),
+    backend: view.getUint32(offset + 68, true),
+    traceLength: view.getUint32(offset + 72, true),
+    writesLength: view.getUint32(offset + 76, true),
+    trace: readList(96, (index) => view.getUint8(offset + 80 + index * 1)),
+    writes: readList(24, (index) => writeCodec.decode(view, offset + 176 + index * 16)),
+    marks: readList(116, (index) => view.getUint32(offset + 560 + index * 4, true)),
   }),
   text: (value) =>
     [
@@ -1163,10 +1439,16 @@ export type ConfigRecord = {
   readonly hairpinSource: readonly [Address, Address];
   /** IPv4, then IPv6; addresses in them that no Service has are dropped */
   readonly serviceRanges: readonly ServiceRangeRecord[];
+  /** SCOPE_* */
+  readonly socketScope: number;
+  /** 1: sockets of a network namespace without a row are not this node's */
+  readonly netnsKnown: number;
+  /** of the node's own network namespace, low word first; 0: not told */
+  readonly netnsCookie: readonly [number, number];
 };
 
 export const configCodec: Codec<ConfigRecord> = {
-  size: 884,
+  size: 900,
   encode: (view, offset, value) => {
     view.setUint32(offset, value.testMode, true);
     view.setUint32(offset + 4, value.flowBucketMask, true);
@@ -1188,6 +1470,10 @@ export const configCodec: Codec<ConfigRecord> = {
     writeList('config.service_ranges', 8, value.serviceRanges, (item, index) => {
       serviceRangeCodec.encode(view, offset + 628 + index * 32, item);
     });
+    view.setUint32(offset + 884, value.socketScope, true);
+    view.setUint32(offset + 888, value.netnsKnown, true);
+    view.setUint32(offset + 892, value.netnsCookie[0], true);
+    view.setUint32(offset + 896, value.netnsCookie[1], true);
   },
   decode: (view, offset) => ({
     testMode: view.getUint32(offset, true),
@@ -1202,6 +1488,9 @@ export const configCodec: Codec<ConfigRecord> = {
     portCount: view.getUint32(offset + 592, true),
     hairpinSource: [addressCodec.decode(view, offset + 596), addressCodec.decode(view, offset + 612)],
     serviceRanges: readList(8, (index) => serviceRangeCodec.decode(view, offset + 628 + index * 32)),
+    socketScope: view.getUint32(offset + 884, true),
+    netnsKnown: view.getUint32(offset + 888, true),
+    netnsCookie: [view.getUint32(offset + 892, true), view.getUint32(offset + 896, true)],
   }),
   text: (value) =>
     [
@@ -1217,22 +1506,37 @@ export const configCodec: Codec<ConfigRecord> = {
       `portCount=${value.portCount}`,
       `hairpinSource=[${value.hairpinSource.map((item) => `${addressText(item)}`).join(',')}]`,
       `serviceRanges=[${value.serviceRanges.map((item) => `{${serviceRangeCodec.text(item)}}`).join(',')}]`,
+      `socketScope=${value.socketScope}`,
+      `netnsKnown=${value.netnsKnown}`,
+      `netnsCookie=[${value.netnsCookie.join(',')}]`,
     ].join(' '),
 };
 
 /** Every map that user space reads or writes. */
 export const maps: {
+  readonly affinity: MapSpec<AffinityKeyRecord, bigint>;
   readonly backends: MapSpec<number, BackendRecord>;
   readonly classifier: MapSpec<number, ClassifierWordRecord>;
   readonly counters: MapSpec<number, CounterRecord>;
   readonly flows: MapSpec<number, FlowBucketRecord>;
   readonly frontends: MapSpec<FrontendKeyRecord, number>;
+  readonly netns: MapSpec<bigint, number>;
+  readonly netnsRows: MapSpec<number, NetnsRowRecord>;
   readonly peers: MapSpec<bigint, PeerRecord>;
   readonly serviceCounters: MapSpec<number, CounterRecord>;
   readonly services: MapSpec<number, ServiceRecord>;
   readonly slots: MapSpec<number, SlotPairRecord>;
+  readonly sockets: MapSpec<number, SocketStateRecord>;
   readonly testControl: MapSpec<number, TestControlRecord>;
 } = {
+  affinity: {
+    name: 'affinity',
+    kind: 'lru-hash',
+    mmapable: false,
+    maxEntries: 65536,
+    key: affinityKeyCodec,
+    value: u64Codec,
+  },
   backends: {
     name: 'backends',
     kind: 'array',
@@ -1253,7 +1557,7 @@ export const maps: {
     name: 'counters',
     kind: 'percpu-array',
     mmapable: false,
-    maxEntries: 31,
+    maxEntries: 37,
     key: u32Codec,
     value: counterCodec,
   },
@@ -1272,6 +1576,22 @@ export const maps: {
     maxEntries: 65536,
     key: frontendKeyCodec,
     value: u32Codec,
+  },
+  netns: {
+    name: 'netns',
+    kind: 'hash',
+    mmapable: false,
+    maxEntries: 4096,
+    key: u64Codec,
+    value: u32Codec,
+  },
+  netnsRows: {
+    name: 'netns_rows',
+    kind: 'array',
+    mmapable: true,
+    maxEntries: 4096,
+    key: u32Codec,
+    value: netnsRowCodec,
   },
   peers: {
     name: 'peers',
@@ -1304,6 +1624,14 @@ export const maps: {
     maxEntries: 262144,
     key: u32Codec,
     value: slotPairCodec,
+  },
+  sockets: {
+    name: 'sockets',
+    kind: 'socket-storage',
+    mmapable: false,
+    maxEntries: 0,
+    key: u32Codec,
+    value: socketStateCodec,
   },
   testControl: {
     name: 'test_control',

@@ -9,6 +9,8 @@ export type PacketHook = 'from-pod' | 'to-pod';
 /** Answers from outside a decision may depend on; `struct outside` of bpf/layout.h. Reused and mutable on purpose. */
 export type Outside = {
   socketCookie: bigint;
+  /** Of the socket's network namespace. */
+  netnsCookie: bigint;
   /** 2^20 ns, wraps. */
   now: number;
   /** CHECKSUM_MODE_* */
@@ -19,12 +21,15 @@ export type Outside = {
   roomResult: number;
   tailResult: number;
   peerResult: number;
+  affinityResult: number;
+  storageResult: number;
 };
 
 /** Everything answers well, at the given time. */
 export function quietOutside(now: number): Outside {
   return {
     socketCookie: 0n,
+    netnsCookie: 0n,
     now,
     checksumMode: 0,
     gsoSize: 0,
@@ -32,6 +37,8 @@ export function quietOutside(now: number): Outside {
     roomResult: 0,
     tailResult: 0,
     peerResult: 0,
+    affinityResult: 0,
+    storageResult: 0,
   };
 }
 

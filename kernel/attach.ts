@@ -17,13 +17,25 @@ export interface Attachment extends Disposable {
   pin(path: string): Result<void>;
 }
 
-export type CgroupHook = 'connect4' | 'connect6' | 'getpeername4' | 'getpeername6';
+export type CgroupHook =
+  | 'connect4'
+  | 'connect6'
+  | 'sendmsg4'
+  | 'sendmsg6'
+  | 'recvmsg4'
+  | 'recvmsg6'
+  | 'getpeername4'
+  | 'getpeername6';
 export type Direction = 'ingress' | 'egress';
 
 /** uapi/linux/bpf.h, enum bpf_attach_type. */
 const ATTACH_CGROUP: { readonly [hook in CgroupHook]: number } = {
   connect4: 10,
   connect6: 11,
+  sendmsg4: 14,
+  sendmsg6: 15,
+  recvmsg4: 19,
+  recvmsg6: 20,
   getpeername4: 29,
   getpeername6: 30,
 };

@@ -68,6 +68,7 @@ export type Libbpf = {
   readonly infoByFd: (fd: number, info: Uint8Array, size: Uint8Array) => number;
   readonly linkCreate: (program: number, target: number, attachType: number, options: Uint8Array | null) => number;
   readonly linkUpdate: (link: number, program: number, options: Uint8Array | null) => number;
+  readonly iterCreate: (link: number) => number;
   readonly objPin: (fd: number, path: string) => number;
   readonly objGet: (path: string) => number;
   readonly tcHookCreate: (hook: Uint8Array) => number;
@@ -108,6 +109,7 @@ const PROTOTYPES: { readonly [name in keyof Libbpf]: string } = {
   infoByFd: 'int bpf_obj_get_info_by_fd(int fd, void *info, void *size)',
   linkCreate: 'int bpf_link_create(int program, int target, int attachType, void *options)',
   linkUpdate: 'int bpf_link_update(int link, int program, void *options)',
+  iterCreate: 'int bpf_iter_create(int link)',
   objPin: 'int bpf_obj_pin(int fd, str path)',
   objGet: 'int bpf_obj_get(str path)',
   tcHookCreate: 'int bpf_tc_hook_create(void *hook)',

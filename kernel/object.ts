@@ -14,16 +14,26 @@ export type ProgramName =
   | 'tc_to_pod'
   | 'sock_connect4'
   | 'sock_connect6'
+  | 'sock_sendmsg4'
+  | 'sock_sendmsg6'
+  | 'sock_recvmsg4'
+  | 'sock_recvmsg6'
   | 'sock_getpeername4'
-  | 'sock_getpeername6';
+  | 'sock_getpeername6'
+  | 'sock_destroy';
 
 export const allPrograms: readonly ProgramName[] = [
   'tc_from_pod',
   'tc_to_pod',
   'sock_connect4',
   'sock_connect6',
+  'sock_sendmsg4',
+  'sock_sendmsg6',
+  'sock_recvmsg4',
+  'sock_recvmsg6',
   'sock_getpeername4',
   'sock_getpeername6',
+  'sock_destroy',
 ];
 
 /** What to load and how. */

@@ -2,13 +2,16 @@
 /** Twin over BPF_PROG_TEST_RUN: the loaded TC programs, asked about single frames. */
 import {
   maps,
+  OUTSIDE_AFFINITY_RESULT_AT,
   OUTSIDE_CHECKSUM_MODE_AT,
   OUTSIDE_GSO_SIZE_AT,
+  OUTSIDE_NETNS_COOKIE_AT,
   OUTSIDE_NOW_AT,
   OUTSIDE_PEER_RESULT_AT,
   OUTSIDE_PULL_RESULT_AT,
   OUTSIDE_ROOM_RESULT_AT,
   OUTSIDE_SOCKET_COOKIE_AT,
+  OUTSIDE_STORAGE_RESULT_AT,
   OUTSIDE_TAIL_RESULT_AT,
   TEST_CONTROL_BACKEND_AT,
   TEST_CONTROL_MARKS_AT,
@@ -140,6 +143,7 @@ export class KernelTwin implements Twin {
     const { control } = this;
     const at = TEST_CONTROL_OUTSIDE_AT;
     control.setBigUint64(at + OUTSIDE_SOCKET_COOKIE_AT, outside.socketCookie, true);
+    control.setBigUint64(at + OUTSIDE_NETNS_COOKIE_AT, outside.netnsCookie, true);
     control.setUint32(at + OUTSIDE_NOW_AT, outside.now, true);
     control.setUint32(at + OUTSIDE_CHECKSUM_MODE_AT, outside.checksumMode, true);
     control.setUint32(at + OUTSIDE_GSO_SIZE_AT, outside.gsoSize, true);
@@ -147,6 +151,8 @@ export class KernelTwin implements Twin {
     control.setInt32(at + OUTSIDE_ROOM_RESULT_AT, outside.roomResult, true);
     control.setInt32(at + OUTSIDE_TAIL_RESULT_AT, outside.tailResult, true);
     control.setInt32(at + OUTSIDE_PEER_RESULT_AT, outside.peerResult, true);
+    control.setInt32(at + OUTSIDE_AFFINITY_RESULT_AT, outside.affinityResult, true);
+    control.setInt32(at + OUTSIDE_STORAGE_RESULT_AT, outside.storageResult, true);
     control.setUint32(TEST_CONTROL_VERDICT_AT, verdictNames.length, true);
     control.setUint32(TEST_CONTROL_TRACE_LENGTH_AT, 0, true);
     control.setUint32(TEST_CONTROL_WRITES_LENGTH_AT, 0, true);

@@ -51,7 +51,7 @@ export type Found = Shrunk & { readonly packets: number };
 
 /** Marks that no packet can reach: those of the socket road. */
 export function isSocketMark(mark: number): boolean {
-  return /^(socket|peer)-/.test(markNames[mark] ?? '');
+  return /^(socket|peer|affinity)-/.test(markNames[mark] ?? '');
 }
 
 /** Runs until the budget is used up or the sides differ. */

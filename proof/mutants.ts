@@ -3,34 +3,8 @@
 import { byteFaults } from './bytemutants.ts';
 import { flowFaults } from './flowmutants.ts';
 import { ipv6Faults, ipv6SocketFaults } from './ipv6mutants.ts';
-import type { Fault, Mutant } from './plant.ts';
-
-const socketFaults: readonly Fault[] = [
-  {
-    name: 'same-attempt-again',
-    file: 'connect.h',
-    find: 'earlier ? earlier->attempts + 1 : 0',
-    replace: 'earlier ? earlier->attempts : 0',
-    meaning: 'a second connect() of a socket chooses the backend that refused the first',
-    shows: /^(backend|address|writes|peer)/,
-  },
-  {
-    name: 'connect-permission-denied',
-    file: 'hook_sock.h',
-    find: 'bpf_set_retval(-ECONNREFUSED);',
-    replace: '',
-    meaning: 'a refused application is told that it lacks permission',
-    shows: /^errno$/,
-  },
-  {
-    name: 'peer-shows-backend',
-    file: 'connect.h',
-    find: 'connection->address = peer->frontend;',
-    replace: '',
-    meaning: 'getpeername() shows the backend',
-    shows: /^peer/,
-  },
-];
+import type { Mutant } from './plant.ts';
+import { socketFaults } from './socketmutants.ts';
 
 /** Every fault, each by a name of its own. */
 export const mutants: readonly Mutant[] = [

@@ -56,7 +56,7 @@ type CaseStep =
   | WorldStep
   | FaultStep
   | { readonly hook: 'from-pod' | 'to-pod'; readonly frame: string; readonly outside: CaseOutside };
-type CaseOutside = Partial<Omit<Outside, 'socketCookie'>> & { readonly now: number };
+type CaseOutside = Partial<Omit<Outside, 'socketCookie' | 'netnsCookie'>> & { readonly now: number };
 
 const API_VERSION = 'tandem/v1alpha1';
 const KIND = 'VerifyCase';

@@ -1,45 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The same comparison for real connect() and getpeername() calls: what the kernel did against what the model says. */
-import { endpointText as addressedText, isIPv4, port, TCP, UDP, type Address } from '../core/address.ts';
-import type { Datapath, SocketOutcome } from '../core/datapath/datapath.ts';
+/** The same comparison for real sockets: what the kernel did of each call against what the model says. */
+import { endpointText as addressedText, port, type Address } from '../core/address.ts';
+import type { Datapath } from '../core/datapath/datapath.ts';
+import type { SocketCall, SocketOutcome } from '../core/datapath/socket.ts';
 import {
   markNames,
   maps,
   reasonNames,
+  socketStateCodec,
   VERDICT_FORWARD,
   VERDICT_REFUSE,
   verdictNames,
   writeOperationNames,
+  type SocketStateRecord,
   type TestControlRecord,
 } from '../core/layout.gen.ts';
-import { ok, type Result } from '../core/result.ts';
-import type { MapStore } from '../core/store.ts';
-import { quietOutside, type Outside } from '../core/twin.ts';
+import { createStream, type Stream } from '../core/random.ts';
+import { assert, ok, type Result } from '../core/result.ts';
+import type { MapSpec, MapStore } from '../core/store.ts';
+import type { Outside } from '../core/twin.ts';
+import { hostOf } from './address.ts';
 import { isSocketMark } from './campaign.ts';
 import { compareLines, type Difference } from './compare.ts';
-import { addressOf, hostOf, neighbour, type HostAddress } from './address.ts';
 import { faultKinds } from './faults.ts';
+import {
+  BUSY,
+  drawCall,
+  drawOutside,
+  drawSender,
+  drawSocket,
+  drawTarget,
+  noteSent,
+  plantNetns,
+  protocolOf,
+  type Call,
+  type Endpoint,
+  type Socket,
+  type SocketKind,
+} from './socketdraw.ts';
 import { Bench, type Finding, type Sides } from './steps.ts';
-import { createStream, type Stream } from '../core/random.ts';
-import { changeWorld, podAddress, randomWorld, serviceAt, type World } from './world.ts';
-
-/** In an AF_INET6 socket IPv4 addresses are the v4-mapped ones. */
-export type Endpoint = { readonly address: Address; readonly port: number };
-export type SocketKind = { readonly protocol: 'tcp' | 'udp'; readonly family: 'inet' | 'inet6' };
+import { changeWorld, randomWorld, serviceAt, withDatagrams, type World } from './world.ts';
 
 type Reported = TestControlRecord | undefined;
+type Called = Result<{ readonly errno: number; readonly went: Endpoint | undefined; readonly reported: Reported }>;
+type Shown = Result<{ readonly shown: Endpoint | undefined; readonly reported: Reported }>;
 
 /** Real sockets, handed in: kernel/sockets.ts. */
 export interface SocketCalls {
-  connect(
-    kind: SocketKind,
-    to: Endpoint,
-    outside: Outside,
-  ): Result<{ readonly errno: number; readonly peer: Endpoint | undefined; readonly reported: Reported }>;
-  peerName(
-    index: number,
-    outside: Outside,
-  ): Result<{ readonly peer: Endpoint | undefined; readonly reported: Reported }>;
+  open(kind: SocketKind, bound?: Address): Result<number>;
+  /** The socket's own address, undefined where it has none yet. */
+  ownAddress(index: number): Result<Address | undefined>;
+  connect(index: number, to: Endpoint, outside: Outside): Called;
+  send(index: number, to: Endpoint, outside: Outside): Called;
+  receive(index: number, from: Endpoint, outside: Outside): Shown;
+  disconnect(index: number): Result<void>;
+  peerName(index: number, outside: Outside): Shown;
+  state(index: number): Result<SocketStateRecord | undefined>;
   hookPeerName(isAttached: boolean): Result<void>;
   closeAll(): void;
 }
@@ -49,33 +65,27 @@ export type SocketCampaignOptions = {
   readonly sides: Sides;
   readonly datapath: Datapath;
   readonly sockets: SocketCalls;
-  /** Sockets to open at most. */
+  /** Calls to make at most; getpeername() comes on top. */
   readonly callsMax: number;
 };
 
 export type SocketReport = {
   readonly seed: number;
   readonly calls: number;
-  /** How often each verdict was given to connect(), by name. */
+  /** How often each verdict was given, by name, and each reason. */
   readonly verdicts: Readonly<Record<string, number>>;
+  readonly reasons: Readonly<Record<string, number>>;
   /** Marks of the socket road that no call reached. */
   readonly unreached: readonly string[];
   readonly finding: Finding | undefined;
 };
 
-/** Sockets that are open at once; then getpeername() is asked of each. */
-const BATCH = 32;
-/** Few cookies, so that a socket is seen connecting again. */
-const COOKIES = 300;
-const ECONNREFUSED = 111;
+/** Sockets that are open at once, and calls until they are closed. */
+const BATCH = 24;
+const BATCH_CALLS = 160;
+const CHANGE_CHANCE = 0.06;
+const BUSY_CHANCE = 0.35;
 const EINPROGRESS = 115;
-
-type Call = {
-  readonly kind: SocketKind;
-  readonly to: Endpoint;
-  readonly outside: Outside;
-  peer: Endpoint | undefined;
-};
 
 /** Opens sockets to a changing cluster until the budget is used up or the sides differ. */
 export function runSockets(options: SocketCampaignOptions): Result<SocketReport> {
@@ -87,19 +97,26 @@ class SocketCampaign {
   private readonly bench: Bench;
   private readonly stream: Stream;
   private readonly verdicts: number[] = verdictNames.map(() => 0);
+  private readonly reasons: number[] = reasonNames.map(() => 0);
   private world: World = { services: [] };
   private calls = 0;
+  private now: number;
 
   constructor(options: SocketCampaignOptions) {
     this.options = options;
     this.bench = new Bench(options.sides);
     this.stream = createStream(options.seed, 4);
+    this.now = this.stream.pick([1000, 2 ** 32 - 20_000]);
   }
 
   run(): Result<SocketReport> {
-    const { callsMax, sockets } = this.options;
+    const { callsMax, sockets, sides } = this.options;
     const clean = this.bench.reset();
     if (!clean.ok) return clean;
+    for (const side of [sides.model, sides.kernel]) {
+      const planted = plantNetns(side.twin.store);
+      if (!planted.ok) return planted;
+    }
     while (this.calls < callsMax) {
       const found = this.batch();
       sockets.closeAll();
@@ -114,95 +131,153 @@ class SocketCampaign {
 
   private report(finding: Finding | undefined): SocketReport {
     const marks = this.options.sides.model.marks();
-    const counted = verdictNames.map((name, at) => [name, this.verdicts[at] ?? 0] as const);
+    const named = (names: readonly string[], counts: readonly number[]): Record<string, number> =>
+      Object.fromEntries(names.map((name, at) => [name, counts[at] ?? 0] as const).filter(([, count]) => count > 0));
     return {
       seed: this.options.seed,
       calls: this.calls,
-      verdicts: Object.fromEntries(counted.filter(([, count]) => count > 0)),
+      verdicts: named(verdictNames, this.verdicts),
+      reasons: named(reasonNames, this.reasons),
       unreached: markNames.filter((_, mark) => isSocketMark(mark) && marks[mark] === 0),
       finding,
     };
   }
 
   private batch(): Result<Finding | undefined> {
-    const { stream, bench, options } = this;
-    this.world = this.calls === 0 || stream.chance(0.1) ? randomWorld(stream) : changeWorld(stream, this.world);
-    const told = bench.tell(this.world);
-    if (!told.ok) return told;
-    const fault = { kind: stream.pick(faultKinds), pick: stream.below(1000) };
-    const planted = stream.chance(0.1) ? bench.fault(fault) : ok(undefined);
-    if (!planted.ok) return planted;
-    const calls = Array.from({ length: Math.min(BATCH, options.callsMax - this.calls) }, () => this.draw());
-    for (const call of calls) {
-      const found = this.connect(call);
+    const { stream, options } = this;
+    const open = this.openAll();
+    if (!open.ok) return open;
+    const sockets = open.value;
+    for (let step = 0; step < BATCH_CALLS && this.calls < options.callsMax; step++) {
+      const changed = step === 0 || stream.chance(CHANGE_CHANCE) ? this.change() : ok(undefined);
+      if (!changed.ok) return changed;
+      const socket = sockets[stream.chance(BUSY_CHANCE) ? BUSY : stream.below(BATCH)];
+      assert(socket !== undefined, 'a batch is full');
+      const call = drawCall(stream, socket);
+      if (call === undefined) continue;
+      this.now = (this.now + stream.below(200)) >>> 0;
+      const found = this.call(socket, call);
       if (!found.ok || found.value !== undefined) return found;
     }
     const hooked = options.sockets.hookPeerName(true);
     if (!hooked.ok) return hooked;
-    for (const [index, call] of calls.entries()) {
-      const found = this.peerName(index, call);
+    for (const socket of sockets) {
+      const found = this.peerName(socket);
       if (!found.ok || found.value !== undefined) return found;
     }
     return ok(undefined);
   }
 
-  private draw(): Call {
-    const { stream } = this;
-    const outside = quietOutside(0);
-    outside.socketCookie = (BigInt(stream.below(4)) << 32n) | BigInt(stream.below(COOKIES));
-    if (stream.chance(0.03)) outside.peerResult = -12;
-    const to = this.target();
-    const isSix = !isIPv4(to.address) || stream.chance(0.3);
-    const kind = { protocol: stream.chance(0.1) ? 'udp' : 'tcp', family: isSix ? 'inet6' : 'inet' } as const;
-    return { kind, to, outside, peer: undefined };
+  private openAll(): Result<readonly Socket[]> {
+    const sockets: Socket[] = [];
+    while (sockets.length < BATCH) {
+      const opening = drawSocket(this.stream);
+      if (sockets.length === BUSY && opening.kind.protocol !== 'udp') continue;
+      const index = this.options.sockets.open(opening.kind, opening.bound);
+      // UDP-Lite is going out of kernels.
+      if (!index.ok && opening.kind.protocol === 'udplite') continue;
+      if (!index.ok) return index;
+      sockets.push({ ...opening, index: index.value });
+    }
+    return ok(sockets);
   }
 
-  private target(): Endpoint {
-    const { stream, world } = this;
-    const service = world.services.length === 0 ? undefined : stream.pick(world.services);
-    const host = (address: HostAddress, number: number): Endpoint => ({ address: addressOf(address), port: number });
-    if (service === undefined || stream.chance(0.05))
-      return host(podAddress(stream, stream.pick(['IPv4', 'IPv6'] as const)), 8080);
-    const address = stream.pick(service.addresses);
-    const number = stream.pick(service.ports).port;
-    if (!stream.chance(0.1)) return host(address, number);
-    return host(neighbour(address, stream.below(2)), stream.pick([number + 1, number - 1, 0]));
+  /** The cluster changes, or its maps disagree until it changes again. */
+  private change(): Result<void> {
+    const { stream, bench } = this;
+    const isNew = this.world.services.length === 0 || stream.chance(0.04);
+    this.world = isNew ? withDatagrams(stream, randomWorld(stream)) : changeWorld(stream, this.world);
+    const told = bench.tell(this.world);
+    if (!told.ok) return told;
+    // Slots that lie are the only way to a backend of the other family.
+    const fault = { kind: stream.pick([...faultKinds, 'slot', 'slot'] as const), pick: stream.below(1000) };
+    return stream.chance(0.2) ? bench.fault(fault) : ok(undefined);
   }
 
-  private connect(call: Call): Result<Finding | undefined> {
-    const { datapath, sockets } = this.options;
+  private call(socket: Socket, call: Call): Result<Finding | undefined> {
+    const { sockets } = this.options;
     this.calls++;
-    const kernel = sockets.connect(call.kind, call.to, call.outside);
-    if (!kernel.ok) return kernel;
-    const protocol = call.kind.protocol === 'tcp' ? TCP : UDP;
-    const model = datapath.connect(call.to.address, port(call.to.port), protocol, call.outside);
-    this.verdicts[model.verdict]! += 1;
-    call.peer = kernel.value.peer;
-    const refused = model.verdict === VERDICT_REFUSE;
-    const errno = refused ? ECONNREFUSED : call.kind.protocol === 'tcp' ? EINPROGRESS : 0;
-    const wanted = refused ? undefined : endpointOf(model.address, model.port);
-    const difference =
-      this.compare(model, kernel.value.reported) ??
-      differ('errno', String(errno), String(kernel.value.errno)) ??
-      differ('address', endpointText(shown(wanted)), endpointText(kernel.value.peer));
-    return ok(this.finding(difference, `connect ${this.callText(call)}`, call));
+    if (call === 'disconnect') {
+      const done = sockets.disconnect(socket.index);
+      if (!done.ok) return done;
+      // Its port is given back too: nothing can come any more.
+      socket.peer = undefined;
+      socket.isDeaf = socket.kind.family === 'inet6';
+      socket.sent = [];
+      return this.compareState(socket, 'connect(AF_UNSPEC)');
+    }
+    return call === 'receive' ? this.receive(socket) : this.go(socket, call);
   }
 
-  private peerName(index: number, call: Call): Result<Finding | undefined> {
-    const { datapath, sockets } = this.options;
-    const { peer } = call;
-    if (peer === undefined) return ok(undefined);
-    const outside = { ...call.outside };
-    if (this.stream.chance(0.1)) outside.socketCookie ^= 1n;
-    const kernel = sockets.peerName(index, outside);
+  private ask(socket: Socket, how: SocketCall['call'], to: Endpoint, outside: Outside, own?: Address): SocketOutcome {
+    const call = { call: how, protocol: protocolOf(socket.kind), address: to.address, port: port(to.port) };
+    const source = own === undefined ? {} : { source: own };
+    return this.options.datapath.socket({ ...call, ...source }, socket.memory, outside);
+  }
+
+  /** connect() or sendto(). */
+  private go(socket: Socket, call: 'connect' | 'send'): Result<Finding | undefined> {
+    const { sockets } = this.options;
+    const to = drawTarget(this.stream, this.world, socket, call);
+    const outside = drawOutside(this.stream, socket, this.now);
+    const own = sockets.ownAddress(socket.index);
+    if (!own.ok) return own;
+    const kernel = sockets[call](socket.index, to, outside);
     if (!kernel.ok) return kernel;
-    const protocol = call.kind.protocol === 'tcp' ? TCP : UDP;
-    const model = datapath.peerName(peer.address, port(peer.port), protocol, outside);
-    const wanted = model.verdict === VERDICT_FORWARD ? endpointOf(model.address, model.port) : peer;
+    const model = this.ask(socket, call, to, outside, own.value);
+    this.verdicts[model.verdict]! += 1;
+    this.reasons[model.reason]! += 1;
+    const isRefused = model.verdict === VERDICT_REFUSE;
+    const errno = isRefused ? model.errno : socket.kind.protocol === 'tcp' ? EINPROGRESS : 0;
+    const reached = { address: model.address, port: model.port };
+    // A refused connect() leaves the socket connected where it was.
+    const kept = call === 'connect' ? socket.peer : undefined;
+    const wanted = isRefused ? kept : reached;
+    const { went, reported } = kernel.value;
+    // Linux names no peer with port 0, but the socket has it.
+    if (call === 'connect') socket.peer = isRefused ? kept : reached;
+    else if (went !== undefined) noteSent(socket, went);
+    socket.isUnderWay = kernel.value.errno === EINPROGRESS;
+    const isSeen = socket.kind.protocol !== 'udplite';
     const difference =
-      this.compare(model, kernel.value.reported) ??
-      differ('peer', endpointText(wanted), endpointText(kernel.value.peer));
-    return ok(this.finding(difference, `getpeername ${this.callText(call)}, really ${endpointText(peer)}`, call));
+      this.compare(model, reported) ??
+      differ('errno', String(errno), String(kernel.value.errno)) ??
+      (isSeen ? differ('address', endpointText(shown(wanted)), endpointText(went)) : undefined);
+    const text = `${call} ${this.callText(socket, to)}`;
+    return difference === undefined ? this.compareState(socket, text, to) : ok(this.finding(difference, text, to));
+  }
+
+  private receive(socket: Socket): Result<Finding | undefined> {
+    const from = drawSender(this.stream, socket);
+    const outside = drawOutside(this.stream, socket, this.now);
+    const kernel = this.options.sockets.receive(socket.index, from, outside);
+    if (!kernel.ok) return kernel;
+    const model = this.ask(socket, 'receive', from, outside);
+    return ok(this.judgeShown('receive', socket, from, model, kernel.value));
+  }
+
+  private peerName(socket: Socket): Result<Finding | undefined> {
+    const { peer } = socket;
+    if (peer === undefined || peer.port === 0) return ok(undefined);
+    const outside = drawOutside(this.stream, socket, this.now);
+    if (this.stream.chance(0.1)) outside.socketCookie ^= 1n;
+    const kernel = this.options.sockets.peerName(socket.index, outside);
+    if (!kernel.ok) return kernel;
+    const model = this.ask(socket, 'peer-name', peer, outside);
+    return ok(this.judgeShown('getpeername', socket, peer, model, kernel.value));
+  }
+
+  private judgeShown(
+    call: string,
+    socket: Socket,
+    real: Endpoint,
+    model: SocketOutcome,
+    kernel: { readonly shown: Endpoint | undefined; readonly reported: Reported },
+  ): Finding | undefined {
+    const wanted = model.verdict === VERDICT_FORWARD ? { address: model.address, port: model.port } : real;
+    const difference =
+      this.compare(model, kernel.reported) ?? differ('peer', endpointText(wanted), endpointText(kernel.shown));
+    return this.finding(difference, `${call} ${this.callText(socket, real)}`, real);
   }
 
   private compare(model: SocketOutcome, reported: Reported): Difference | undefined {
@@ -210,9 +285,11 @@ class SocketCampaign {
     const { log } = this.options.datapath;
     const trace = [...log.trace.subarray(0, log.traceLength)].map((mark) => markNames[mark] ?? String(mark));
     const theirs = reported.trace.slice(0, reported.traceLength).map((mark) => markNames[mark] ?? String(mark));
-    const writes = reported.writes.slice(0, reported.writesLength).map((it) => writeText(it.operation, it.value));
+    const writes = reported.writes
+      .slice(0, reported.writesLength)
+      .map(({ operation, bucket, slot, value }) => writeText([operation, bucket, slot, value]));
     const mine = Array.from({ length: log.writesLength }, (_, at) =>
-      writeText(log.writes[at * 4] ?? 0, log.writes[at * 4 + 3] ?? 0),
+      writeText([...log.writes.subarray(at * 4, at * 4 + 4)]),
     );
     return (
       differ('verdict', nameOf(verdictNames, model.verdict), nameOf(verdictNames, reported.verdict)) ??
@@ -224,25 +301,40 @@ class SocketCampaign {
     );
   }
 
+  /** What rides on a UDP socket. */
+  private compareState(socket: Socket, call: string, to?: Endpoint): Result<Finding | undefined> {
+    if (socket.kind.protocol === 'tcp') return ok(undefined);
+    const kernel = this.options.sockets.state(socket.index);
+    if (!kernel.ok) return kernel;
+    const { state } = socket.memory;
+    const mine =
+      state === undefined ? [] : stateLines(socketStateCodec.decode(new DataView(state.buffer), state.byteOffset));
+    const difference = compareLines('state', mine, kernel.value === undefined ? [] : stateLines(kernel.value));
+    return ok(this.finding(difference, call, to));
+  }
+
   /** What the calls left in the maps. */
   private rest(): Result<Finding | undefined> {
     const { model, kernel } = this.options.sides;
-    const [mine, theirs] = [peerLines(model.twin.store), peerLines(kernel.twin.store)];
-    if (!mine.ok) return mine;
-    if (!theirs.ok) return theirs;
-    const peers = compareLines('peers', mine.value, theirs.value);
-    const rest = peers === undefined ? this.bench.rest() : ok(peers);
-    return rest.ok ? ok(this.finding(rest.value, `connect ${this.calls} sockets`, undefined)) : rest;
+    for (const map of [maps.peers, maps.affinity] as readonly MapSpec<unknown, unknown>[]) {
+      const [mine, theirs] = [mapLines(model.twin.store, map), mapLines(kernel.twin.store, map)];
+      if (!mine.ok) return mine;
+      if (!theirs.ok) return theirs;
+      const found = this.finding(compareLines(map.name, mine.value, theirs.value), `connect ${this.calls} calls`);
+      if (found !== undefined) return ok(found);
+    }
+    const rest = this.bench.rest();
+    return rest.ok ? ok(this.finding(rest.value, `connect ${this.calls} calls`)) : rest;
   }
 
-  private callText({ kind, to, outside }: Call): string {
+  private callText({ kind, index, cookie, netns }: Socket, to: Endpoint): string {
     const family = kind.family === 'inet' ? '' : ' AF_INET6';
-    return `${endpointText(to)} ${kind.protocol.toUpperCase()}${family} socket ${outside.socketCookie}`;
+    return `${endpointText(to)} ${kind.protocol.toUpperCase()}${family} socket ${index} cookie ${cookie} netns ${netns}`;
   }
 
-  private finding(difference: Difference | undefined, packet: string, call: Call | undefined): Finding | undefined {
+  private finding(difference: Difference | undefined, packet: string, to?: Endpoint): Finding | undefined {
     if (difference === undefined) return undefined;
-    const service = call === undefined ? undefined : serviceAt(this.world, hostOf(call.to.address), call.to.port);
+    const service = to === undefined ? undefined : serviceAt(this.world, hostOf(to.address), to.port);
     return { ...difference, service: service ?? 'none', packet, step: this.calls };
   }
 }
@@ -255,12 +347,12 @@ function nameOf(names: readonly string[], number: number): string {
   return names[number] ?? `number ${number}`;
 }
 
-function writeText(operation: number, value: number): string {
-  return `${nameOf(writeOperationNames, operation)} value ${value}`;
+function writeText([operation = 0, bucket = 0, slot = 0, value = 0]: readonly number[]): string {
+  return `${nameOf(writeOperationNames, operation)} ${bucket} ${slot} ${value}`;
 }
 
-function endpointOf(address: Address, number: number): Endpoint {
-  return { address, port: number };
+function stateLines(state: SocketStateRecord): readonly string[] {
+  return socketStateCodec.text(state).split(/,(?=\{)|\] /);
 }
 
 function endpointText(endpoint: Endpoint | undefined): string {
@@ -272,8 +364,8 @@ function shown(endpoint: Endpoint | undefined): Endpoint | undefined {
   return endpoint === undefined || endpoint.port === 0 ? undefined : endpoint;
 }
 
-function peerLines(store: MapStore): Result<readonly string[]> {
-  const entries = store.entries(maps.peers);
+function mapLines(store: MapStore, map: MapSpec<unknown, unknown>): Result<readonly string[]> {
+  const entries = store.entries(map);
   if (!entries.ok) return entries;
-  return ok(entries.value.map(([cookie, peer]) => `${cookie}: ${maps.peers.value.text(peer)}`).toSorted());
+  return ok(entries.value.map(([key, value]) => `${map.key.text(key)}: ${map.value.text(value)}`).toSorted());
 }

@@ -32,7 +32,13 @@ export type WorldEndpoint = {
   readonly pod: string;
 };
 
-export type WorldPort = { readonly name: string; readonly port: number; readonly targetPort: number };
+export type WorldPort = {
+  readonly name: string;
+  readonly port: number;
+  readonly targetPort: number;
+  /** Default TCP. */
+  readonly protocol?: 'TCP' | 'UDP';
+};
 
 export type WorldService = {
   readonly name: string;
@@ -41,6 +47,8 @@ export type WorldService = {
   /** internalTrafficPolicy Local: with endpoints elsewhere only, clients meet silence. */
   readonly isLocal: boolean;
   readonly ports: readonly WorldPort[];
+  /** Clients are kept on their backend for so long; absent: they are not. */
+  readonly affinitySeconds?: number;
   /** Of both families; clients get those of theirs. */
   readonly endpoints: readonly WorldEndpoint[];
 };
@@ -114,6 +122,17 @@ function randomService(stream: Stream, index: number): WorldService {
   };
 }
 
+/** Every other port is one of UDP, every third Service keeps its clients for a few seconds. */
+export function withDatagrams(stream: Stream, world: World): World {
+  return {
+    services: world.services.map((service) => ({
+      ...service,
+      ports: service.ports.map((port) => ({ ...port, protocol: stream.pick(['TCP', 'UDP', 'UDP'] as const) })),
+      ...(stream.chance(0.35) ? { affinitySeconds: stream.pick([1, 3, 60]) } : {}),
+    })),
+  };
+}
+
 /** A cluster of one to ten Services with up to 40 backends each, drawn from few pods. */
 export function randomWorld(stream: Stream): World {
   const count = 1 + stream.below(SERVICES_MAX);
@@ -165,7 +184,7 @@ function textOf(host: HostAddress): string {
   return addressText(addressOf(host));
 }
 
-function serviceObject({ name, addresses, isLocal, ports }: WorldService): ServiceObject {
+function serviceObject({ name, addresses, isLocal, ports, affinitySeconds }: WorldService): ServiceObject {
   const clusterIPs = addresses.map(textOf);
   return {
     kind: 'Service',
@@ -176,11 +195,17 @@ function serviceObject({ name, addresses, isLocal, ports }: WorldService): Servi
       clusterIPs,
       ipFamilies: addresses.map(familyOf),
       internalTrafficPolicy: isLocal ? 'Local' : 'Cluster',
-      ports: ports.map(({ name: portName, port, targetPort }) => ({
+      ...(affinitySeconds === undefined
+        ? {}
+        : {
+            sessionAffinity: 'ClientIP',
+            sessionAffinityConfig: { clientIP: { timeoutSeconds: affinitySeconds } },
+          }),
+      ports: ports.map(({ name: portName, port, targetPort, protocol = 'TCP' }) => ({
         name: portName,
         port,
         targetPort,
-        protocol: 'TCP',
+        protocol,
       })),
     },
   };
@@ -205,7 +230,11 @@ function sliceObjects({ name, addresses, ports, endpoints }: WorldService): read
       labels: { 'kubernetes.io/service-name': name },
     },
     addressType: family,
-    ports: ports.map(({ name: portName, targetPort }) => ({ name: portName, port: targetPort, protocol: 'TCP' })),
+    ports: ports.map(({ name: portName, targetPort, protocol = 'TCP' }) => ({
+      name: portName,
+      port: targetPort,
+      protocol,
+    })),
     endpoints: endpoints.filter(({ address }) => familyOf(address) === family).map(endpointObject),
   }));
 }

@@ -16,7 +16,7 @@ const TRIES = 60;
 
 /** The meaning of maps made at once from the objects as they are. */
 export function freshMeaning(api: Api, node: number, sizes: MapSizes): string {
-  const store = storeOf(createMaps(configOf(), { ...sizes, flowBuckets: 2, peers: 2 }));
+  const store = storeOf(createMaps(configOf(), { ...sizes, flowBuckets: 2, peers: 2, affinity: 2, netns: 1 }));
   const loop = createLoop({ store, node: configOfNode(node), onProblem: () => undefined });
   for (const kind of watchedKinds) loop.event({ type: 'LISTED', kind, items: api.list(kind) });
   loop.step();

@@ -61,6 +61,8 @@ export function sizesFor(services: number): MapSizes {
     backends: least(services * 24 + 8192),
     flowBuckets: 256,
     peers: 2,
+    affinity: 2,
+    netns: 1,
   };
 }
 

@@ -42,6 +42,7 @@ import {
   VERDICT_REFUSE,
   VERDICT_REPLY,
 } from '../layout.gen.ts';
+import type { Outside } from '../twin.ts';
 import { maybeBackend, maybeService } from './classify.ts';
 import {
   flowChange,
@@ -61,18 +62,8 @@ import { mark, type Log } from './log.ts';
 import { lookupFrontend } from './lookup.ts';
 import type { Maps } from './maps.ts';
 import { natAnswers, natTurn, sameAddress } from './nat.ts';
-import {
-  decided,
-  directReply,
-  forwardNew,
-  isDirect,
-  knownReason,
-  notOurs,
-  packetOpening,
-  replyReason,
-  stillServed,
-  type Decision,
-} from './open.ts';
+import { decided, knownReason, notOurs, packetOpening, replyReason, type Decision } from './decision.ts';
+import { directReply, forwardNew, isDirect, stillServed } from './open.ts';
 import {
   isMapped,
   KEY_DESTINATION,
@@ -261,8 +252,9 @@ export function hairpinReply(log: Log, maps: Maps, packet: Packet, decision: Dec
   return replyKnown(log, maps, packet, decision, now);
 }
 
-export function fromPod(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
+export function fromPod(log: Log, maps: Maps, packet: Packet, decision: Decision, outside: Outside): number {
   const { record } = decision;
+  const { now } = outside;
   if (packet.kind === PACKET_ERROR) return related(log, maps, packet, decision, DIRECTION_FORWARD, now);
   if (packet.kind === PACKET_LATER) return laterFragment(log, maps, packet, decision, DIRECTION_FORWARD, now);
   let how = FLOW_IF_ABSENT;
@@ -272,20 +264,23 @@ export function fromPod(log: Log, maps: Maps, packet: Packet, decision: Decision
     mark(log, MARK_FORWARD_RESELECT);
     how = FLOW_REPLACE;
   }
-  return forwardNew(log, maps, packet, decision, now, how);
+  return forwardNew(log, maps, packet, decision, outside, how);
 }
 
 /**
  * A packet that comes from a pod. `decision.record.translation` is what it becomes where the verdict is forward, or
  * reply (to itself).
  */
-export function decideFromPod(log: Log, maps: Maps, packet: Packet, now: number, decision: Decision): number {
+export function decideFromPod(log: Log, maps: Maps, packet: Packet, outside: Outside, decision: Decision): number {
+  const { now } = outside;
   const hairpin = toHairpin(maps, packet);
   if (!hairpin && !maybeService(maps, packet)) {
     mark(log, MARK_CERTAINLY_NOT);
     return notOurs(decision);
   }
-  const verdict = hairpin ? hairpinReply(log, maps, packet, decision, now) : fromPod(log, maps, packet, decision, now);
+  const verdict = hairpin
+    ? hairpinReply(log, maps, packet, decision, now)
+    : fromPod(log, maps, packet, decision, outside);
   if (packet.kind === PACKET_FIRST && (verdict === VERDICT_FORWARD || verdict === VERDICT_REPLY)) {
     const direction = hairpin ? DIRECTION_REPLY : DIRECTION_FORWARD;
     keepFragment(log, maps, packet, decision.other, decision.record, direction, now);
@@ -294,7 +289,8 @@ export function decideFromPod(log: Log, maps: Maps, packet: Packet, now: number,
 }
 
 /** A packet that goes to a pod. `decision.record.translation` is what it becomes where the verdict is reply. */
-export function decideToPod(log: Log, maps: Maps, packet: Packet, now: number, decision: Decision): number {
+export function decideToPod(log: Log, maps: Maps, packet: Packet, outside: Outside, decision: Decision): number {
+  const { now } = outside;
   const { record } = decision;
   if (packet.kind !== PACKET_LATER && !maybeBackend(maps, packet)) {
     mark(log, MARK_CERTAINLY_NOT);

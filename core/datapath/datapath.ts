@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The model of the whole datapath: composes the steps for each hook, as bpf/hook_tc.h and bpf/hook_sock.h do. */
-import { address, port, type Address, type Port, type Protocol } from '../address.ts';
 import {
   configCodec,
   CLASSIFIER_WORDS,
@@ -15,14 +14,12 @@ import {
   FLOW_PENDING,
   FLOW_STATES,
   MARK_REFUSE_TIME,
-  MARK_SOCKET_UNSUPPORTED,
   REASON_BACKEND_REUSED,
   REASON_CANNOT_ANSWER,
   REASON_HAIRPIN,
   REASON_HEADERS,
   REASON_NOT_SERVICE,
   REASON_TIME_TO_LIVE,
-  REASON_UNSUPPORTED,
   VERDICT_DROP,
   VERDICT_FORWARD,
   VERDICT_PASS,
@@ -33,18 +30,17 @@ import {
 import { ok, type Result } from '../result.ts';
 import type { MapStore } from '../store.ts';
 import type { Outcome, Outside, PacketHook, Twin } from '../twin.ts';
-import { createConnection, decideConnect, decidePeer } from './connect.ts';
 import { answerIcmp, answerReset } from './answer.ts';
 import { decideFromPod, decideToPod } from './conntrack.ts';
 import { flowClosing } from './flows.ts';
 import { createLog, mark, type Log } from './log.ts';
 import { createMaps, defaultSizes, storeOf, type Maps, type MapSizes } from './maps.ts';
 import { sameAddress } from './nat.ts';
-import { createDecision, type Decision } from './open.ts';
+import { createDecision, type Decision } from './decision.ts';
 import { createPacket, KEY_SOURCE, PACKET_ERROR, type Packet } from './packet.ts';
 import { parseFrame } from './parse.ts';
 import { applyHop, applyRelated, applyTranslation, count } from './verdict.ts';
-import { swap16, swap32 } from './words.ts';
+import { runSocket, type SocketCall, type SocketMemory, type SocketOutcome } from './socket.ts';
 
 const TICK_MS = 1.048576; // 2^20 ns
 
@@ -108,25 +104,13 @@ export function configOf(given: Partial<ConfigRecord> = {}): ConfigRecord {
   };
 }
 
-/** What became of one connect() or getpeername(). */
-export type SocketOutcome = {
-  readonly verdict: number;
-  readonly reason: number;
-  readonly servicePort: number;
-  readonly backend: number;
-  readonly address: Address;
-  readonly port: Port;
-};
-
 /** The model; `log` holds the marks of the whole run and the trace of the last packet. */
 export type Datapath = Twin & {
   readonly name: 'model';
   readonly maps: Maps;
   readonly log: Log;
-  /** A stream socket's connect(); `address` and `port` of the answer are where it goes. */
-  connect(to: Address, number: Port, protocol: Protocol, outside: Outside): SocketOutcome;
-  /** getpeername() of a socket whose real peer is this. */
-  peerName(real: Address, number: Port, protocol: Protocol, outside: Outside): SocketOutcome;
+  /** One call of a socket, with what rides on it. */
+  socket(call: SocketCall, memory: SocketMemory, outside: Outside): SocketOutcome;
 };
 
 /** A model with empty maps. */
@@ -137,10 +121,6 @@ export function createDatapath(config: ConfigRecord, sizes: MapSizes = defaultSi
   const decision = createDecision();
   const store: MapStore = storeOf(maps);
   const done = ok(undefined); // one for all packets
-  const socket = (how: typeof decideConnect) => {
-    return (to: Address, number: Port, protocol: Protocol, outside: Outside): SocketOutcome =>
-      socketCall(how, log, maps, to, number, protocol, outside);
-  };
   return {
     name: 'model',
     maps,
@@ -150,8 +130,7 @@ export function createDatapath(config: ConfigRecord, sizes: MapSizes = defaultSi
       runPacket(maps, log, packet, decision, hook, frame, outside, outcome);
       return done;
     },
-    connect: socket(decideConnect),
-    peerName: socket(decidePeer),
+    socket: (call, memory, outside) => runSocket(maps, log, call, memory, outside),
     flowMemory: () => new Uint8Array(maps.flows.buffer, maps.flows.byteOffset, maps.flows.byteLength),
     clearFlows: () => {
       maps.flows.fill(0);
@@ -253,42 +232,9 @@ function decide(
 ): number {
   const decided =
     hook === 'from-pod'
-      ? decideFromPod(log, maps, packet, outside.now, decision)
-      : decideToPod(log, maps, packet, outside.now, decision);
+      ? decideFromPod(log, maps, packet, outside, decision)
+      : decideToPod(log, maps, packet, outside, decision);
   const verdict = carryOut(log, packet, decision, hook, decided, outside, outcome);
   if (decision.reason !== REASON_NOT_SERVICE) count(maps, decision.reason, decision.record.servicePort, packet.length);
   return verdict;
-}
-
-function socketCall(
-  how: typeof decideConnect,
-  log: Log,
-  maps: Maps,
-  to: Address,
-  number: Port,
-  protocol: Protocol,
-  outside: Outside,
-): SocketOutcome {
-  const connection = createConnection();
-  log.traceLength = 0;
-  log.writesLength = 0;
-  connection.address.set([swap32(to.a), swap32(to.b), swap32(to.c), swap32(to.d), swap16(number) | (protocol << 16)]);
-  let verdict = VERDICT_PASS;
-  if (how === decideConnect && (protocol !== 6 || number === 0)) {
-    mark(log, MARK_SOCKET_UNSUPPORTED);
-    connection.reason = REASON_UNSUPPORTED;
-  } else {
-    verdict = how(log, maps, connection, outside);
-    if (how === decideConnect && connection.reason !== REASON_NOT_SERVICE)
-      count(maps, connection.reason, connection.servicePort, 0);
-  }
-  const [a, b, c, d, ports] = connection.address;
-  return {
-    verdict,
-    reason: connection.reason,
-    servicePort: connection.servicePort,
-    backend: connection.backend,
-    address: address(swap32(a!), swap32(b!), swap32(c!), swap32(d!)),
-    port: port(swap16(ports! & 0xffff)),
-  };
 }

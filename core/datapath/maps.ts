@@ -3,13 +3,18 @@
 import type { Address } from '../address.ts';
 import { fail, ok, type Result } from '../result.ts';
 import {
+  AFFINITY_KEY_SIZE,
+  AFFINITY_MAX,
   CLASSIFIER_WORDS,
   BACKENDS_MAX,
   FLOW_BUCKETS,
   FLOW_BUCKET_SIZE,
   FLOW_STATES,
   FRONTENDS_MAX,
+  NETNS_MAX,
+  NETNS_ROW_SIZE,
   PEERS_MAX,
+  PEER_SIZE,
   REASON_MAX,
   SERVICES_MAX,
   SLOT_PAIRS_MAX,
@@ -28,6 +33,8 @@ export type MapSizes = {
   readonly backends: number;
   readonly flowBuckets: number;
   readonly peers: number;
+  readonly affinity: number;
+  readonly netns: number;
 };
 
 export const defaultSizes: MapSizes = {
@@ -38,6 +45,8 @@ export const defaultSizes: MapSizes = {
   backends: BACKENDS_MAX,
   flowBuckets: FLOW_BUCKETS,
   peers: PEERS_MAX,
+  affinity: AFFINITY_MAX,
+  netns: NETNS_MAX,
 };
 
 /** Memory words throughout: see words.ts. Arrays have the kernel's stride. */
@@ -51,6 +60,9 @@ export type Maps = {
   /** The same memory as `flows`, for the fingerprints. */
   readonly fingerprints: Uint16Array;
   readonly peers: WordTable;
+  readonly affinity: WordTable;
+  readonly netns: WordTable;
+  readonly netnsRows: Uint32Array;
   /** Packets and bytes by reason, and by Service port. */
   readonly counters: Float64Array;
   readonly serviceCounters: Float64Array;
@@ -67,6 +79,10 @@ export type Maps = {
   readonly hairpinSource: Uint32Array;
   /** Memory words of base and mask, IPv4 and then IPv6. */
   readonly serviceRanges: Uint32Array;
+  readonly socketScope: number;
+  readonly netnsKnown: boolean;
+  /** Of the node's own network namespace, two memory words. */
+  readonly netnsCookie: Uint32Array;
 };
 
 /**
@@ -96,7 +112,10 @@ export function createMaps(config: ConfigRecord, sizes: MapSizes = defaultSizes)
     backends: new Uint32Array(sizes.backends * 10),
     flows: flowWords,
     fingerprints: new Uint16Array(flows, LINE_OFFSET, flowWords.length * 2),
-    peers: createTable(2, 11, sizes.peers),
+    peers: createTable(2, PEER_SIZE / 4, sizes.peers),
+    affinity: createTable(AFFINITY_KEY_SIZE / 4, 2, sizes.affinity),
+    netns: createTable(2, 1, sizes.netns),
+    netnsRows: new Uint32Array((sizes.netns * NETNS_ROW_SIZE) / 4),
     counters: new Float64Array(REASON_MAX * 2),
     serviceCounters: new Float64Array(sizes.services * 2),
     classifierMask: sizes.classifierWords - 1,
@@ -112,6 +131,9 @@ export function createMaps(config: ConfigRecord, sizes: MapSizes = defaultSizes)
     serviceRanges: Uint32Array.from(
       config.serviceRanges.flatMap(({ base, mask }) => [...addressWords(base), ...addressWords(mask)]),
     ),
+    socketScope: config.socketScope,
+    netnsKnown: config.netnsKnown !== 0,
+    netnsCookie: Uint32Array.from(config.netnsCookie),
   };
 }
 
@@ -133,13 +155,26 @@ function arrayOf(maps: Maps, name: string): Uint32Array | undefined {
       return maps.backends;
     case 'flows':
       return maps.flows;
+    case 'netns_rows':
+      return maps.netnsRows;
     default:
       return undefined;
   }
 }
 
 function tableOf(maps: Maps, name: string): WordTable | undefined {
-  return name === 'frontends' ? maps.frontends : name === 'peers' ? maps.peers : undefined;
+  switch (name) {
+    case 'frontends':
+      return maps.frontends;
+    case 'peers':
+      return maps.peers;
+    case 'affinity':
+      return maps.affinity;
+    case 'netns':
+      return maps.netns;
+    default:
+      return undefined;
+  }
 }
 
 function unknownMap(name: string): Result<never> {

@@ -35,19 +35,17 @@ import {
   REASON_DIRECT,
   REASON_FLOWS_FULL,
   REASON_HAIRPIN,
-  REASON_KNOWN_FLOW,
   REASON_MAPS_DISAGREE,
   REASON_MARTIAN,
   REASON_NEW_FLOW,
   REASON_NO_ENDPOINTS,
   REASON_NO_LOCAL_ENDPOINTS,
-  REASON_NOT_SERVICE,
-  REASON_REPLY,
   REASON_STATELESS,
   REASON_TCP_FLAGS,
   REASON_TUPLE_TAKEN,
   REASON_UNALLOCATED,
   REASON_UNKNOWN_PORT,
+  SERVICE_AFFINITY_SECONDS_AT,
   SERVICE_DROP_WHEN_INTERNAL_EMPTY,
   SERVICE_FLAGS_AT,
   SERVICE_KIND_AT,
@@ -60,9 +58,10 @@ import {
   VIEW_COUNT_AT,
   VIEW_INTERNAL,
 } from '../layout.gen.ts';
+import type { Outside } from '../twin.ts';
+import { affinityFind, affinityKeep } from './affinity.ts';
 import { inServiceRange } from './classify.ts';
 import {
-  createRecord,
   flowChange,
   flowClosing,
   flowHash,
@@ -83,12 +82,9 @@ import { lookupFrontend } from './lookup.ts';
 import type { Maps } from './maps.ts';
 import { natAnswers, natForward, natPort, natTurn, sameAddress } from './nat.ts';
 import {
-  isMapped,
   KEY_DESTINATION,
   KEY_PORTS,
-  KEY_PROTOCOL,
   KEY_SOURCE,
-  KEY_WORDS,
   PROTOCOL_UDP,
   TCP_ACK,
   TCP_FIN,
@@ -96,70 +92,18 @@ import {
   TCP_SYN,
   type Packet,
 } from './packet.ts';
-import { BACKEND_WORDS, backendServes, LIVE, selectBackend, SELECT_PACKET, SELECT_WORDS, viewOf } from './select.ts';
-import { tcpKind, TCP_ODD, TCP_OPENS, TCP_RESETS } from './tcp.ts';
-import { swap16, swap32 } from './words.ts';
-
-/** What is decided about one packet; reused. The rest is scratch of the decision. */
-export type Decision = {
-  readonly record: FlowRecord;
-  reason: number;
-  /** Of the flow's other direction. */
-  readonly other: Uint32Array;
-  readonly quoted: Uint32Array;
-  readonly wanted: Uint32Array;
-  readonly input: Uint32Array;
-};
-
-export function createDecision(): Decision {
-  return {
-    record: createRecord(),
-    reason: 0,
-    other: new Uint32Array(KEY_WORDS),
-    quoted: new Uint32Array(KEY_WORDS),
-    wanted: new Uint32Array(5),
-    input: new Uint32Array(SELECT_WORDS),
-  };
-}
-
-export function decided(decision: Decision, verdict: number, reason: number): number {
-  decision.reason = reason;
-  return verdict;
-}
-
-/** No Service's packet: nothing of a flow that was looked at is reported. */
-export function notOurs(decision: Decision): number {
-  decision.record.servicePort = 0;
-  decision.record.backend = 0;
-  return decided(decision, VERDICT_PASS, REASON_NOT_SERVICE);
-}
-
-function protocolOf(packet: Packet): number {
-  return packet.key[KEY_PROTOCOL]! & 0xff;
-}
-
-/** What a packet would open: each datagram may open a flow. */
-export function packetOpening(packet: Packet): number {
-  return protocolOf(packet) === PROTOCOL_UDP ? TCP_OPENS : tcpKind(packet.flags);
-}
-
-/** Sources that can't be on a wire (RFC 1122 3.2.1.3, RFC 4291 2.5), and a packet from an address to itself. */
-export function martian(key: Uint32Array): boolean {
-  const first = swap32(key[KEY_SOURCE]!);
-  const last = swap32(key[KEY_SOURCE + 3]!);
-  if (sameAddress(key, KEY_SOURCE, key, KEY_DESTINATION)) return true;
-  if (isMapped(key, KEY_SOURCE)) return last >>> 24 === 0 || last >>> 24 === 127 || last >>> 24 >= 224;
-  return first >>> 24 === 0xff || ((key[KEY_SOURCE]! | key[KEY_SOURCE + 1]! | key[KEY_SOURCE + 2]!) === 0 && last <= 1);
-}
-
-/** A flow that is no Service's: to a backend itself. */
-export function knownReason(record: FlowRecord): number {
-  return record.servicePort !== 0 ? REASON_KNOWN_FLOW : REASON_DIRECT;
-}
-
-export function replyReason(record: FlowRecord): number {
-  return record.servicePort !== 0 ? REASON_REPLY : REASON_DIRECT;
-}
+import {
+  BACKEND_WORDS,
+  backendServes,
+  LIVE,
+  selectBackend,
+  selectInputClient,
+  SELECT_PACKET,
+  viewOf,
+} from './select.ts';
+import { TCP_ODD, TCP_OPENS, TCP_RESETS } from './tcp.ts';
+import { swap16 } from './words.ts';
+import { type Decision, decided, notOurs, protocolOf, packetOpening, martian, firstState } from './decision.ts';
 
 /** Whether an answer's entry only keeps the tuple of a connection that is not translated. */
 export function isDirect(key: Uint32Array, record: FlowRecord): boolean {
@@ -200,10 +144,6 @@ export function stillServed(log: Log, maps: Maps, packet: Packet, decision: Deci
     return false;
   const service = frontendOf(log, maps, packet, decision);
   return service >= 0 && maps.services[service + SERVICE_SERVICE_PORT_AT / 4] === record.servicePort;
-}
-
-export function firstState(packet: Packet): number {
-  return protocolOf(packet) === PROTOCOL_UDP ? FLOW_PENDING | FLOW_DATAGRAM : FLOW_PENDING;
 }
 
 /**
@@ -271,25 +211,55 @@ export function create(
   return decided(decision, VERDICT_FORWARD, record.servicePort !== 0 ? REASON_NEW_FLOW : REASON_DIRECT);
 }
 
+/** The backend that the client had, or the one of the pure choice; -1: none. */
+export function backendOf(
+  log: Log,
+  maps: Maps,
+  packet: Packet,
+  decision: Decision,
+  service: number,
+  now: number,
+): number {
+  const { input } = decision;
+  const { key } = packet;
+  if (maps.services[service + SERVICE_AFFINITY_SECONDS_AT / 4] === 0) {
+    for (let i = 0; i < 4; i++) input[i] = key[KEY_SOURCE + i]!;
+    input[4] = swap16(key[KEY_PORTS]! & 0xffff) | (protocolOf(packet) << 16);
+    input[5] = maps.services[service + SERVICE_NAME_HASH_AT / 4]!;
+    input[6] = maps.services[service + SERVICE_NAME_HASH_AT / 4 + 1]!;
+    input[7] = SELECT_PACKET;
+    return selectBackend(log, maps, service, VIEW_INTERNAL, input);
+  }
+  const id = affinityFind(log, maps, service, VIEW_INTERNAL, key, KEY_SOURCE, now);
+  if (id !== 0) return id;
+  selectInputClient(maps, input, service, key, KEY_SOURCE, protocolOf(packet));
+  return selectBackend(log, maps, service, VIEW_INTERNAL, input);
+}
+
 /**
  * The backend of a packet that belongs to no flow, or that opens one anew. A pod that is its own backend hears itself
  * from another address, or its answer would never pass here.
  */
-export function choose(log: Log, maps: Maps, packet: Packet, decision: Decision, service: number): number {
-  const { record, input } = decision;
-  const key = packet.key;
-  for (let i = 0; i < 4; i++) input[i] = key[KEY_SOURCE + i]!;
-  input[4] = swap16(key[KEY_PORTS]! & 0xffff) | (protocolOf(packet) << 16);
-  input[5] = maps.services[service + SERVICE_NAME_HASH_AT / 4]!;
-  input[6] = maps.services[service + SERVICE_NAME_HASH_AT / 4 + 1]!;
-  input[7] = SELECT_PACKET;
-  const id = selectBackend(log, maps, service, VIEW_INTERNAL, input);
+export function choose(
+  log: Log,
+  maps: Maps,
+  packet: Packet,
+  decision: Decision,
+  service: number,
+  outside: Outside,
+): number {
+  const { record } = decision;
+  const { key } = packet;
+  const id = backendOf(log, maps, packet, decision, service, outside.now);
   if (id < 0) return decided(decision, VERDICT_DROP, REASON_MAPS_DISAGREE);
   const backend = id * BACKEND_WORDS;
+  const live = maps.backends[backend + LIVE]!;
   natForward(record.translation, key, maps, backend);
   record.backend = id;
-  record.generation = maps.backends[backend + LIVE]! >>> BACKEND_GENERATION_SHIFT;
+  record.generation = live >>> BACKEND_GENERATION_SHIFT;
   record.state = firstState(packet);
+  if (maps.services[service + SERVICE_AFFINITY_SECONDS_AT / 4] !== 0 && packetOpening(packet) !== TCP_RESETS)
+    affinityKeep(log, maps, service, key, KEY_SOURCE, id, live, outside);
   if (!sameAddress(maps.backends, backend, key, KEY_SOURCE)) return VERDICT_FORWARD;
   mark(log, MARK_HAIRPIN);
   const family = packet.family === 6 ? 4 : 0;
@@ -352,7 +322,15 @@ export function noFrontend(log: Log, maps: Maps, packet: Packet, decision: Decis
   return notOurs(decision);
 }
 
-export function forwardNew(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number, how: number): number {
+export function forwardNew(
+  log: Log,
+  maps: Maps,
+  packet: Packet,
+  decision: Decision,
+  outside: Outside,
+  how: number,
+): number {
+  const { now } = outside;
   const { record } = decision;
   const service = frontendOf(log, maps, packet, decision);
   record.servicePort = 0;
@@ -378,7 +356,7 @@ export function forwardNew(log: Log, maps: Maps, packet: Packet, decision: Decis
     mark(log, MARK_EMPTY_REFUSE);
     return decided(decision, VERDICT_REFUSE, REASON_NO_ENDPOINTS);
   }
-  const verdict = choose(log, maps, packet, decision, service);
+  const verdict = choose(log, maps, packet, decision, service, outside);
   if (verdict !== VERDICT_FORWARD) return verdict;
   if (kind === TCP_RESETS) {
     mark(log, MARK_FORWARD_STATELESS);

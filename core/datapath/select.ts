@@ -15,6 +15,7 @@ import {
   MARK_BACKEND_DEAD,
   MARK_SELECTED,
   MARK_SLOT_MISSING,
+  SERVICE_NAME_HASH_AT,
   SERVICE_SERVICE_PORT_AT,
   SERVICE_VIEWS_AT,
   VIEW_COUNT_AT,
@@ -30,6 +31,8 @@ import { multiplyHigh } from './words.ts';
 export const SELECT_WORDS = 8;
 export const SELECT_PACKET = 0;
 export const SELECT_SOCKET = 1;
+/** Affinity: the client alone, for packets and sockets alike. */
+export const SELECT_CLIENT = 2;
 export const BACKEND_WORDS: number = BACKEND_SIZE / 4;
 export const LIVE: number = BACKEND_LIVE_AT / 4;
 
@@ -81,6 +84,25 @@ export function selectHash(maps: Maps, input: Uint32Array): number {
   v[2] ^= 0xff;
   for (let i = 0; i < 4; i++) sipRound(v);
   return (v[1] ^ v[3]) >>> 0;
+}
+
+/**
+ * The input of a Service port that keeps its clients: what a packet and a socket of one client have in common.
+ * `client`: memory words, the address begins at `at`.
+ */
+export function selectInputClient(
+  maps: Maps,
+  input: Uint32Array,
+  service: number,
+  client: Uint32Array,
+  at: number,
+  protocol: number,
+): void {
+  for (let i = 0; i < 4; i++) input[i] = client[at + i]!;
+  input[4] = protocol << 16;
+  input[5] = maps.services[service + SERVICE_NAME_HASH_AT / 4]!;
+  input[6] = maps.services[service + SERVICE_NAME_HASH_AT / 4 + 1]!;
+  input[7] = SELECT_CLIENT;
 }
 
 /** Where a view of a Service row begins, in words. */

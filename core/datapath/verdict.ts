@@ -14,7 +14,7 @@ import {
 import { mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
 import { natTurn, sameAddress } from './nat.ts';
-import type { Decision } from './open.ts';
+import type { Decision } from './decision.ts';
 import {
   ETHERNET_LENGTH,
   KEY_DESTINATION,

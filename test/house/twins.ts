@@ -8,6 +8,7 @@ const requiredSteps = [
   'classify',
   'lookup',
   'select',
+  'affinity',
   'flows',
   'tcp',
   'conntrack',

@@ -91,6 +91,9 @@ describe('one run', () => {
       roomResult: -22,
       tailResult: -100,
       peerResult: -1000,
+      netnsCookie: 0n,
+      affinityResult: 0,
+      storageResult: 0,
     };
     const frame = new Uint8Array(64).fill(1);
     const outcome = emptyOutcome();

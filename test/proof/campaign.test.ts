@@ -62,6 +62,9 @@ describe('a case file', () => {
       roomResult: -22,
       tailResult: 0,
       peerResult: 0,
+      netnsCookie: 0n,
+      affinityResult: 0,
+      storageResult: 0,
     };
     const steps = [
       { world: { services: [] } },

@@ -313,6 +313,8 @@ const sizes = {
   backends: 64,
   flowBuckets: 64,
   peers: 16,
+  affinity: 16,
+  netns: 1,
 };
 
 /** A model with small maps and a control plane of its own. */

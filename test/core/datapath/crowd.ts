@@ -59,6 +59,8 @@ export function crowdSettings(flowBuckets: number, more: Partial<ConfigRecord> =
       backends: 64,
       flowBuckets,
       peers: 64,
+      affinity: 64,
+      netns: 8,
     },
     lifetimes: [],
     isComplete: false,

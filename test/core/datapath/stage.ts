@@ -61,6 +61,8 @@ export const settings: Settings = {
     backends: 8192,
     flowBuckets: 1,
     peers: 1024,
+    affinity: 1024,
+    netns: 16,
   },
   lifetimes: Object.values(lifetimes),
   isComplete: false,

@@ -12,11 +12,12 @@ export type Repeat = {
 };
 
 /** Three lines and the command; a fifth line where the case was made short. */
-export function findingText({ service, packet, field, model, kernel }: Finding, repeat: Repeat, steps: number): string {
+export function findingText(finding: Finding, repeat: Repeat, steps: number): string {
+  const { service, packet, field, model, kernel, names = ['model', 'kernel'] } = finding;
   const lines = [
     `Service  ${service}`,
     `packet   ${packet}`,
-    `differs  ${field}: model ${model}, kernel ${kernel}`,
+    `differs  ${field}: ${names[0]} ${model}, ${names[1]} ${kernel}`,
     `repeat   ${repeat.command}`,
   ];
   if (repeat.shortCommand !== undefined) lines.push(`shortest ${repeat.shortCommand}  (${steps} steps)`);

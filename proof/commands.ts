@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a sequence is made of: the cluster and its agent go wrong in every way while packets pass; drawn, and in words. */
+import type { Stream } from '../core/random.ts';
+import type { Posed } from './agentside.ts';
+import { packetText } from './describe.ts';
+import { foreignKinds, type Foreign } from './foreign.ts';
+import type { PacketStep } from './packets.ts';
+import { changeWorld, type World } from './world.ts';
+
+/** The objects of a cluster of which a watch tells. */
+export type Told = 'Service' | 'EndpointSlice';
+
+/** The cluster is so from now on; `only`: of the other kind nobody has heard yet. */
+export type WorldCommand = { readonly world: World; readonly only?: Told };
+/**
+ * `restart`: a new agent finds the maps. `resync`: it compares them with what it wants. `retry`: it works again.
+ * `heal`: no write fails any more, and it must come to rest.
+ */
+export type AgentCommand = { readonly agent: 'restart' | 'resync' | 'retry' | 'heal' };
+export type FailCommand = { readonly fail: Posed };
+export type ForeignCommand = { readonly foreign: Foreign };
+/** Everything but a packet. */
+export type ControlCommand = WorldCommand | AgentCommand | FailCommand | ForeignCommand;
+export type Command = ControlCommand | PacketStep;
+
+export function isPacket(command: Command): command is PacketStep {
+  return 'frame' in command;
+}
+
+const KINDS = ['change', 'service', 'slice', 'restart', 'resync', 'retry', 'heal', 'fail', 'foreign'] as const;
+type Kind = (typeof KINDS)[number];
+
+/** Commands of a sequence that are no packets, 1 to 8 in a hundred, of kinds that each seed weighs anew. */
+export class Commands {
+  private readonly stream: Stream;
+  private readonly weights: readonly (readonly [Kind, number])[];
+  private readonly total: number;
+  private readonly chance: number;
+
+  constructor(stream: Stream) {
+    this.stream = stream;
+    this.weights = KINDS.map((kind) => [kind, stream.chance(0.3) ? 0 : 1 + stream.below(8)] as const);
+    this.total = this.weights.reduce((sum, [, weight]) => sum + weight, 0);
+    this.chance = (1 + stream.below(8)) / 100;
+  }
+
+  /** undefined: it is a packet's turn. */
+  next(world: World): ControlCommand | undefined {
+    const { stream } = this;
+    if (this.total === 0 || !stream.chance(this.chance)) return undefined;
+    let left = stream.below(this.total);
+    const drawn = this.weights.find(([, weight]) => (left -= weight) < 0);
+    return this.command(drawn?.[0] ?? 'change', world);
+  }
+
+  private command(kind: Kind, world: World): ControlCommand {
+    const { stream } = this;
+    switch (kind) {
+      case 'change':
+        return { world: changeWorld(stream, world) };
+      case 'service':
+        return { world: changeWorld(stream, world), only: 'Service' };
+      case 'slice':
+        return { world: changeWorld(stream, world), only: 'EndpointSlice' };
+      case 'fail':
+        return {
+          fail: { after: stream.below(stream.pick([2, 8, 40])), how: stream.pick(['full', 'no-memory', 'crash']) },
+        };
+      case 'foreign':
+        return { foreign: { kind: stream.pick(foreignKinds), pick: stream.below(1000) } };
+      default:
+        return { agent: kind };
+    }
+  }
+}
+
+/** One line. */
+export function commandText(command: Command): string {
+  if (isPacket(command)) return `${command.hook} ${packetText(command.frame)}`;
+  if ('world' in command) {
+    const names = command.world.services.map(({ name }) => name.replace('service-', '')).join(', ');
+    return `${command.only ?? 'cluster'} told: Services ${names === '' ? 'none' : names}`;
+  }
+  if ('agent' in command) return `agent ${command.agent}`;
+  if ('fail' in command) return `write ${command.fail.after + 1} from now fails: ${command.fail.how}`;
+  return `foreign rows: ${command.foreign.kind} ${command.foreign.pick}`;
+}

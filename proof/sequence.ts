@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Command sequences on both sides: after each the twins must agree, and the maps with those of a fresh agent. */
+import { canonical } from '../core/control/canonical.ts';
+import type { ClusterEvent } from '../core/objects.ts';
+import { ok, type Result } from '../core/result.ts';
+import type { MapStore } from '../core/store.ts';
+import type { AgentSide, StartAgent, Turn } from './agentside.ts';
+import {
+  commandText,
+  isPacket,
+  type AgentCommand,
+  type Command,
+  type ControlCommand,
+  type WorldCommand,
+} from './commands.ts';
+import { compareLines, type Difference } from './compare.ts';
+import { plantForeign } from './foreign.ts';
+import { Bench, judgePacket, type Finding } from './steps.ts';
+import { changeEvents, worldEvents, type World } from './world.ts';
+
+/** Two sides with agents of their own, and what a third needs to compute everything anew. */
+export type SequenceSides = {
+  readonly model: AgentSide;
+  readonly kernel: AgentSide;
+  /** Empty maps of the same sizes. */
+  readonly emptyStore: () => MapStore;
+  readonly start: StartAgent;
+};
+
+const NOBODY: World = { services: [] };
+const TABLES_EVERY = 64;
+
+/** Runs commands one by one. */
+export class Sequence {
+  readonly bench: Bench;
+  private readonly sides: SequenceSides;
+  private services: World = NOBODY;
+  private slices: World = NOBODY;
+  /** Rows were planted that the agents don't know of yet. */
+  private isForeign = false;
+  private packets = 0;
+
+  constructor(sides: SequenceSides) {
+    this.sides = sides;
+    this.bench = new Bench(sides);
+  }
+
+  /** Empty maps, no flows, agents that were told of an empty cluster. */
+  reset(): Result<void> {
+    const { model, kernel } = this.sides;
+    for (const side of [model, kernel]) {
+      const wiped = side.wipe();
+      if (!wiped.ok) return wiped;
+    }
+    [this.services, this.slices, this.isForeign] = [NOBODY, NOBODY, false];
+    for (const side of [model, kernel]) side.restart(this.lists());
+    this.bench.world = NOBODY;
+    return ok(undefined);
+  }
+
+  /** `everyStep`: flow tables are compared after each packet and not only now and then. */
+  do(command: Command, index: number, everyStep: boolean): Result<Finding | undefined> {
+    if (isPacket(command)) {
+      this.packets += 1;
+      return judgePacket(this.bench, command, index, everyStep || this.packets % TABLES_EVERY === 0);
+    }
+    const difference = this.control(command);
+    if (!difference.ok || difference.value === undefined) return difference as Result<undefined>;
+    return ok({ ...difference.value, service: 'all', packet: commandText(command), step: index });
+  }
+
+  private lists(): readonly ClusterEvent[] {
+    const [services] = worldEvents(this.services);
+    const [, slices] = worldEvents(this.slices);
+    return [services, slices].filter((event) => event !== undefined);
+  }
+
+  private control(command: ControlCommand): Result<Difference | undefined> {
+    const { model, kernel } = this.sides;
+    if ('fail' in command) {
+      for (const side of [model, kernel]) side.pose(command.fail);
+      return ok(undefined);
+    }
+    if ('foreign' in command) {
+      this.isForeign = true;
+      for (const side of [model, kernel]) {
+        const planted = plantForeign(side.twin.store, command.foreign);
+        if (!planted.ok) return planted;
+      }
+      return this.compareMaps();
+    }
+    const turn = 'world' in command ? this.tell(command) : this.order(command.agent);
+    const [mine, theirs] = [turn(model), turn(kernel)];
+    if ('agent' in command && command.agent !== 'retry' && mine.isSettled) this.isForeign = false;
+    const judged = this.judge(mine, theirs);
+    const mustRest = 'agent' in command && command.agent === 'heal' && !mine.isSettled;
+    return mustRest && judged.ok && judged.value === undefined ? ok(this.complain(mine)) : judged;
+  }
+
+  /** An agent that does not come to rest, where one that begins anew does. */
+  private complain({ failures }: Turn): Difference | undefined {
+    const fresh = this.startFresh();
+    if (!fresh.isSettled) return undefined;
+    const why = failures.map(({ object, message }) => `${object}: ${message}`).join('; ');
+    return { field: 'rest', model: why, kernel: 'settled', names: ['agent', 'fresh agent'] };
+  }
+
+  private startFresh(): { readonly store: MapStore; readonly isSettled: boolean } {
+    const store = this.sides.emptyStore();
+    const agent = this.sides.start(store);
+    for (const event of this.lists()) agent.event(event);
+    return { store, isSettled: agent.step().isSettled };
+  }
+
+  private tell({ world, only }: WorldCommand): (side: AgentSide) => Turn {
+    const events: ClusterEvent[] = [];
+    if (only !== 'EndpointSlice') {
+      events.push(...ofKind(changeEvents(this.services, world), 'Service'));
+      this.services = world;
+    }
+    if (only !== 'Service') {
+      events.push(...ofKind(changeEvents(this.slices, world), 'EndpointSlice'));
+      this.slices = world;
+    }
+    this.bench.world = world;
+    const lists = this.lists();
+    return (side) => side.turn(lists, events);
+  }
+
+  private order(what: AgentCommand['agent']): (side: AgentSide) => Turn {
+    const lists = this.lists();
+    return (side) => {
+      switch (what) {
+        case 'restart':
+          return side.restart(lists);
+        case 'resync':
+          return side.resync(lists);
+        case 'retry':
+          return side.turn(lists, []);
+        case 'heal':
+          return side.heal(lists);
+      }
+    };
+  }
+
+  /** Both agents fared alike, their maps mean the same, and the same as those of an agent that begins anew. */
+  private judge(mine: Turn, theirs: Turn): Result<Difference | undefined> {
+    const fared = compareLines('agent', turnLines(mine), turnLines(theirs));
+    if (fared !== undefined) return ok(fared);
+    const maps = this.compareMaps();
+    if (!maps.ok || maps.value !== undefined) return maps;
+    return mine.isSettled && !this.isForeign ? this.compareFresh() : ok(undefined);
+  }
+
+  private compareMaps(): Result<Difference | undefined> {
+    const { model, kernel } = this.sides;
+    const tables = this.bench.tables();
+    if (tables !== undefined) return ok(tables);
+    const [mine, theirs] = [canonical(model.twin.store), canonical(kernel.twin.store)];
+    if (!mine.ok) return mine;
+    if (!theirs.ok) return theirs;
+    if (mine.value === theirs.value) return ok(undefined);
+    return ok(compareLines('maps', mine.value.split('\n'), theirs.value.split('\n')));
+  }
+
+  private compareFresh(): Result<Difference | undefined> {
+    const { store, isSettled } = this.startFresh();
+    // Maps that are too small for everything hold what came first, which a fresh agent can't know.
+    if (!isSettled) return ok(undefined);
+    const [found, fresh] = [canonical(this.sides.model.twin.store), canonical(store)];
+    if (!found.ok) return found;
+    if (!fresh.ok) return fresh;
+    if (found.value === fresh.value) return ok(undefined);
+    const difference = compareLines('fresh', found.value.split('\n'), fresh.value.split('\n'));
+    return ok(difference === undefined ? undefined : { ...difference, names: ['maps', 'fresh agent'] });
+  }
+}
+
+function turnLines({ isCrashed, isSettled, failures }: Turn): readonly string[] {
+  return [`crashed ${isCrashed}, settled ${isSettled}`, ...failures.map(({ kind }) => `failure ${kind}`)];
+}
+
+function ofKind(events: readonly ClusterEvent[], kind: string): readonly ClusterEvent[] {
+  return events.filter((event) => 'object' in event && event.object.kind === kind);
+}
+
+/** Runs commands from a clean start and stops at the first difference. */
+export function runCommands(
+  sequence: Sequence,
+  commands: readonly Command[],
+  everyStep: boolean,
+): Result<Finding | undefined> {
+  const clean = sequence.reset();
+  if (!clean.ok) return clean;
+  for (const [index, command] of commands.entries()) {
+    const found = sequence.do(command, index, everyStep);
+    if (!found.ok || found.value !== undefined) return found;
+  }
+  return ok(undefined);
+}

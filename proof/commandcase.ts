@@ -41,7 +41,7 @@ function shrinkWorlds(commands: readonly Command[], finding: Finding, attempt: A
     const smaller = best.commands.map((command) =>
       'world' in command ? { ...command, world: change(command.world) } : command,
     );
-    if (JSON.stringify(smaller) === JSON.stringify(best.commands)) continue;
+    if (worldsText(smaller) === worldsText(best.commands)) continue;
     runs += 1;
     const attempted = attempt(smaller);
     if (!attempted.ok) return attempted;
@@ -50,6 +50,10 @@ function shrinkWorlds(commands: readonly Command[], finding: Finding, attempt: A
     best = { commands: smaller.slice(0, found.step + 1), finding: found };
   }
   return ok(best);
+}
+
+function worldsText(commands: readonly Command[]): string {
+  return JSON.stringify(commands.map((command) => ('world' in command ? command.world : undefined)));
 }
 
 /** What may be left out of every world: a Service, a port of it, an endpoint of it. */

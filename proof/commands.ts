@@ -5,7 +5,7 @@ import type { Posed } from './agentside.ts';
 import { packetText } from './describe.ts';
 import { foreignKinds, type Foreign } from './foreign.ts';
 import type { PacketStep } from './packets.ts';
-import { changeWorld, type World } from './world.ts';
+import { changeWorld, randomWorld, type World } from './world.ts';
 
 /** The objects of a cluster of which a watch tells. */
 export type Told = 'Service' | 'EndpointSlice';
@@ -30,18 +30,36 @@ export function isPacket(command: Command): command is PacketStep {
 const KINDS = ['change', 'service', 'slice', 'restart', 'resync', 'retry', 'heal', 'fail', 'foreign'] as const;
 type Kind = (typeof KINDS)[number];
 
-/** Commands of a sequence that are no packets, 1 to 8 in a hundred, of kinds that each seed weighs anew. */
+/** Few Services with few endpoints meet each other more often; some sequences have many all the same. */
+type Limits = { readonly services: number; readonly endpoints: number };
+
+function within({ services, endpoints }: Limits, world: World): World {
+  const kept = world.services.slice(-services);
+  const cut = kept.map((it) =>
+    it.endpoints.length <= endpoints ? it : { ...it, endpoints: it.endpoints.slice(-endpoints) },
+  );
+  return { services: cut };
+}
+
+/** Commands of a sequence that are no packets, 1 to 5 in a hundred, of kinds that each seed weighs anew. */
 export class Commands {
   private readonly stream: Stream;
   private readonly weights: readonly (readonly [Kind, number])[];
   private readonly total: number;
   private readonly chance: number;
+  private readonly limits: Limits;
 
   constructor(stream: Stream) {
     this.stream = stream;
     this.weights = KINDS.map((kind) => [kind, stream.chance(0.3) ? 0 : 1 + stream.below(8)] as const);
     this.total = this.weights.reduce((sum, [, weight]) => sum + weight, 0);
-    this.chance = (1 + stream.below(8)) / 100;
+    this.chance = (1 + stream.below(5)) / 100;
+    this.limits = { services: stream.pick([1, 2, 3, 4, 10]), endpoints: stream.pick([1, 3, 4, 6, 40]) };
+  }
+
+  /** With which a sequence begins. */
+  first(): WorldCommand {
+    return { world: within(this.limits, randomWorld(this.stream)) };
   }
 
   /** undefined: it is a packet's turn. */
@@ -53,15 +71,19 @@ export class Commands {
     return this.command(drawn?.[0] ?? 'change', world);
   }
 
+  private change(world: World): World {
+    return within(this.limits, changeWorld(this.stream, world));
+  }
+
   private command(kind: Kind, world: World): ControlCommand {
     const { stream } = this;
     switch (kind) {
       case 'change':
-        return { world: changeWorld(stream, world) };
+        return { world: this.change(world) };
       case 'service':
-        return { world: changeWorld(stream, world), only: 'Service' };
+        return { world: this.change(world), only: 'Service' };
       case 'slice':
-        return { world: changeWorld(stream, world), only: 'EndpointSlice' };
+        return { world: this.change(world), only: 'EndpointSlice' };
       case 'fail':
         return {
           fail: { after: stream.below(stream.pick([2, 8, 40])), how: stream.pick(['full', 'no-memory', 'crash']) },

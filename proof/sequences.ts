@@ -4,12 +4,12 @@ import { reasonNames, verdictNames } from '../core/layout.gen.ts';
 import { createStream, type Stream } from '../core/random.ts';
 import { ok, type Result } from '../core/result.ts';
 import { shrinkCommands, type ShrunkCommands } from './commandcase.ts';
-import { Commands, isPacket, type Command } from './commands.ts';
+import { Commands, isPacket, type Command, type WorldCommand } from './commands.ts';
 import { Traffic } from './packets.ts';
 import { runCommands, Sequence, type SequenceSides } from './sequence.ts';
 import { settingsOf, type Settings } from './settings.ts';
 import type { Finding } from './steps.ts';
-import { randomWorld } from './world.ts';
+import type { World } from './world.ts';
 
 /** A case is never longer. */
 export const SEQUENCE_COMMANDS = 1024;
@@ -95,12 +95,12 @@ class Sequences {
     if (!clean.ok) return clean;
     const commands: Command[] = [];
     const drawn = new Commands(stream);
-    let world = randomWorld(stream);
+    const first = drawn.first();
+    let { world } = first;
     const now = stream.pick([1000, 2 ** 31 - 300, 2 ** 32 - 500, stream.word()]);
     const traffic = new Traffic({ stream, world, now, ...this.options.settings });
-    const last = Math.min(SEQUENCE_COMMANDS, this.options.commandsMax - this.count) - 1;
-    for (let index = 0; index <= last; index++) {
-      const control = index === 0 ? { world } : index === last ? { agent: 'heal' as const } : drawn.next(world);
+    for (let index = 0; index < SEQUENCE_COMMANDS && this.count < this.options.commandsMax; index++) {
+      const control = this.control(index, first, drawn, world);
       const command: Command = control ?? traffic.next();
       if ('world' in command) traffic.world = world = command.world;
       commands.push(command);
@@ -111,6 +111,12 @@ class Sequences {
       this.tally(command, traffic);
     }
     return this.end(commands);
+  }
+
+  /** A sequence begins with a cluster and ends with everything well. */
+  private control(index: number, first: WorldCommand, drawn: Commands, world: World): Command | undefined {
+    if (index === 0) return first;
+    return index === SEQUENCE_COMMANDS - 1 ? { agent: 'heal' } : drawn.next(world);
   }
 
   private tally(command: Command, traffic: Traffic): void {
@@ -143,6 +149,26 @@ class Sequences {
   }
 }
 
-function add(counts: Map<string, number>, name: string): void {
-  counts.set(name, (counts.get(name) ?? 0) + 1);
+function add(counts: Map<string, number>, name: string, by = 1): void {
+  counts.set(name, (counts.get(name) ?? 0) + by);
+}
+
+/** Reports of several runs as one. */
+export function sumSequences(reports: readonly SequencesReport[]): SequencesReport {
+  const [first] = reports;
+  if (first === undefined) throw new Error('assertion failed: at least one run');
+  const sum = (of: (report: SequencesReport) => Readonly<Record<string, number>>): Record<string, number> => {
+    const counts = new Map<string, number>();
+    for (const report of reports) for (const [name, count] of Object.entries(of(report))) add(counts, name, count);
+    return Object.fromEntries(counts);
+  };
+  return {
+    seed: first.seed,
+    commands: reports.reduce((total, { commands }) => total + commands, 0),
+    sequences: reports.reduce((total, { sequences }) => total + sequences, 0),
+    kinds: sum(({ kinds }) => kinds),
+    verdicts: sum(({ verdicts }) => verdicts),
+    reasons: sum(({ reasons }) => reasons),
+    found: reports.find(({ found }) => found !== undefined)?.found,
+  };
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Agents and stores with one fault each: a sequence must find it, by the check that is there for it. */
 import { startAgent } from '../../cli/rig.ts';
+import type { ClusterEvent, EndpointSliceObject } from '../../core/objects.ts';
 import { ok, type Result } from '../../core/result.ts';
 import type { MapStore, Operation } from '../../core/store.ts';
 import type { AgentReport, StartAgent } from '../../proof/agentside.ts';
@@ -39,6 +40,17 @@ function isOf(operation: Operation, op: Operation['op'], map: string): boolean {
   return operation.op === op && operation.op !== 'barrier' && operation.map.name === map;
 }
 
+function readySlice(slice: EndpointSliceObject): EndpointSliceObject {
+  return { ...slice, endpoints: slice.endpoints?.map((it) => ({ ...it, conditions: { ready: true } })) ?? [] };
+}
+
+function allReady(event: ClusterEvent): ClusterEvent {
+  if (event.type === 'LISTED' && event.kind === 'EndpointSlice')
+    return { ...event, items: event.items.map((item) => (item.kind === 'EndpointSlice' ? readySlice(item) : item)) };
+  if (event.type !== 'ADDED' && event.type !== 'MODIFIED') return event;
+  return event.object.kind === 'EndpointSlice' ? { ...event, object: readySlice(event.object) } : event;
+}
+
 /** Those of one side are disagreements; those of both are only seen beside an agent that begins anew. */
 export const agentPlants: readonly AgentPlant[] = [
   {
@@ -59,6 +71,15 @@ export const agentPlants: readonly AgentPlant[] = [
     start: (store) => {
       const agent = startAgent(store);
       return { ...agent, event: (event) => (event.type === 'DELETED' ? undefined : agent.event(event)) };
+    },
+    shows: /^fresh\[/,
+  },
+  {
+    meaning: 'a loop that takes every endpoint for ready',
+    sides: both,
+    start: (store) => {
+      const agent = startAgent(store);
+      return { ...agent, event: (event) => agent.event(allReady(event)) };
     },
     shows: /^fresh\[/,
   },

@@ -39,6 +39,8 @@ export class Sequence {
   /** Rows were planted that the agents don't know of yet. */
   private isForeign = false;
   private packets = 0;
+  /** Of the cluster that it was computed for; nothing else goes into it. */
+  private fresh: { readonly services: World; readonly slices: World; readonly text: string | undefined } | undefined;
 
   constructor(sides: SequenceSides) {
     this.sides = sides;
@@ -94,22 +96,31 @@ export class Sequence {
     if ('agent' in command && command.agent !== 'retry' && mine.isSettled) this.isForeign = false;
     const judged = this.judge(mine, theirs);
     const mustRest = 'agent' in command && command.agent === 'heal' && !mine.isSettled;
-    return mustRest && judged.ok && judged.value === undefined ? ok(this.complain(mine)) : judged;
+    return mustRest && judged.ok && judged.value === undefined ? this.complain(mine) : judged;
   }
 
   /** An agent that does not come to rest, where one that begins anew does. */
-  private complain({ failures }: Turn): Difference | undefined {
+  private complain({ failures }: Turn): Result<Difference | undefined> {
     const fresh = this.startFresh();
-    if (!fresh.isSettled) return undefined;
-    const why = failures.map(({ object, message }) => `${object}: ${message}`).join('; ');
-    return { field: 'rest', model: why, kernel: 'settled', names: ['agent', 'fresh agent'] };
+    if (!fresh.ok) return fresh;
+    if (fresh.value === undefined) return ok(undefined);
+    const why = failures.map(({ object, message }) => `${object}: ${message}`).join('; ') || 'not settled';
+    return ok({ field: 'rest', model: why, kernel: 'settled', names: ['agent', 'fresh agent'] });
   }
 
-  private startFresh(): { readonly store: MapStore; readonly isSettled: boolean } {
+  /** What an agent makes of empty maps; undefined: they are too small, and hold what came first. */
+  private startFresh(): Result<string | undefined> {
+    const known = this.fresh;
+    if (known?.services === this.services && known.slices === this.slices) return ok(known.text);
     const store = this.sides.emptyStore();
     const agent = this.sides.start(store);
     for (const event of this.lists()) agent.event(event);
-    return { store, isSettled: agent.step().isSettled };
+    const { isSettled } = agent.step();
+    const meant = canonical(store);
+    if (!meant.ok) return meant;
+    const text = isSettled ? meant.value : undefined;
+    this.fresh = { services: this.services, slices: this.slices, text };
+    return ok(text);
   }
 
   private tell({ world, only }: WorldCommand): (side: AgentSide) => Turn {
@@ -164,12 +175,11 @@ export class Sequence {
   }
 
   private compareFresh(): Result<Difference | undefined> {
-    const { store, isSettled } = this.startFresh();
-    // Maps that are too small for everything hold what came first, which a fresh agent can't know.
-    if (!isSettled) return ok(undefined);
-    const [found, fresh] = [canonical(this.sides.model.twin.store), canonical(store)];
-    if (!found.ok) return found;
+    const fresh = this.startFresh();
     if (!fresh.ok) return fresh;
+    if (fresh.value === undefined) return ok(undefined);
+    const found = canonical(this.sides.model.twin.store);
+    if (!found.ok) return found;
     if (found.value === fresh.value) return ok(undefined);
     const difference = compareLines('fresh', found.value.split('\n'), fresh.value.split('\n'));
     return ok(difference === undefined ? undefined : { ...difference, names: ['maps', 'fresh agent'] });

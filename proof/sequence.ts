@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Command sequences on both sides: after each the twins must agree, and the maps with those of a fresh agent. */
+import { endpointText } from '../core/address.ts';
 import { canonical } from '../core/control/canonical.ts';
+import {
+  BACKEND_ACTIVE,
+  BACKEND_GENERATION_SHIFT,
+  BACKEND_STATE,
+  BACKEND_TERMINATING,
+  maps,
+} from '../core/layout.gen.ts';
 import type { ClusterEvent } from '../core/objects.ts';
 import { ok, type Result } from '../core/result.ts';
 import type { MapStore } from '../core/store.ts';
@@ -116,7 +124,7 @@ export class Sequence {
     const agent = this.sides.start(store);
     for (const event of this.lists()) agent.event(event);
     const { isSettled } = agent.step();
-    const meant = canonical(store);
+    const meant = meaning(store);
     if (!meant.ok) return meant;
     const text = isSettled ? meant.value : undefined;
     this.fresh = { services: this.services, slices: this.slices, text };
@@ -158,8 +166,8 @@ export class Sequence {
   private judge(mine: Turn, theirs: Turn): Result<Difference | undefined> {
     const fared = compareLines('agent', turnLines(mine), turnLines(theirs));
     if (fared !== undefined) return ok(fared);
-    const maps = this.compareMaps();
-    if (!maps.ok || maps.value !== undefined) return maps;
+    const held = this.compareMaps();
+    if (!held.ok || held.value !== undefined) return held;
     return mine.isSettled && !this.isForeign ? this.compareFresh() : ok(undefined);
   }
 
@@ -178,12 +186,29 @@ export class Sequence {
     const fresh = this.startFresh();
     if (!fresh.ok) return fresh;
     if (fresh.value === undefined) return ok(undefined);
-    const found = canonical(this.sides.model.twin.store);
+    const found = meaning(this.sides.model.twin.store);
     if (!found.ok) return found;
     if (found.value === fresh.value) return ok(undefined);
     const difference = compareLines('fresh', found.value.split('\n'), fresh.value.split('\n'));
     return ok(difference === undefined ? undefined : { ...difference, names: ['maps', 'fresh agent'] });
   }
+}
+
+/** What maps mean, and every backend that lives in them: one that no frontend reaches was left behind. */
+function meaning(store: MapStore): Result<string> {
+  const text = canonical(store);
+  if (!text.ok) return text;
+  const backends = store.entries(maps.backends);
+  if (!backends.ok) return backends;
+  const live = backends.value.filter(([, record]) => {
+    const state = record.live & BACKEND_STATE;
+    return state === BACKEND_ACTIVE || state === BACKEND_TERMINATING;
+  });
+  const lines = live.map(([, record]) => {
+    const bits = record.live & ((1 << BACKEND_GENERATION_SHIFT) - 1);
+    return `live ${endpointText(record.address, record.port)}/${record.protocol} ${bits} ${record.identity.join(' ')}`;
+  });
+  return ok([text.value, ...lines.toSorted()].join('\n'));
 }
 
 function turnLines({ isCrashed, isSettled, failures }: Turn): readonly string[] {

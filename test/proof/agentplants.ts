@@ -66,6 +66,12 @@ export const agentPlants: readonly AgentPlant[] = [
     shows: /^(maps|trace|verdict|backend|reason|agent)/,
   },
   {
+    meaning: 'a store on either side that does not withdraw backends',
+    sides: both,
+    start: (store) => startAgent(without(store, (operation) => isOf(operation, 'word', 'backends'))),
+    shows: /^fresh\[/,
+  },
+  {
     meaning: 'a loop that does not hear of deletions',
     sides: both,
     start: (store) => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A process that loads the programs and drives the agent's loop over their maps at full speed while another asks. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,7 +9,7 @@ import { configOf } from '../../../core/datapath/datapath.ts';
 import { maps, reasonNames } from '../../../core/layout.gen.ts';
 import { createStream } from '../../../core/random.ts';
 import { assert, failureText, type Failure } from '../../../core/result.ts';
-import { loadObject } from '../../../kernel/object.ts';
+import { loadObject, type LoadedObject } from '../../../kernel/object.ts';
 import { KernelStore } from '../../../kernel/store.ts';
 import { worldNode } from '../../../proof/world.ts';
 import { Churn } from './churn.ts';
@@ -22,6 +22,8 @@ export type Wanted = Omit<Orders, 'asked'> & {
   readonly plant: PlantName;
   readonly seed: number;
   readonly readerCpu: number;
+  /** What asks: test runs of packets, or sockets. */
+  readonly road: 'packets' | 'sockets';
 };
 
 /** What a run came to. */
@@ -48,6 +50,17 @@ function reasonsOf(store: KernelStore): Readonly<Record<string, number>> {
   );
 }
 
+function startReader({ road, readerCpu }: Wanted, programs: LoadedObject): ChildProcess {
+  const own = (file: string): string => join(import.meta.dirname, file);
+  const [program, words] =
+    road === 'packets'
+      ? (['tc_from_pod', [process.execPath, own('reader.ts')]] as const)
+      : (['sock_connect4', ['unshare', '--net', process.execPath, own('connecter.ts')]] as const);
+  return spawn('taskset', ['-c', String(readerCpu), ...words], {
+    stdio: ['pipe', 'pipe', 'inherit', programs.programFd(program)],
+  });
+}
+
 async function run(wanted: Wanted): Promise<Report> {
   const flowSecret = Array.from({ length: 12 }, (_, at) => at + 77);
   const config = configOf({ flowSecret, flowBucketMask: SIZES.flows - 1, classifierMask: SIZES.classifier - 1 });
@@ -57,7 +70,7 @@ async function run(wanted: Wanted): Promise<Report> {
     name: wanted.object,
     settings: config,
     maxEntries: SIZES,
-    programs: ['tc_from_pod'],
+    programs: ['tc_from_pod', 'sock_connect4'],
   });
   if (!loaded.ok) throw new Error(failureText(loaded.error));
   using programs = loaded.value;
@@ -76,13 +89,7 @@ async function run(wanted: Wanted): Promise<Report> {
   };
   for (const event of churn.lists()) loop.event(event);
   step();
-  const reader = spawn(
-    'taskset',
-    ['-c', String(wanted.readerCpu), process.execPath, join(import.meta.dirname, 'reader.ts')],
-    {
-      stdio: ['pipe', 'pipe', 'inherit', programs.programFd('tc_from_pod')],
-    },
-  );
+  const reader = startReader(wanted, programs);
   const { stdin, stdout } = reader;
   assert(stdin !== null && stdout !== null, 'both are pipes');
   const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();

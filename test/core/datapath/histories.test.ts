@@ -111,25 +111,31 @@ describe.each(retellings)('nothing changes for anybody when %s', (name, retellin
 
 type End = { readonly address: HostAddress; readonly port: number };
 
-/** Both ends of an unfragmented TCP packet that was translated. */
-function endsOf(bytes: Uint8Array): readonly [from: End, to: End] {
+/** Both ends of a TCP or UDP packet that shows its ports; undefined: a later fragment, an error, extension headers. */
+function endsOf(bytes: Uint8Array): readonly [from: End, to: End] | undefined {
   const isSix = bytes[12] === 0x86;
+  const half = (at: number): number => (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0);
+  const protocol = isSix ? bytes[20] : bytes[23];
+  if ((protocol !== 6 && protocol !== 17) || (!isSix && (half(20) & 0x1fff) !== 0)) return undefined;
   const [from, to] = isSix
     ? [readHost(bytes, 22, 6), readHost(bytes, 38, 6)]
     : [readHost(bytes, 26, 4), readHost(bytes, 30, 4)];
   const at = isSix ? 54 : 14 + ((bytes[14] ?? 0) & 15) * 4;
-  const port = (offset: number): number => (bytes[offset] ?? 0) * 256 + (bytes[offset + 1] ?? 0);
   return [
-    { address: from, port: port(at) },
-    { address: to, port: port(at + 2) },
+    { address: from, port: half(at) },
+    { address: to, port: half(at + 2) },
   ];
 }
 
-/** Watches a model: what a client sent to a Service is answered by that Service, and by nobody else. */
+/**
+ * Watches a model: whatever a backend sees of a client, what it answers to that reaches the client where it asked
+ * from, and from where it asked.
+ */
 class Clients {
   readonly complaints: string[] = [];
   replies = 0;
-  private readonly asked = new Map<string, End>();
+  /** Client and Service by the tuple that a backend answers to. */
+  private readonly asked = new Map<string, string>();
 
   watch(twin: Twin): Twin {
     return {
@@ -144,17 +150,17 @@ class Clients {
   }
 
   private judge(frame: Uint8Array, bytes: Uint8Array, verdict: number): void {
-    const [[from, to], [newFrom, newTo]] = [endsOf(frame), endsOf(bytes)];
-    const text = (one: End, other: End): string => JSON.stringify([one, other]);
+    const [before, after] = [endsOf(frame), endsOf(bytes)];
+    if (before === undefined || after === undefined) return;
+    const turned = ([from, to]: readonly [End, End]): string => JSON.stringify([to, from]);
     if (verdict === VERDICT_FORWARD) {
-      if (text(from, from) !== text(newFrom, newFrom)) this.complaints.push(`client ${text(from, newFrom)}`);
-      this.asked.set(text(newTo, from), to);
+      this.asked.set(turned(after), turned(before));
       return;
     }
     this.replies += 1;
-    const asked = this.asked.get(text(from, to));
-    if (asked === undefined || text(newFrom, newTo) !== text(asked, to))
-      this.complaints.push(`${text(from, to)} became ${text(newFrom, newTo)}`);
+    const expected = this.asked.get(JSON.stringify(before));
+    if (expected !== JSON.stringify(after))
+      this.complaints.push(`${JSON.stringify(before)} became ${JSON.stringify(after)}`);
   }
 }
 

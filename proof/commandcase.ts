@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A counterexample of commands: made as small as it gets, and as a file that stands alone. */
 import { fail, ok, type Result } from '../core/result.ts';
-import { isPacket, type Command, type ControlCommand } from './commands.ts';
+import { agentOrders, isPacket, type Command, type ControlCommand } from './commands.ts';
 import { foreignKinds } from './foreign.ts';
 import { runCommands, type Sequence } from './sequence.ts';
 import { isCasePacket, isSameKind, isWorld, readPacket, shrinkList, writtenPacket, type CasePacket } from './shrink.ts';
@@ -124,8 +124,8 @@ function isCaseFile(value: object): value is CaseFile {
 function isCaseCommand(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   if ('world' in value)
-    return isWorld(value.world) && isOneOf(fieldOf(value, 'only'), [undefined, 'Service', 'EndpointSlice']);
-  if ('agent' in value) return isOneOf(value.agent, ['restart', 'resync', 'retry', 'heal']);
+    return isWorld(value.world) && isOneOf(fieldOf(value, 'only'), [undefined, 'Service', 'EndpointSlice', 'nobody']);
+  if ('agent' in value) return isOneOf(value.agent, agentOrders);
   if ('fail' in value)
     return (
       isNumber(fieldOf(value.fail, 'after')) && isOneOf(fieldOf(value.fail, 'how'), ['full', 'no-memory', 'crash'])

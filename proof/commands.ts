@@ -7,16 +7,17 @@ import { foreignKinds, type Foreign } from './foreign.ts';
 import type { PacketStep } from './packets.ts';
 import { changeWorld, randomWorld, type World } from './world.ts';
 
-/** The objects of a cluster of which a watch tells. */
-export type Told = 'Service' | 'EndpointSlice';
+/** Whose watch tells of a change; `nobody`: both missed it. */
+export type Told = 'Service' | 'EndpointSlice' | 'nobody';
 
-/** The cluster is so from now on; `only`: of the other kind nobody has heard yet. */
+/** The cluster is so from now on; `only`: by the other watches nobody has heard of it yet. */
 export type WorldCommand = { readonly world: World; readonly only?: Told };
 /**
  * `restart`: a new agent finds the maps. `resync`: it compares them with what it wants. `retry`: it works again.
- * `heal`: no write fails any more, and it must come to rest.
+ * `relist`: its watches list everything anew. `heal`: no write fails any more, and it must come to rest.
  */
-export type AgentCommand = { readonly agent: 'restart' | 'resync' | 'retry' | 'heal' };
+export type AgentCommand = { readonly agent: (typeof agentOrders)[number] };
+export const agentOrders = ['restart', 'resync', 'retry', 'relist', 'heal'] as const;
 export type FailCommand = { readonly fail: Posed };
 export type ForeignCommand = { readonly foreign: Foreign };
 /** Everything but a packet. */
@@ -27,7 +28,19 @@ export function isPacket(command: Command): command is PacketStep {
   return 'frame' in command;
 }
 
-const KINDS = ['change', 'service', 'slice', 'restart', 'resync', 'retry', 'heal', 'fail', 'foreign'] as const;
+const KINDS = [
+  'change',
+  'service',
+  'slice',
+  'missed',
+  'relist',
+  'restart',
+  'resync',
+  'retry',
+  'heal',
+  'fail',
+  'foreign',
+] as const;
 type Kind = (typeof KINDS)[number];
 
 /** Few Services with few endpoints meet each other more often; some sequences have many all the same. */
@@ -84,6 +97,8 @@ export class Commands {
         return { world: this.change(world), only: 'Service' };
       case 'slice':
         return { world: this.change(world), only: 'EndpointSlice' };
+      case 'missed':
+        return { world: this.change(world), only: 'nobody' };
       case 'fail':
         return {
           fail: { after: stream.below(stream.pick([2, 8, 40])), how: stream.pick(['full', 'no-memory', 'crash']) },

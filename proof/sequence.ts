@@ -23,6 +23,7 @@ import {
 } from './commands.ts';
 import { compareLines, type Difference } from './compare.ts';
 import { plantForeign } from './foreign.ts';
+import { dumpLines } from './side.ts';
 import { Bench, judgePacket, type Finding } from './steps.ts';
 import { changeEvents, worldEvents, type World } from './world.ts';
 
@@ -37,15 +38,21 @@ export type SequenceSides = {
 
 const NOBODY: World = { services: [] };
 const TABLES_EVERY = 64;
+/** Orders after which an agent has looked at what the maps hold. */
+const LOOKS: ReadonlySet<string> = new Set(['restart', 'resync', 'heal']);
 
 /** Runs commands one by one. */
 export class Sequence {
   readonly bench: Bench;
   private readonly sides: SequenceSides;
+  private cluster: World = NOBODY;
+  /** What the agents have heard of it. */
   private services: World = NOBODY;
   private slices: World = NOBODY;
   /** Rows were planted that the agents don't know of yet. */
   private isForeign = false;
+  /** The agents have ended; whatever comes next starts new ones. */
+  private isDown = false;
   private packets = 0;
   /** Of the cluster that it was computed for; nothing else goes into it. */
   private fresh: { readonly services: World; readonly slices: World; readonly text: string | undefined } | undefined;
@@ -62,19 +69,22 @@ export class Sequence {
       const wiped = side.wipe();
       if (!wiped.ok) return wiped;
     }
-    [this.services, this.slices, this.isForeign] = [NOBODY, NOBODY, false];
+    this.cluster = NOBODY;
+    this.listAll();
+    this.isForeign = false;
+    this.isDown = false;
     for (const side of [model, kernel]) side.restart(this.lists());
     this.bench.world = NOBODY;
     return ok(undefined);
   }
 
-  /** `everyStep`: flow tables are compared after each packet and not only now and then. */
+  /** `everyStep`: tables are compared after each packet and all entries after all else, not only now and then. */
   do(command: Command, index: number, everyStep: boolean): Result<Finding | undefined> {
     if (isPacket(command)) {
       this.packets += 1;
       return judgePacket(this.bench, command, index, everyStep || this.packets % TABLES_EVERY === 0);
     }
-    const difference = this.control(command);
+    const difference = this.control(command, everyStep);
     if (!difference.ok || difference.value === undefined) return difference as Result<undefined>;
     return ok({ ...difference.value, service: 'all', packet: commandText(command), step: index });
   }
@@ -85,7 +95,7 @@ export class Sequence {
     return [services, slices].filter((event) => event !== undefined);
   }
 
-  private control(command: ControlCommand): Result<Difference | undefined> {
+  private control(command: ControlCommand, everyStep: boolean): Result<Difference | undefined> {
     const { model, kernel } = this.sides;
     if ('fail' in command) {
       for (const side of [model, kernel]) side.pose(command.fail);
@@ -101,8 +111,13 @@ export class Sequence {
     }
     const turn = 'world' in command ? this.tell(command) : this.order(command.agent);
     const [mine, theirs] = [turn(model), turn(kernel)];
-    if ('agent' in command && command.agent !== 'retry' && mine.isSettled) this.isForeign = false;
+    this.isDown = mine.isCrashed;
+    if ('agent' in command && LOOKS.has(command.agent) && mine.isSettled) this.isForeign = false;
     const judged = this.judge(mine, theirs);
+    if (everyStep && judged.ok && judged.value === undefined) {
+      const entries = this.compareEntries();
+      if (!entries.ok || entries.value !== undefined) return entries;
+    }
     const mustRest = 'agent' in command && command.agent === 'heal' && !mine.isSettled;
     return mustRest && judged.ok && judged.value === undefined ? this.complain(mine) : judged;
   }
@@ -133,25 +148,30 @@ export class Sequence {
 
   private tell({ world, only }: WorldCommand): (side: AgentSide) => Turn {
     const events: ClusterEvent[] = [];
-    if (only !== 'EndpointSlice') {
+    this.cluster = world;
+    this.bench.world = world;
+    if (this.isDown) this.listAll();
+    if (only === undefined || only === 'Service') {
       events.push(...ofKind(changeEvents(this.services, world), 'Service'));
       this.services = world;
     }
-    if (only !== 'Service') {
+    if (only === undefined || only === 'EndpointSlice') {
       events.push(...ofKind(changeEvents(this.slices, world), 'EndpointSlice'));
       this.slices = world;
     }
-    this.bench.world = world;
     const lists = this.lists();
     return (side) => side.turn(lists, events);
   }
 
   private order(what: AgentCommand['agent']): (side: AgentSide) => Turn {
+    if (this.isDown || what === 'restart' || what === 'relist') this.listAll();
     const lists = this.lists();
     return (side) => {
       switch (what) {
         case 'restart':
           return side.restart(lists);
+        case 'relist':
+          return side.turn(lists, lists);
         case 'resync':
           return side.resync(lists);
         case 'retry':
@@ -160,6 +180,12 @@ export class Sequence {
           return side.heal(lists);
       }
     };
+  }
+
+  /** Whoever lists is told of everything that is. */
+  private listAll(): void {
+    this.services = this.cluster;
+    this.slices = this.cluster;
   }
 
   /** Both agents fared alike, their maps mean the same, and the same as those of an agent that begins anew. */
@@ -180,6 +206,14 @@ export class Sequence {
     if (!theirs.ok) return theirs;
     if (mine.value === theirs.value) return ok(undefined);
     return ok(compareLines('maps', mine.value.split('\n'), theirs.value.split('\n')));
+  }
+
+  /** To the byte, ids and what no packet reaches included. */
+  private compareEntries(): Result<Difference | undefined> {
+    const { model, kernel } = this.sides;
+    const [mine, theirs] = [dumpLines(model.twin.store), dumpLines(kernel.twin.store)];
+    if (!mine.ok) return mine;
+    return theirs.ok ? ok(compareLines('maps', mine.value, theirs.value)) : theirs;
   }
 
   private compareFresh(): Result<Difference | undefined> {

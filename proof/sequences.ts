@@ -136,7 +136,7 @@ class Sequences {
     if (!difference.ok) return difference;
     if (difference.value === undefined) return ok(undefined);
     const finding = { ...difference.value, service: 'all', packet: 'end of the sequence', step: commands.length - 1 };
-    return ok({ commands, finding, count: this.count });
+    return this.found(commands, finding);
   }
 
   private found(commands: readonly Command[], finding: Finding): Result<FoundCommands> {

@@ -81,6 +81,22 @@ export const agentPlants: readonly AgentPlant[] = [
     shows: /^fresh\[/,
   },
   {
+    meaning: 'a loop that takes only the first list of each kind',
+    sides: both,
+    start: (store) => {
+      const agent = startAgent(store);
+      const listed = new Set<string>();
+      const isNews = (event: ClusterEvent): boolean => {
+        if (event.type !== 'LISTED') return true;
+        if (listed.has(event.kind)) return false;
+        listed.add(event.kind);
+        return true;
+      };
+      return { ...agent, event: (event) => (isNews(event) ? agent.event(event) : undefined) };
+    },
+    shows: /^fresh\[/,
+  },
+  {
     meaning: 'a loop that takes every endpoint for ready',
     sides: both,
     start: (store) => {

@@ -84,12 +84,18 @@ export const commands: readonly CommandSpec[] = [
   {
     name: 'verify',
     summary: 'random clusters and packets through both twins; any difference is reported field by field (root)',
-    arguments: [{ name: '[what]', help: 'mutants: also show that planted faults are found', choices: ['mutants'] }],
+    arguments: [
+      {
+        name: '[what]',
+        help: 'mutants: show that planted faults are found; sequences: with agents that end, fail and find foreign rows',
+        choices: ['mutants', 'sequences'],
+      },
+    ],
     options: [
       { flags: '--object <file>', help: 'another BPF object in place of the committed one' },
       {
         flags: '--budget <packets|time>',
-        help: 'stop after so many packets, or a time: 100000, 30s, 2m (default 20s)',
+        help: 'stop after so many packets or commands, or a time: 100000, 30s, 2m (default 20s)',
       },
       { flags: '--hook <name>', help: 'this hook only', choices: ['from-pod', 'to-pod', 'connect'] },
       {
@@ -101,7 +107,11 @@ export const commands: readonly CommandSpec[] = [
       seed,
       output('text', 'json'),
     ],
-    examples: ['./tandem verify --budget 20s', './tandem verify --seed 7 --budget 100000'],
+    examples: [
+      './tandem verify --budget 20s',
+      './tandem verify --seed 7 --budget 100000',
+      './tandem verify sequences --budget 20s',
+    ],
   },
   {
     name: 'sim',

@@ -2,10 +2,13 @@
 /** Both twins side by side, each with a control plane of its own: the model, and an object loaded in test mode. */
 import { createLoop } from '../agent/loop.ts';
 import { createDatapath, type Datapath } from '../core/datapath/datapath.ts';
+import { createMaps, storeOf } from '../core/datapath/maps.ts';
 import { ok, type Result } from '../core/result.ts';
 import type { MapStore } from '../core/store.ts';
 import { loadObject, type LoadedObject } from '../kernel/object.ts';
 import { createKernelTwin, type KernelTwin } from '../kernel/twin.ts';
+import { AgentSide, type StartAgent } from '../proof/agentside.ts';
+import type { SequenceSides } from '../proof/sequence.ts';
 import type { Settings } from '../proof/settings.ts';
 import {
   createModelSide,
@@ -32,6 +35,20 @@ export type RigOptions = {
   readonly name: string;
   readonly settings: Settings;
 };
+
+/** An agent's loop over a store. */
+export const startAgent: StartAgent = (store) => createLoop({ store, node: worldNode, onProblem: () => undefined });
+
+/** The rig's twins with agents of their own, which can end and whose writes can fail. */
+export function sequenceSidesOf({ model, kernel, datapath, twin }: Rig, settings: Settings): SequenceSides {
+  const sizes = { ...settings.sizes, flowBuckets: 1, peers: 1 };
+  return {
+    model: new AgentSide({ ...model, twin: datapath, start: startAgent }),
+    kernel: new AgentSide({ ...kernel, twin, start: startAgent }),
+    emptyStore: () => storeOf(createMaps(settings.config, sizes)),
+    start: startAgent,
+  };
+}
 
 function controlOf(store: MapStore): ControlPlane {
   return createLoop({ store: withoutBarriers(store), node: worldNode, onProblem: () => undefined });

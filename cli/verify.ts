@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { fail, ok, type Result } from '../core/result.ts';
 import { runCampaign, type CampaignReport, type Found } from '../proof/campaign.ts';
 import { doubts } from '../proof/canary.ts';
+import { parseCommands } from '../proof/commandcase.ts';
 import { isTrusted, summaryOf, tableText } from '../proof/fates.ts';
 import { mutants } from '../proof/mutants.ts';
 import type { Mutant } from '../proof/plant.ts';
@@ -28,7 +29,8 @@ const SOCKET_CALLS = 6_000;
 const SEED_MAX = 2 ** 31;
 
 type Budget = { readonly packets: number; readonly durationMs: number };
-type Wanted = {
+/** What a run was asked for. */
+export type Wanted = {
   readonly seed: number;
   readonly budget: Budget;
   readonly hook: 'from-pod' | 'to-pod' | 'connect' | undefined;
@@ -48,6 +50,7 @@ export const run: CommandRun = async ([what], options) => {
   if (!mechanical.ok) return reportFailure(mechanical.error);
   if (mechanical.value !== undefined) return verifyMechanical(wanted.value, mechanical.value);
   if (what === 'mutants') return verifyMutants(wanted.value);
+  if (what === 'sequences') return (await import('./verifysequences.ts')).verifySequences(wanted.value);
   const path = options['case'];
   if (typeof path === 'string') return verifyCase(wanted.value, path);
   return verify(wanted.value);
@@ -162,7 +165,7 @@ async function verifySockets(wanted: Wanted): Promise<Result<SocketReport>> {
 }
 
 /** What repeats this run, as it must be typed. */
-function commandOf({ object, hook }: Wanted, words: string): string {
+export function commandOf({ object, hook }: Wanted, words: string): string {
   const rest = [hook === undefined ? '' : ` --hook ${hook}`, object === OBJECT ? '' : ` --object ${object}`];
   return `./tandem verify ${words}${rest.join('')}`;
 }
@@ -181,7 +184,7 @@ function reportFound(wanted: Wanted, seed: number, found: Found): number {
 }
 
 /** The case goes beside the modules, where nothing is committed; a checkout that can't be written to keeps none. */
-function keepCase(seed: number, text: string): string | undefined {
+export function keepCase(seed: number, text: string): string | undefined {
   const folder = join(ROOT, '.tandem/cases');
   try {
     mkdirSync(folder, { recursive: true });
@@ -214,7 +217,12 @@ function printAgreement(wanted: Wanted, reports: readonly CampaignReport[], sock
 async function verifyCase(wanted: Wanted, path: string): Promise<number> {
   const bytes = readBytes(path);
   if (!bytes.ok) return reportFailure(bytes.error);
-  const read = parseCase(Buffer.from(bytes.value).toString('utf8'), path);
+  const text = Buffer.from(bytes.value).toString('utf8');
+  const commands = parseCommands(text, path);
+  if (!commands.ok) return reportFailure(commands.error);
+  if (commands.value !== undefined)
+    return (await import('./verifysequences.ts')).verifyCommands(wanted, path, commands.value);
+  const read = parseCase(text, path);
   if (!read.ok) return reportFailure(read.error);
   const { seed, steps } = read.value;
   const rig = await open(wanted, seed);

@@ -24,7 +24,13 @@ import type { Outcome } from '../core/twin.ts';
 import { fieldAt, fieldText } from './describe.ts';
 
 /** A field and what each twin has there. */
-export type Difference = { readonly field: string; readonly model: string; readonly kernel: string };
+export type Difference = {
+  readonly field: string;
+  readonly model: string;
+  readonly kernel: string;
+  /** Whose the two are, where it is not the two twins. */
+  readonly names?: readonly [string, string];
+};
 
 function differ(field: string, model: string | number, kernel: string | number): Difference {
   return { field, model: String(model), kernel: String(kernel) };

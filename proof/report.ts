@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a proof found, as people read it: the Service, the packet, the field, and the command that repeats it. */
 import type { CampaignReport } from './campaign.ts';
+import type { SequencesReport } from './sequences.ts';
 import type { SocketReport } from './sockets.ts';
 import type { Finding } from './steps.ts';
 
@@ -12,11 +13,12 @@ export type Repeat = {
 };
 
 /** Three lines and the command; a fifth line where the case was made short. */
-export function findingText({ service, packet, field, model, kernel }: Finding, repeat: Repeat, steps: number): string {
+export function findingText(finding: Finding, repeat: Repeat, steps: number): string {
+  const { service, packet, field, model, kernel, names = ['model', 'kernel'] } = finding;
   const lines = [
     `Service  ${service}`,
     `packet   ${packet}`,
-    `differs  ${field}: model ${model}, kernel ${kernel}`,
+    `differs  ${field}: ${names[0]} ${model}, ${names[1]} ${kernel}`,
     `repeat   ${repeat.command}`,
   ];
   if (repeat.shortCommand !== undefined) lines.push(`shortest ${repeat.shortCommand}  (${steps} steps)`);
@@ -33,6 +35,12 @@ function counts(numbers: Readonly<Record<string, number>>): string {
 export function campaignText({ packets, worlds, verdicts, unreached }: CampaignReport): string {
   const agreed = `${packets.toLocaleString('en')} packets, ${worlds} clusters: no difference (${counts(verdicts)})`;
   return unreached.length === 0 ? agreed : `${agreed}\nbranches not reached: ${unreached.join(', ')}`;
+}
+
+/** One line on sequences that agreed. */
+export function sequencesText({ commands, sequences, kinds, verdicts }: Omit<SequencesReport, 'found'>): string {
+  const agreed = `${commands.toLocaleString('en')} commands in ${sequences} sequences: no difference`;
+  return `${agreed} (${counts(kinds)}; ${counts(verdicts)})`;
 }
 
 export function socketText({ calls, verdicts, unreached }: SocketReport): string {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** From thousands of steps to the few that still show a difference, and such a case as a file. */
 import { fail, ok, type Result } from '../core/result.ts';
-import { quietOutside, type Outside } from '../core/twin.ts';
+import { quietOutside, type Outside, type PacketHook } from '../core/twin.ts';
 import { faultKinds } from './faults.ts';
+import type { PacketStep } from './packets.ts';
 import {
   isPacketStep,
   runSteps,
@@ -21,21 +22,39 @@ export type Shrunk = { readonly steps: readonly Step[]; readonly finding: Findin
 
 /** Drops chunks of steps, halving their size, as long as the same field of some packet still differs. */
 export function shrinkSteps(bench: Bench, steps: readonly Step[], finding: Finding): Result<Shrunk> {
-  let best: Shrunk = { steps: steps.slice(0, finding.step + 1), finding };
+  const shrunk = shrinkList(steps, finding, (fewer) => {
+    const report = runSteps(bench, fewer, true);
+    return report.ok ? ok(report.value.finding) : report;
+  });
+  return shrunk.ok ? ok({ steps: shrunk.value.items, finding: shrunk.value.finding }) : shrunk;
+}
+
+/** The same for whatever can be run as a list; `attempt` gives the finding of the items it is handed. */
+export function shrinkList<T>(
+  items: readonly T[],
+  finding: Finding,
+  attempt: (fewer: readonly T[]) => Result<Finding | undefined>,
+): Result<{ readonly items: readonly T[]; readonly finding: Finding }> {
+  let best = { items: items.slice(0, finding.step + 1), finding };
   let runs = 0;
-  for (let size = best.steps.length >> 1; size >= 1; size >>= 1) {
-    for (let at = 0; at < best.steps.length - 1 && runs < RUNS_MAX;) {
+  for (let size = best.items.length >> 1; size >= 1; size >>= 1) {
+    for (let at = 0; at < best.items.length - 1 && runs < RUNS_MAX;) {
       runs++;
-      const fewer = [...best.steps.slice(0, at), ...best.steps.slice(Math.min(at + size, best.steps.length - 1))];
-      const report = runSteps(bench, fewer, true);
-      if (!report.ok) return report;
-      const found = report.value.finding;
-      if (found !== undefined && kindOf(found) === kindOf(finding)) {
-        best = { steps: fewer.slice(0, found.step + 1), finding: found };
+      const fewer = [...best.items.slice(0, at), ...best.items.slice(Math.min(at + size, best.items.length - 1))];
+      const attempted = attempt(fewer);
+      if (!attempted.ok) return attempted;
+      const found = attempted.value;
+      if (found !== undefined && isSameKind(found, finding)) {
+        best = { items: fewer.slice(0, found.step + 1), finding: found };
       } else at += size;
     }
   }
   return ok(best);
+}
+
+/** Whether two findings are of the same fault, as far as one can tell. */
+export function isSameKind(left: Finding, right: Finding): boolean {
+  return kindOf(left) === kindOf(right);
 }
 
 /** The field without its indices: the same fault shows at another place once other steps are gone. */
@@ -52,10 +71,9 @@ type CaseFile = {
   readonly seed: number;
   readonly steps: readonly CaseStep[];
 };
-type CaseStep =
-  | WorldStep
-  | FaultStep
-  | { readonly hook: 'from-pod' | 'to-pod'; readonly frame: string; readonly outside: CaseOutside };
+type CaseStep = WorldStep | FaultStep | CasePacket;
+/** A packet as a file has it: in hex, with what isn't quiet of what was posed. */
+export type CasePacket = { readonly hook: PacketHook; readonly frame: string; readonly outside: CaseOutside };
 type CaseOutside = Partial<Omit<Outside, 'socketCookie' | 'netnsCookie'>> & { readonly now: number };
 
 const API_VERSION = 'tandem/v1alpha1';
@@ -63,18 +81,20 @@ const KIND = 'VerifyCase';
 
 /** The case as JSON; of what was posed from outside only what isn't quiet. */
 export function caseText({ seed, steps }: Case): string {
-  const written = steps.map((step): CaseStep => {
-    if (!isPacketStep(step)) return step;
-    const { socketCookie: _cookie, ...outside } = step.outside;
-    const posed = Object.entries(outside).filter(([, value]) => value !== 0);
-    return {
-      hook: step.hook,
-      frame: Buffer.from(step.frame).toString('hex'),
-      outside: { now: outside.now, ...Object.fromEntries(posed) },
-    };
-  });
+  const written = steps.map((step): CaseStep => (isPacketStep(step) ? writtenPacket(step) : step));
   const file: CaseFile = { apiVersion: API_VERSION, kind: KIND, seed, steps: written };
   return `${JSON.stringify(file, undefined, 1)}\n`;
+}
+
+export function writtenPacket({ hook, frame, outside: { socketCookie: _cookie, ...outside } }: PacketStep): CasePacket {
+  const posed = Object.entries(outside).filter(([, value]) => value !== 0);
+  const hex = Buffer.from(frame).toString('hex');
+  return { hook, frame: hex, outside: { now: outside.now, ...Object.fromEntries(posed) } };
+}
+
+export function readPacket({ hook, frame, outside }: CasePacket): PacketStep {
+  const bytes = Uint8Array.from(Buffer.from(frame, 'hex'));
+  return { hook, frame: bytes, outside: { ...quietOutside(outside.now), ...outside } };
 }
 
 /** Reads a case; `name` stands for it in Failures. */
@@ -87,11 +107,7 @@ export function parseCase(text: string, name: string): Result<Case> {
     return fail('input', name, error instanceof Error ? error.message : String(error));
   }
   if (!isCaseFile(parsed)) return notACase;
-  const steps = parsed.steps.map((step): Step => {
-    if (!('frame' in step)) return step;
-    const frame = Uint8Array.from(Buffer.from(step.frame, 'hex'));
-    return { hook: step.hook, frame, outside: { ...quietOutside(step.outside.now), ...step.outside } };
-  });
+  const steps = parsed.steps.map((step): Step => ('frame' in step ? readPacket(step) : step));
   return ok({ seed: parsed.seed, steps });
 }
 
@@ -105,10 +121,7 @@ function isCaseFile(value: unknown): value is CaseFile {
 
 function isCaseStep(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  if ('world' in value) {
-    const { world } = value;
-    return typeof world === 'object' && world !== null && 'services' in world && Array.isArray(world.services);
-  }
+  if ('world' in value) return isWorld(value.world);
   if ('fault' in value) {
     const { fault } = value;
     const isKnown = (kind: unknown): boolean => faultKinds.some((known) => known === kind);
@@ -121,6 +134,14 @@ function isCaseStep(value: unknown): boolean {
       typeof fault.pick === 'number'
     );
   }
+  return isCasePacket(value);
+}
+
+export function isWorld(world: unknown): boolean {
+  return typeof world === 'object' && world !== null && 'services' in world && Array.isArray(world.services);
+}
+
+export function isCasePacket(value: object): boolean {
   if (!('hook' in value && (value.hook === 'from-pod' || value.hook === 'to-pod'))) return false;
   if (!('frame' in value && typeof value.frame === 'string' && /^([0-9a-f]{2})+$/.test(value.frame))) return false;
   if (!('outside' in value) || typeof value.outside !== 'object' || value.outside === null) return false;

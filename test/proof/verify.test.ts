@@ -64,6 +64,32 @@ describe('tandem verify', () => {
     expect([again.code, again.out.split('\n').slice(0, 3)]).toEqual([1, first.slice(0, 3)]);
   });
 
+  test('sequences end with 0 and say what they held where the twins agree', () => {
+    const said = verify(['sequences', '--seed', '5', '--budget', '5000']);
+    expect([said.code, said.error]).toEqual([0, 'seed 5, object bpf/tandem.bpf.o\nseed 5\n']);
+    expect(said.out).toMatch(/^5,000 commands in 5 sequences: no difference \(world \d+, /);
+  });
+
+  test('sequences print three lines for a faulty object, and both commands repeat them', () => {
+    const first = verify(['sequences', '--seed', '5', '--budget', '20000', '--object', object]);
+    const [service, packet, differs, repeat = '', shortest = ''] = first.out.split('\n');
+    expect([first.code, service]).toEqual([1, expect.stringMatching(/^Service {2}shop\/service-\d+(:\w+)?$/)]);
+    expect([packet, differs]).toEqual([
+      expect.stringMatching(/^packet {3}(from|to)-pod /),
+      expect.stringMatching(/^differs {2}/),
+    ]);
+    expect(shortest).toMatch(/ {2}\([2-4] steps\)$/);
+    for (const line of [repeat, shortest]) {
+      const again = verify(
+        line
+          .replace(/ {2}\(.*/, '')
+          .split(' verify ')[1]
+          ?.split(' ') ?? [],
+      );
+      expect([again.code, again.out.split('\n').slice(0, 3)]).toEqual([1, [service, packet, differs]]);
+    }
+  });
+
   const unusable: readonly (readonly [string, readonly string[], RegExp])[] = [
     ['a budget without a unit that exists', ['--budget', '3h'], /^tandem: --budget 3h: neither/],
     ['an object that is not there', ['--object', '/nonexistent.o'], /^tandem: \/nonexistent\.o: ENOENT/],

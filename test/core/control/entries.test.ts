@@ -114,8 +114,6 @@ describe('what a Service becomes', () => {
       'spec.ports[0].nodePort: unsupported: NodePort 30000 is not compiled yet',
       'spec.ports[1].nodePort: unsupported: NodePort 30001 is not compiled yet',
       'spec.ports[2].nodePort: unsupported: NodePort 30002 is not compiled yet',
-      'spec.sessionAffinity: unsupported: port "http" TCP: clients are not kept on their backend yet',
-      'spec.sessionAffinity: unsupported: port "dns" UDP: clients are not kept on their backend yet',
       'spec.ports: unsupported: port "assoc" SCTP: SCTP is not programmed yet',
     ]);
   });

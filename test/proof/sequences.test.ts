@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Commands in any order: clusters, agents that end, writes that fail, foreign rows and packets, on both twins. */
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { buildMutant } from '../../cli/mutant.ts';
+import { openRig, sequenceSidesOf, startAgent, type Rig } from '../../cli/rig.ts';
+import { failureText } from '../../core/result.ts';
+import { AgentSide } from '../../proof/agentside.ts';
+import { commandsText, parseCommands } from '../../proof/commandcase.ts';
+import type { Command, ControlCommand } from '../../proof/commands.ts';
+import { mutants } from '../../proof/mutants.ts';
+import { findingText } from '../../proof/report.ts';
+import { runCommands, Sequence, type SequenceSides } from '../../proof/sequence.ts';
+import { runSequences, sequenceSettings, sumSequences, type SequencesReport } from '../../proof/sequences.ts';
+import { parseCase } from '../../proof/shrink.ts';
+import type { Finding } from '../../proof/steps.ts';
+import { agentPlants, type AgentPlant } from './agentplants.ts';
+import { command as packet, stepsOf, world, type Command as Packet } from './play.ts';
+import { commitHash, committedObject, isFull } from './rigs.ts';
+
+const commandsMax = isFull ? 1_000_000 : 60_000;
+const PLANTED_MAX = 40_000;
+
+function open(seed: number, object: Uint8Array = committedObject()): Rig {
+  const rig = openRig({ object, name: 'bpf/tandem.bpf.o', settings: sequenceSettings(seed) });
+  if (!rig.ok) throw new Error(failureText(rig.error));
+  return rig.value;
+}
+
+function sidesOf(rig: Rig, seed: number, plant?: AgentPlant): SequenceSides {
+  const sides = sequenceSidesOf(rig, sequenceSettings(seed));
+  const start = plant?.start ?? startAgent;
+  const twins = { model: rig.datapath, kernel: rig.twin };
+  const side = (name: 'model' | 'kernel'): AgentSide =>
+    plant?.sides.includes(name) === true ? new AgentSide({ ...rig[name], twin: twins[name], start }) : sides[name];
+  return { ...sides, model: side('model'), kernel: side('kernel') };
+}
+
+function run(seed: number, most: number, plant?: AgentPlant, object?: Uint8Array): SequencesReport {
+  using rig = open(seed, object);
+  const sides = sidesOf(rig, seed, plant);
+  const report = runSequences({ seed, sides, settings: sequenceSettings(seed), commandsMax: most });
+  if (!report.ok) throw new Error(`seed ${seed}: ${failureText(report.error)}`);
+  return report.value;
+}
+
+/** What a reader of a failing test needs; empty where nothing was found. */
+function foundText({ seed, found }: SequencesReport): string {
+  if (found === undefined) return '';
+  const command = `./tandem verify sequences --seed ${seed} --budget ${found.count}`;
+  const text = findingText(found.finding, { command, shortCommand: undefined }, 0);
+  return `${text}\n${commandsText({ seed, commands: found.commands })}`;
+}
+
+/** Runs a case on new twins, as `verify --case` does. */
+function runCase(seed: number, commands: readonly Command[], plant?: AgentPlant): Finding | undefined {
+  using rig = open(seed);
+  const found = runCommands(new Sequence(sidesOf(rig, seed, plant)), commands, true);
+  if (!found.ok) throw new Error(failureText(found.error));
+  return found.value;
+}
+
+describe('sequences', () => {
+  const seeds = [1, 2, 3, Number.parseInt(commitHash().slice(0, 8), 16)];
+  const reports: SequencesReport[] = [];
+
+  test.each(seeds)('of seed %i find no difference', (seed) => {
+    const report = run(seed, commandsMax);
+    reports.push(report);
+    expect(foundText(report)).toBe('');
+    expect(report.commands).toBe(commandsMax);
+  });
+
+  test('hold commands of every kind and packets of every fate', () => {
+    const { kinds, verdicts } = sumSequences(reports);
+    expect(Object.keys(kinds).toSorted()).toEqual(['agent', 'fail', 'foreign', 'packet', 'world']);
+    expect(Object.keys(verdicts).toSorted()).toEqual(['drop', 'forward', 'pass', 'refuse', 'reply']);
+  });
+
+  test('are repeated by their seed', () => {
+    expect(run(11, 5_000)).toEqual(run(11, 5_000));
+  });
+});
+
+describe('planted faults', () => {
+  test.each(agentPlants)('$meaning: found, made short, and repeated by its case', (plant) => {
+    const found = [1, 2, 3].map((seed) => run(seed, PLANTED_MAX, plant)).find((report) => report.found !== undefined);
+    if (found?.found === undefined) throw new Error('not found');
+    const { commands, finding } = found.found;
+    expect(finding.field).toMatch(plant.shows);
+    expect(commands.length).toBeLessThanOrEqual(8);
+    const read = parseCommands(commandsText({ seed: found.seed, commands }), 'memory');
+    if (!read.ok || read.value === undefined) throw new Error('a case can be read');
+    expect(runCase(found.seed, read.value.commands, plant)).toEqual(finding);
+    expect(runCase(found.seed, read.value.commands)).toBeUndefined();
+  });
+
+  test('a fault of the programs is found as in a campaign', () => {
+    const mutant = mutants.find(({ name }) => name === 'reply-ports-swapped');
+    const built = mutant === undefined ? undefined : buildMutant(mutant);
+    if (mutant === undefined || built?.ok !== true) throw new Error('the fault can be compiled');
+    const { found } = run(5, PLANTED_MAX, undefined, built.value);
+    expect(found?.finding.field).toMatch(mutant.shows);
+    expect(found?.commands.length).toBeLessThanOrEqual(4);
+  });
+});
+
+const control: fc.Arbitrary<ControlCommand> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ world }) },
+  { weight: 2, arbitrary: fc.record({ world, only: fc.constantFrom('Service' as const, 'EndpointSlice' as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ agent: fc.constantFrom('restart' as const, 'resync' as const, 'retry' as const) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      fail: fc.record({
+        after: fc.nat({ max: 12 }),
+        how: fc.constantFrom('full' as const, 'no-memory' as const, 'crash' as const),
+      }),
+    }),
+  },
+);
+
+type Small = ControlCommand | Packet;
+
+/** The commands that small ones are; time goes on with what waits. */
+function commandsOf(small: readonly Small[]): readonly Command[] {
+  const waits: Packet[] = [];
+  return small.flatMap((it): readonly Command[] => {
+    if (!('kind' in it)) return [it];
+    if (it.kind === 'become') return [{ world: it.world }];
+    if (it.kind === 'wait') waits.push(it);
+    return stepsOf({ services: [] }, it.kind === 'wait' ? [] : [...waits, it]).slice(1) as readonly Command[];
+  });
+}
+
+describe('small sequences', () => {
+  const list = fc.array(fc.oneof({ weight: 2, arbitrary: packet }, control), { maxLength: 24, size: 'max' });
+
+  test('do the same on both twins and end like an agent that begins anew', () => {
+    using rig = open(1);
+    const sequence = new Sequence(sidesOf(rig, 1));
+    const law = fc.property(list, (small) => {
+      const found = runCommands(sequence, [...commandsOf(small), { agent: 'heal' }], true);
+      if (!found.ok) throw new Error(failureText(found.error));
+      if (found.value !== undefined) throw new Error(JSON.stringify(found.value));
+    });
+    fc.assert(law, { numRuns: isFull ? 5_000 : 300 });
+  });
+});
+
+describe('a case of commands', () => {
+  test('holds worlds, orders, failing writes, foreign rows and packets', () => {
+    const commands: readonly Command[] = [
+      { world: { services: [] } },
+      { world: { services: [] }, only: 'EndpointSlice' },
+      { agent: 'restart' },
+      { fail: { after: 3, how: 'crash' } },
+      { foreign: { kind: 'stranger', pick: 7 } },
+    ];
+    expect(parseCommands(commandsText({ seed: 9, commands }), 'memory')).toEqual({
+      ok: true,
+      value: { seed: 9, commands },
+    });
+  });
+
+  test('is told from one of packets, which is read as ever', () => {
+    const old = '{"apiVersion":"tandem/v1alpha1","kind":"VerifyCase","seed":1,"steps":[{"world":{"services":[]}}]}';
+    expect(parseCommands(old, 'old.json')).toEqual({ ok: true, value: undefined });
+    expect(parseCase(old, 'old.json').ok).toBe(true);
+  });
+
+  const broken: readonly (readonly [string, string])[] = [
+    ['an unknown order', '{"agent":"sleep"}'],
+    ['a write that fails in no known way', '{"fail":{"after":1,"how":"later"}}'],
+    ['foreign rows of no known kind', '{"foreign":{"kind":"odd","pick":1}}'],
+    ['a world that was told to nobody', '{"world":{"services":[]},"only":"Node"}'],
+    ['half a packet', '{"hook":"to-pod","frame":"0","outside":{"now":1}}'],
+    ['nothing', '{}'],
+  ];
+  test.each(broken)('that holds %s is refused by name', (_, command) => {
+    const text = `{"apiVersion":"tandem/v1alpha1","kind":"VerifyCase","seed":1,"commands":[${command}]}`;
+    const read = parseCommands(text, 'case.json');
+    expect(read.ok ? 'read' : [read.error.kind, read.error.object]).toEqual(['input', 'case.json']);
+  });
+});

@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = '07e8112d304d0de1';
+export const LAYOUT_HASH = '26029c70e58e7040';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;

@@ -88,7 +88,9 @@ class LayoutReader {
   }
 
   read(): Layout {
-    const maps = this.variables('.maps').map(({ name, type }) => this.map(name, type));
+    const maps = this.variables('.maps')
+      .filter(({ type }) => !this.isPrivate(type))
+      .map(({ name, type }) => this.map(name, type));
     for (const { type } of this.variables('.rodata')) {
       if (resolveType(this.btf, type).kind === 'struct') this.shape('.rodata', type, 0);
     }
@@ -106,6 +108,12 @@ class LayoutReader {
     return variables.sort((left, right) => (left.name < right.name ? -1 : 1));
   }
 
+  /** Declared by sizes alone: a program's scratch memory, no part of what is shared. */
+  private isPrivate(typeId: number): boolean {
+    const definition = resolveType(this.btf, typeId);
+    return definition.kind === 'struct' && definition.members.some((item) => item.name === 'value_size');
+  }
+
   private map(name: string, typeId: number): LayoutMap {
     const definition = resolveType(this.btf, typeId);
     const members = new Map(
@@ -117,8 +125,7 @@ class LayoutReader {
       throw new Unfit(`map ${name}`, `kind ${kindNumber} has no MapSpec`, 'extend kernel/layout.ts');
     const key = this.pointee(members.get('key'));
     const value = this.pointee(members.get('value'));
-    const isPrivate = key === undefined && value === undefined && members.has('value_size');
-    if (!isPrivate && (key === undefined || value === undefined)) {
+    if (key === undefined || value === undefined) {
       throw new Unfit(`map ${name}`, 'no type for key or value', 'declare them with __type, or both sizes for scratch');
     }
     return {
@@ -126,10 +133,9 @@ class LayoutReader {
       kind,
       flags: this.setting(members.get('map_flags')),
       maxEntries: this.setting(members.get('max_entries')),
-      entry:
-        key === undefined || value === undefined || this.holdsLock(value)
-          ? undefined
-          : { key: this.shape(`map ${name} key`, key, 0), value: this.shape(`map ${name} value`, value, 0) },
+      entry: this.holdsLock(value)
+        ? undefined
+        : { key: this.shape(`map ${name} key`, key, 0), value: this.shape(`map ${name} value`, value, 0) },
     };
   }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { MARK_OTHER_PROTOCOL, maps } from '../../core/layout.gen.ts';
+import { MARK_UDP, maps } from '../../core/layout.gen.ts';
 import { failureText, type Result } from '../../core/result.ts';
 import {
   attachCgroup,
@@ -82,7 +82,7 @@ function growth(count: () => number, action: () => void): number {
   return count() - before;
 }
 
-const datagrams = (): number => growth(() => marks(MARK_OTHER_PROTOCOL), sendDatagram);
+const datagrams = (): number => growth(() => marks(MARK_UDP), sendDatagram);
 
 function attach(options: Omit<DeviceOptions, 'device'>): Attachment {
   return unwrap(unwrap(insideNamespace(namespacePath(name), () => attachDevice({ ...options, device: 'lo' }))));

@@ -27,6 +27,7 @@ export type Invariant =
   | 'drop-has-reason'
   | 'checksums'
   | 'rows-within-capacity'
+  | 'layout-untouched'
   | 'convergence'
   | 'ready-gets-traffic'
   | 'removed-gets-none';

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What befalls the cluster and its nodes, drawn by the weights of the run until it is to be quiet. */
 import type { Stream } from '../core/random.ts';
+import type { Api } from './api.ts';
 import type { Clock } from './clock.ts';
 import type { App, Cluster } from './cluster.ts';
 import type { SimNode } from './node.ts';
@@ -12,12 +13,17 @@ export type FaultOptions = {
   readonly clock: Clock;
   readonly stream: Stream;
   readonly swarm: Swarm;
+  readonly api: Api;
   readonly cluster: Cluster;
   readonly nodes: readonly SimNode[];
   readonly onLine: (node: SimNode | undefined, symbol: Symbol, object: string) => void;
 };
 
 const AWAY_US = 10e6;
+/** By so much at most a clock on the wall is set forwards or back. */
+const JUMP_US = 3600e6;
+const CHANGES_BEHIND = 60;
+const CLOG_US = 5e6;
 const WRITES = 30;
 const REPLICAS = 7;
 
@@ -31,12 +37,30 @@ export function strike(options: FaultOptions): void {
   befall(options, kind, node);
 }
 
-function befall({ clock, stream, swarm, cluster }: FaultOptions, kind: FaultKind, node: SimNode): void {
+function befall({ clock, stream, swarm, cluster, api, nodes }: FaultOptions, kind: FaultKind, node: SimNode): void {
   switch (kind) {
     case 'watch-stall':
       return stream.pick(node.watches).stall(exponential(stream, swarm.stallUs));
     case 'watch-end':
       return stream.pick(node.watches).end();
+    case 'watch-gone':
+      api.compact();
+      return stream.pick(node.watches).end();
+    case 'watch-silent':
+      return stream.pick(node.watches).goSilent();
+    case 'old-list':
+      return stream.pick(node.watches).listBehind(1 + stream.below(CHANGES_BEHIND));
+    case 'clock-jump':
+      node.wallOffsetUs += stream.below(2 * JUMP_US) - JUMP_US;
+      return;
+    case 'swizzle':
+      return swizzle({ clock, stream, nodes });
+    case 'foreign-row':
+      return node.leaveForeignRow();
+    case 'second-writer':
+      return node.startSecondWriter();
+    case 'old-layout':
+      return node.findOldLayout();
     case 'write-fails':
       node.store.failAfter = stream.below(WRITES);
       node.store.failWith = stream.pick(['full', 'no-memory']);
@@ -59,6 +83,15 @@ function befall({ clock, stream, swarm, cluster }: FaultOptions, kind: FaultKind
         node.regain();
       });
   }
+}
+
+/** Stops some watches one by one, and lets them go on one by one in another order. */
+function swizzle({ clock, stream, nodes }: Pick<FaultOptions, 'clock' | 'stream' | 'nodes'>): void {
+  const chosen = nodes.flatMap(({ watches }) => watches).filter(() => stream.chance(0.3));
+  let atUs = 0;
+  for (const watch of chosen) clock.after((atUs += stream.below(CLOG_US)), () => watch.stall(Number.POSITIVE_INFINITY));
+  const order = chosen.map((watch) => [stream.word(), watch] as const).toSorted(([left], [right]) => left - right);
+  for (const [, watch] of order) clock.after((atUs += stream.below(CLOG_US)), () => watch.heal());
 }
 
 /** One change of what is wanted, or of the pods. */

@@ -2,7 +2,6 @@
 /** Watches every write into one node's maps: what packets can reach is whole, and is written only while unreachable. */
 import { backendServes, BACKEND_WORDS, LIVE, viewOf } from '../core/datapath/select.ts';
 import { SERVICE_WORDS } from '../core/datapath/lookup.ts';
-import type { Maps } from '../core/datapath/maps.ts';
 import {
   BACKEND_SERVICE_PORT_AT,
   BACKEND_STATE,
@@ -14,6 +13,7 @@ import {
   type FrontendKeyRecord,
 } from '../core/layout.gen.ts';
 import type { MapSpec, MapStore, Operation } from '../core/store.ts';
+import type { Rows } from './install.ts';
 
 /** `before` and `after` each write; what they return is what is wrong, undefined: nothing. */
 export interface WriteOrder {
@@ -45,7 +45,7 @@ class Names {
 }
 
 /** The slots of a row, as numbers. */
-function slotsOf(maps: Maps, row: number): number[] {
+function slotsOf(maps: Rows, row: number): number[] {
   const slots: number[] = [];
   for (let view = 0; view < VIEW_MAX; view += 1) {
     const at = viewOf(row * SERVICE_WORDS, view);
@@ -56,7 +56,7 @@ function slotsOf(maps: Maps, row: number): number[] {
   return slots;
 }
 
-export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
+export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
   const rows = new Names();
   const pairs = new Names();
   const backends = new Names();
@@ -71,8 +71,10 @@ export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
     }
     if (change < 0) freed.rows.add(row);
   };
+  let frontends = 0;
   const held = store.entries(specs.frontends);
   if (held.ok) for (const [, row] of held.value) name(row, 1);
+  if (held.ok) frontends = held.value.length;
 
   const rowOf = (key: unknown): number | undefined => {
     const found = store.get(specs.frontends, key as FrontendKeyRecord);
@@ -98,7 +100,10 @@ export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
     }
     if (operation.map.name === 'frontends') {
       const row = rowOf(operation.key);
-      if (row !== undefined) name(row, -1);
+      if (row !== undefined) {
+        name(row, -1);
+        frontends -= 1;
+      }
       return undefined;
     }
     const key = Number(operation.key);
@@ -114,7 +119,9 @@ export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
     const row = rowOf(operation.key);
     if (row === undefined) return 'a frontend that was written is not there';
     name(row, 1);
-    if (maps.frontends.size > maps.frontends.capacity) return `frontends holds more than ${maps.frontends.capacity}`;
+    frontends += 1;
+    const capacity = store.capacity(specs.frontends);
+    if (frontends > capacity) return `frontends holds more than ${capacity}`;
     return danglingSlot(maps, row);
   }
 
@@ -128,7 +135,7 @@ export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
 }
 
 /** The first slot of a row that names nothing that could serve. */
-function danglingSlot(maps: Maps, row: number): string | undefined {
+function danglingSlot(maps: Rows, row: number): string | undefined {
   const port = maps.services[row * SERVICE_WORDS + SERVICE_SERVICE_PORT_AT / 4];
   for (let view = 0; view < VIEW_MAX; view += 1) {
     const at = viewOf(row * SERVICE_WORDS, view);

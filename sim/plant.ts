@@ -5,12 +5,21 @@ import { VERDICT_DROP, VERDICT_FORWARD, VERDICT_PASS, VERDICT_REPLY } from '../c
 import { ok } from '../core/result.ts';
 import type { MapStore, Operation } from '../core/store.ts';
 import type { Outcome, PacketHook, Twin } from '../core/twin.ts';
+import type { Mistake } from './watch.ts';
 
 /** Wrappers around the real parts of a node; what isn't named stays as it is. */
 export type Plant = {
   readonly loop?: (loop: Loop) => Loop;
   readonly store?: (store: MapStore) => MapStore;
   readonly twin?: (twin: Twin) => Twin;
+  /** What the watches do wrong. */
+  readonly watch?: Mistake;
+  /** The datapath reads the clock on the wall. */
+  readonly readsWallClock?: true;
+  /** The agent takes over maps of any layout. */
+  readonly takesAnyLayout?: true;
+  /** Nobody asks whose the maps are. */
+  readonly sharesMaps?: true;
 };
 
 const SOURCE_AT = 26;
@@ -75,6 +84,23 @@ export const plants: Readonly<Record<string, Plant>> = {
       },
     }),
   },
+  'a loop that takes a bookmark for an empty list': {
+    loop: (loop) => ({
+      ...loop,
+      event: (event) => {
+        loop.event(event.type === 'BOOKMARK' ? { type: 'LISTED', kind: event.kind, items: [] } : event);
+      },
+    }),
+  },
+  'a loop that keeps what it does not know': {
+    loop: (loop) => ({ ...loop, resync: () => loop.step() }),
+  },
+  'a watch that takes 410 for nothing new': { watch: 'takes 410 for nothing new' },
+  'a watch that goes on from now after an old list': { watch: 'watches from now after an old list' },
+  'a watch that waits for ever': { watch: 'waits for ever' },
+  'a datapath on the wall clock': { readsWallClock: true },
+  'an agent that takes maps of any layout': { takesAnyLayout: true },
+  'two agents that share the maps': { sharesMaps: true },
   'a loop that hides its failures': {
     loop: (loop) => ({ ...loop, step: () => ({ ...loop.step(), failures: [], isSettled: true }) }),
   },

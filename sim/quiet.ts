@@ -18,7 +18,7 @@ const TRIES = 60;
 export function freshMeaning(api: Api, node: number, sizes: MapSizes): string {
   const store = storeOf(createMaps(configOf(), { ...sizes, flowBuckets: 2, peers: 2 }));
   const loop = createLoop({ store, node: configOfNode(node), onProblem: () => undefined });
-  for (const kind of watchedKinds) loop.event({ type: 'LISTED', kind, items: api.list(kind) });
+  for (const kind of watchedKinds) loop.event({ type: 'LISTED', kind, items: api.list(kind).items });
   loop.step();
   return meaningOf(store);
 }

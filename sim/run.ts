@@ -6,6 +6,7 @@ import { isLiveness, type Broken, type Violation } from './checkers.ts';
 import { createClock, type Clock } from './clock.ts';
 import { createCluster, type Cluster } from './cluster.ts';
 import { change, heal, strike, type FaultOptions } from './faults.ts';
+import { installModel, type Install } from './install.ts';
 import { SimNode } from './node.ts';
 import type { Plant } from './plant.ts';
 import { checkConverged, checkTraffic, freshMeaning } from './quiet.ts';
@@ -24,6 +25,8 @@ export type SimOptions = {
   /** Maps that may be too small: a node must then say so. */
   readonly sizes?: Partial<MapSizes>;
   readonly plant?: Plant;
+  /** In place of the model. */
+  readonly install?: Install;
   /** One line per change of state. */
   readonly onLine?: (line: string) => void;
   /** When a part of the run begins. */
@@ -92,7 +95,7 @@ class Run {
     this.nodes = Array.from({ length: nodes }, (_, index) => this.#createNode(index, onBroken, onLine));
     const shared = { clock, swarm, cluster: this.cluster, nodes: this.nodes, onLine };
     this.traffic = new Traffic({ ...shared, stream: streamOf(seed, STREAM.traffic), onBroken });
-    this.faults = { ...shared, stream: streamOf(seed, STREAM.faults) };
+    this.faults = { ...shared, api, stream: streamOf(seed, STREAM.faults) };
   }
 
   #createNode(
@@ -101,14 +104,15 @@ class Run {
     onLine: (node: SimNode, symbol: Symbol, object: string) => void,
   ): SimNode {
     const { clock, swarm, api, sizes } = this;
-    const { seed, plant = {} } = this.options;
+    const { seed, plant = {}, install = installModel } = this.options;
     const stream = streamOf(seed, STREAM.nodes, index);
     const selectionKey: readonly [number, number] = [(seed.words[0] ?? 0) >>> 0, 0x7a11];
     const onWrite = (node: SimNode): void => {
       this.counts.writes += 1;
       if (node.isReady && stream.chance(swarm.probeShare)) this.traffic.open(node, stream.pick(this.cluster.apps));
     };
-    return new SimNode({ index, clock, stream, swarm, api, sizes, selectionKey, plant, onBroken, onLine, onWrite });
+    const shared = { clock, stream, swarm, api, sizes, selectionKey, plant, install };
+    return new SimNode({ ...shared, index, onBroken, onLine, onWrite });
   }
 
   break(node: number, { invariant, what }: Broken): void {
@@ -168,6 +172,7 @@ export function simulate(options: SimOptions): SimReport {
   clock.runUntil(endUs + QUIET_US, isDone);
   options.onPhase?.('checks');
   if (!isDone()) checkQuiet(run);
+  for (const node of run.nodes) node.end();
   return reportOf(run);
 }
 

@@ -3,18 +3,9 @@ import { expect, test } from 'vitest';
 import type { Invariant } from '../../sim/checkers.ts';
 import { plants } from '../../sim/plant.ts';
 import { simulate, type SimOptions } from '../../sim/run.ts';
-import type { Swarm } from '../../sim/swarm.ts';
+import { faultKinds, type FaultKind, type Swarm } from '../../sim/swarm.ts';
 
-const noFaults: Swarm['faults'] = {
-  'watch-stall': 0,
-  'watch-end': 0,
-  'write-fails': 0,
-  'crash-in-write': 0,
-  'agent-restart': 0,
-  'node-reboot': 0,
-  'node-loss': 0,
-  resync: 0,
-};
+const noFaults = Object.fromEntries(faultKinds.map((kind) => [kind, 0])) as Swarm['faults'];
 /** A busy cluster whose API is reliable: what breaks is what was planted. */
 const options: SimOptions = {
   seed: { text: '1', words: [1] },
@@ -32,9 +23,22 @@ const options: SimOptions = {
   },
 };
 
-const cases: readonly (readonly [plant: string, found: readonly Invariant[], sizes?: SimOptions['sizes']])[] = [
+/** Faults that a plant mishandles, often; for those that show without any, none. */
+const often = (kind: FaultKind): Partial<SimOptions> => ({
+  swarm: { ...options.swarm, faults: { ...noFaults, [kind]: 1 }, meanBetweenFaultsUs: 4e6 },
+});
+
+const cases: readonly (readonly [plant: string, found: readonly Invariant[], besides?: Partial<SimOptions>])[] = [
   ['a loop that drops DELETED', ['permitted-backend', 'convergence']],
-  ['a loop that hides its failures', ['rows-within-capacity', 'permitted-backend'], { services: 8 }],
+  ['a loop that hides its failures', ['rows-within-capacity', 'permitted-backend'], { sizes: { services: 8 } }],
+  ['a loop that takes a bookmark for an empty list', ['permitted-backend'], { seconds: 70 }],
+  ['a loop that keeps what it does not know', ['convergence'], often('foreign-row')],
+  ['a watch that takes 410 for nothing new', ['convergence', 'removed-gets-none'], often('watch-gone')],
+  ['a watch that goes on from now after an old list', ['convergence', 'removed-gets-none'], often('old-list')],
+  ['a watch that waits for ever', ['convergence'], often('watch-silent')],
+  ['a datapath on the wall clock', ['flow-keeps-backend', 'reply-address'], often('clock-jump')],
+  ['an agent that takes maps of any layout', ['layout-untouched'], often('old-layout')],
+  ['two agents that share the maps', ['frontends-resolve'], often('second-writer')],
   ['a store without barriers', ['frontends-resolve']],
   ['a store that withdraws no backend', ['frontends-resolve', 'convergence', 'permitted-backend']],
   ['a store that loses backends', ['frontends-resolve']],
@@ -51,11 +55,15 @@ test('nothing is found where nothing is planted', () => {
   expect(simulate(options).violation).toBeUndefined();
 });
 
-for (const [name, found, sizes] of cases) {
+test.each(faultKinds)('nothing is found where nothing is planted, under %s alone', (kind) => {
+  expect(simulate({ ...options, ...often(kind) }).violation).toBeUndefined();
+});
+
+for (const [name, found, besides] of cases) {
   test(`${name} is found`, () => {
     const plant = plants[name];
     if (plant === undefined) throw new Error(`no plant ${name}`);
-    const { violation } = simulate({ ...options, plant, ...(sizes === undefined ? {} : { sizes }) });
+    const { violation } = simulate({ ...options, ...besides, plant });
     expect(found).toContain(violation?.invariant);
   });
 }

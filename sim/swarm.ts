@@ -30,9 +30,14 @@ const heavyKinds: ReadonlySet<FaultKind> = new Set<FaultKind>([
   'second-writer',
   'old-layout',
   'node-reboot',
-  'node-loss',
   'resync',
 ]);
+
+/** Weights are up to this number. Where a node is lost, a tenth of all pods of a cluster start anew elsewhere. */
+function mostOf(kind: FaultKind): number {
+  if (kind === 'node-loss') return 2;
+  return heavyKinds.has(kind) ? 10 : 50;
+}
 
 /** What happens to the cluster, by name. */
 export const changeKinds = ['scale', 'rollout', 'pod-crash', 'service-delete', 'service-create', 'flap'] as const;
@@ -71,7 +76,7 @@ function weights<K extends string>(stream: Stream, kinds: readonly K[], most: (k
 /** The weights of one run. */
 export function drawSwarm(stream: Stream): Swarm {
   return {
-    faults: weights(stream, faultKinds, (kind) => (heavyKinds.has(kind) ? 2 : 10)),
+    faults: weights(stream, faultKinds, mostOf),
     changes: weights(stream, changeKinds, () => 10),
     meanBetweenFaultsUs: stream.pick([10e6, 20e6, 60e6]),
     meanBetweenChangesUs: stream.pick([3e6, 6e6, 12e6]),

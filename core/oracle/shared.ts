@@ -13,9 +13,11 @@ type Revision = { readonly slices: readonly SliceFacts[]; readonly view: Service
 
 const services = new WeakMap<ServiceObject, { readonly proxyName: string | undefined; readonly facts: Facts }>();
 type Facts = ServiceFacts | undefined;
+/** What followed on a view: itself, or one that says something else. */
+type Succession = { readonly previous: View; readonly view: View };
 const slicesRead = new WeakMap<EndpointSliceObject, { readonly facts: SliceFacts | undefined }>();
 const revisions = new WeakMap<ServiceFacts, readonly Revision[]>();
-const successors = new WeakMap<View, { readonly previous: View; readonly view: View }>();
+const successors = new WeakMap<View, readonly Succession[]>();
 
 /** `readService`, once per object and name of the proxy. */
 export function readServiceOnce(object: ServiceObject, proxyName: string | undefined): Facts {
@@ -46,13 +48,19 @@ export function viewOfServiceOnce(service: ServiceFacts, slices: readonly SliceF
   return view;
 }
 
-/** `shareView`, once for all histories that went through the same two views. */
+/**
+ * `shareView`, once for all histories that went through the same two views. A history that left something out comes
+ * back to the others': they all go on with what the first one made of the next view.
+ */
 export function shareViewOnce(previous: View | undefined, next: View | undefined): View | undefined {
   if (previous === undefined || next === undefined || previous === next) return next;
-  const known = successors.get(next);
-  if (known?.previous === previous) return known.view;
-  const view = shareView(previous, next) ?? next;
-  successors.set(next, { previous, view });
+  const kept = successors.get(next) ?? [];
+  const known = kept.find((succession) => succession.previous === previous);
+  if (known !== undefined) return known.view;
+  const first = kept[0]?.view;
+  const made = shareView(previous, first ?? next) ?? next;
+  const view = made === previous ? previous : (first ?? made);
+  successors.set(next, [...kept.slice(0, REVISIONS_KEPT - 1), { previous, view }]);
   return view;
 }
 

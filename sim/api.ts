@@ -7,7 +7,11 @@ export type WatchedKind = (typeof watchedKinds)[number];
 type WatchedObject = Extract<ClusterObject, { kind: WatchedKind }>;
 
 /** One change of an object; `before` is undefined where it was not there. */
-export type Change = { readonly version: number; readonly event: ClusterEvent; readonly before: WatchedObject | undefined };
+export type Change = {
+  readonly version: number;
+  readonly event: ClusterEvent;
+  readonly before: WatchedObject | undefined;
+};
 export type Listing = { readonly version: number; readonly items: readonly WatchedObject[] };
 
 export interface Api {

@@ -20,8 +20,9 @@ export type FaultOptions = {
 };
 
 const AWAY_US = 10e6;
-/** By so much at most a clock on the wall is set forwards or back. */
-const JUMP_US = 3600e6;
+/** A clock on the wall is set forwards or back by up to ten days, in steps of a quarter of an hour. */
+const JUMP_US = 900e6;
+const JUMP_STEPS = 960;
 const CHANGES_BEHIND = 60;
 const CLOG_US = 5e6;
 const WRITES = 30;
@@ -51,7 +52,7 @@ function befall({ clock, stream, swarm, cluster, api, nodes }: FaultOptions, kin
     case 'old-list':
       return stream.pick(node.watches).listBehind(1 + stream.below(CHANGES_BEHIND));
     case 'clock-jump':
-      node.wallOffsetUs += stream.below(2 * JUMP_US) - JUMP_US;
+      node.wallOffsetUs += (stream.below(2 * JUMP_STEPS) - JUMP_STEPS) * JUMP_US;
       return;
     case 'swizzle':
       return swizzle({ clock, stream, nodes });

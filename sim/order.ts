@@ -56,11 +56,35 @@ function slotsOf(maps: Rows, row: number): number[] {
   return slots;
 }
 
+/** What packets can reach, how often each is named, and what was freed since the last barrier. */
+type Reach = {
+  readonly rows: Names;
+  readonly pairs: Names;
+  readonly backends: Names;
+  readonly freed: { readonly rows: Set<number>; readonly pairs: Set<number>; readonly backends: Set<number> };
+};
+
+/** `isLive`: of the backend of this number. */
+function whyNotNow(
+  map: string,
+  key: number,
+  { rows, pairs, backends, freed }: Reach,
+  isLive: boolean,
+): string | undefined {
+  const text = `${map}[${key}]`;
+  if (map === 'services' && freed.rows.has(key)) return `${text} is written before the barrier`;
+  if (map === 'services' && rows.has(key)) return `${text} is written while a frontend names it`;
+  if (map === 'slots' && freed.pairs.has(key)) return `${text} is written before the barrier`;
+  if (map === 'slots' && pairs.has(key)) return `${text} is written while a row names it`;
+  if (map === 'backends' && freed.backends.has(key)) return `${text} is written before the barrier`;
+  if (map === 'backends' && isLive) return `${text} is written while it is live`;
+  return undefined;
+}
+
 export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
-  const rows = new Names();
-  const pairs = new Names();
-  const backends = new Names();
   const freed = { rows: new Set<number>(), pairs: new Set<number>(), backends: new Set<number>() };
+  const reach: Reach = { rows: new Names(), pairs: new Names(), backends: new Names(), freed };
+  const { rows, pairs, backends } = reach;
 
   const name = (row: number, change: 1 | -1): void => {
     rows.add(row, change);
@@ -82,17 +106,6 @@ export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
   };
   const live = (id: number): number => maps.backends[id * BACKEND_WORDS + LIVE] ?? 0;
 
-  function beforeSet(map: MapSpec<unknown, unknown>, key: number): string | undefined {
-    const text = `${map.name}[${key}]`;
-    if (map.name === 'services' && freed.rows.has(key)) return `${text} is written before the barrier`;
-    if (map.name === 'services' && rows.has(key)) return `${text} is written while a frontend names it`;
-    if (map.name === 'slots' && freed.pairs.has(key)) return `${text} is written before the barrier`;
-    if (map.name === 'slots' && pairs.has(key)) return `${text} is written while a row names it`;
-    if (map.name === 'backends' && freed.backends.has(key)) return `${text} is written before the barrier`;
-    if (map.name === 'backends' && !isDead(live(key))) return `${text} is written while it is live`;
-    return undefined;
-  }
-
   function before(operation: Operation): string | undefined {
     if (operation.op === 'barrier') {
       for (const set of [freed.rows, freed.pairs, freed.backends]) set.clear();
@@ -107,7 +120,7 @@ export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
       return undefined;
     }
     const key = Number(operation.key);
-    if (operation.op === 'set') return beforeSet(operation.map, key);
+    if (operation.op === 'set') return whyNotNow(operation.map.name, key, reach, !isDead(live(key)));
     if (operation.op !== 'word' || operation.map.name !== 'backends' || !isDead(operation.word)) return undefined;
     if (backends.has(key)) return `backends[${key}] ends while a slot names it`;
     freed.backends.add(key);

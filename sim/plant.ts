@@ -5,6 +5,7 @@ import { VERDICT_DROP, VERDICT_FORWARD, VERDICT_PASS, VERDICT_REPLY } from '../c
 import { ok } from '../core/result.ts';
 import type { MapStore, Operation } from '../core/store.ts';
 import type { Outcome, PacketHook, Twin } from '../core/twin.ts';
+import { placesOf, SYN } from './frame.ts';
 import type { Mistake } from './watch.ts';
 
 /** Wrappers around the real parts of a node; what isn't named stays as it is. */
@@ -22,12 +23,6 @@ export type Plant = {
   readonly sharesMaps?: true;
 };
 
-const SOURCE_AT = 26;
-const DESTINATION_AT = 30;
-const TIME_TO_LIVE_AT = 22;
-const FLAGS_AT = 47;
-const IS_SYN = 2;
-
 function afterPacket(change: (outcome: Outcome, frame: Uint8Array, hook: PacketHook) => void): Plant {
   return {
     twin: (twin) => ({
@@ -42,13 +37,16 @@ function afterPacket(change: (outcome: Outcome, frame: Uint8Array, hook: PacketH
 }
 
 /** Adds to the last word of an address and keeps the checksums right, as a wrong but careful program would. */
-function shiftAddress(outcome: Outcome, at: number, change: number): void {
+function shiftAddress(outcome: Outcome, end: 'source' | 'destination', change: number): void {
   const { bytes } = outcome;
+  const places = placesOf(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, outcome.length);
-  const before = view.getUint16(at + 2);
+  const at = places[end] + 2;
+  const before = view.getUint16(at);
   const after = (before + change) & 0xffff;
-  view.setUint16(at + 2, after);
-  for (const checksum of [24, 50]) {
+  view.setUint16(at, after);
+  for (const checksum of [places.headerSum, places.transportSum]) {
+    if (checksum === 0) continue;
     let sum = 0xffff - view.getUint16(checksum) + (0xffff - before) + after;
     while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
     view.setUint16(checksum, 0xffff - sum);
@@ -70,8 +68,8 @@ function onWrites(judge: (operation: Operation) => 'keep' | 'skip'): Plant {
   };
 }
 
-function isSyn(outcome: Outcome): boolean {
-  return ((outcome.bytes[FLAGS_AT] ?? 0) & IS_SYN) !== 0;
+function isSyn({ bytes }: Outcome): boolean {
+  return ((bytes[placesOf(bytes).flags] ?? 0) & SYN) !== 0;
 }
 
 /** By name: what is wrong in it. */
@@ -112,10 +110,10 @@ export const plants: Readonly<Record<string, Plant>> = {
     operation.op === 'set' && operation.map.name === 'backends' ? 'skip' : 'keep',
   ),
   'a selection off by one': afterPacket((outcome) => {
-    if (outcome.verdict === VERDICT_FORWARD && isSyn(outcome)) shiftAddress(outcome, DESTINATION_AT, 1);
+    if (outcome.verdict === VERDICT_FORWARD && isSyn(outcome)) shiftAddress(outcome, 'destination', 1);
   }),
   'a flow that moves': afterPacket((outcome) => {
-    if (outcome.verdict === VERDICT_FORWARD && !isSyn(outcome)) shiftAddress(outcome, DESTINATION_AT, 1);
+    if (outcome.verdict === VERDICT_FORWARD && !isSyn(outcome)) shiftAddress(outcome, 'destination', 1);
   }),
   'replies from the backend itself': afterPacket((outcome, frame) => {
     if (outcome.verdict !== VERDICT_REPLY) return;
@@ -123,13 +121,14 @@ export const plants: Readonly<Record<string, Plant>> = {
     outcome.verdict = VERDICT_PASS;
   }),
   'replies from a neighbour': afterPacket((outcome) => {
-    if (outcome.verdict === VERDICT_REPLY) shiftAddress(outcome, SOURCE_AT, 1);
+    if (outcome.verdict === VERDICT_REPLY) shiftAddress(outcome, 'source', 1);
   }),
-  'a bystander is touched': afterPacket((outcome) => {
-    if (outcome.verdict === VERDICT_PASS) outcome.bytes[TIME_TO_LIVE_AT] = 1;
+  'a bystander is touched': afterPacket((outcome, frame) => {
+    if (outcome.verdict === VERDICT_PASS) outcome.bytes[placesOf(frame).hops] = 1;
   }),
   'a checksum left as it was': afterPacket((outcome, frame) => {
-    if (outcome.verdict === VERDICT_FORWARD) outcome.bytes.set(frame.subarray(50, 52), 50);
+    const at = placesOf(frame).transportSum;
+    if (outcome.verdict === VERDICT_FORWARD) outcome.bytes.set(frame.subarray(at, at + 2), at);
   }),
   'a drop without a reason': afterPacket((outcome, _frame, hook) => {
     if (outcome.verdict !== VERDICT_FORWARD || hook !== 'from-pod') return;

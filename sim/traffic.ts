@@ -31,6 +31,7 @@ type Connection = {
   /** What the client connects to: a Service, or a pod itself. */
   readonly target: { readonly address: number; readonly port: number };
   readonly isDirect: boolean;
+  readonly isIPv6: boolean;
   phase: 'opening' | 'open' | 'closing' | 'over';
   backend: number;
   pod: number;
@@ -88,6 +89,7 @@ export class Traffic {
       ...this.#socket(node),
       target: pod === undefined ? { address: app.clusterIP, port } : { address: pod.address, port: target },
       isDirect: pod !== undefined,
+      isIPv6: stream.pick(app.families) === 'IPv6',
       phase: 'opening',
       backend: 0,
       pod: 0,
@@ -103,10 +105,10 @@ export class Traffic {
   }
 
   /** One SYN without a client that waits; the backend it was sent to, 0: none. */
-  probe(node: SimNode, address: number, port: number): number {
+  probe(node: SimNode, address: number, port: number, isIPv6: boolean): number {
     const { source, sourcePort } = this.#socket(node);
-    const syn = { source, sourcePort, destination: address, destinationPort: port, flags: SYN, sequence: 1 };
-    const sent: Segment = { ...syn, acknowledgement: 0, payloadLength: 0 };
+    const ends = { isIPv6, isUDP: false, source, sourcePort, destination: address, destinationPort: port };
+    const sent: Segment = { ...ends, flags: SYN, sequence: 1, acknowledgement: 0, payloadLength: 0 };
     const now = this.#through(node, sent, true);
     return now?.destination ?? 0;
   }
@@ -241,6 +243,8 @@ export class Traffic {
 
 function segmentFor(it: Connection, flags: number): Segment {
   return {
+    isIPv6: it.isIPv6,
+    isUDP: false,
     source: it.source,
     destination: it.target.address,
     sourcePort: it.sourcePort,
@@ -266,6 +270,8 @@ function answerOf(it: Segment, flags: number): Segment {
   const length = it.payloadLength + ((it.flags & (SYN | FIN)) === 0 ? 0 : 1);
   const isFirst = (flags & SYN) !== 0;
   return {
+    isIPv6: it.isIPv6,
+    isUDP: it.isUDP,
     source: it.destination,
     destination: it.source,
     sourcePort: it.destinationPort,

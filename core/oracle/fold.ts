@@ -71,7 +71,8 @@ function replaceKind(
 ): void {
   const listed = items.filter((item) => item.kind === kind);
   const names = new Set(listed.map(readName));
-  for (const name of [...fold.objects[kind].keys()]) if (!names.has(name)) removeObject(fold, kind, name, claims, services);
+  for (const name of [...fold.objects[kind].keys()])
+    if (!names.has(name)) removeObject(fold, kind, name, claims, services);
   for (const item of listed) putObject(fold, item, claims, services);
 }
 

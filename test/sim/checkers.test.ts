@@ -42,7 +42,7 @@ const cases: readonly (readonly [plant: string, found: readonly Invariant[], bes
   ['a store without barriers', ['frontends-resolve']],
   ['a store that withdraws no backend', ['frontends-resolve', 'convergence', 'permitted-backend']],
   ['a store that loses backends', ['frontends-resolve']],
-  ['a selection off by one', ['permitted-backend']],
+  ['a selection off by one', ['permitted-backend', 'reply-address']],
   ['a flow that moves', ['flow-keeps-backend']],
   ['replies from the backend itself', ['reply-address']],
   ['replies from a neighbour', ['reply-address']],

@@ -18,6 +18,7 @@ import { watchedKinds, type Api } from './api.ts';
 import type { Broken } from './checkers.ts';
 import type { Clock } from './clock.ts';
 import { nodeName } from './cluster.ts';
+import type { Digest } from './digest.ts';
 import type { Install, Installation } from './install.ts';
 import { createWriteOrder, type WriteOrder } from './order.ts';
 import type { Plant } from './plant.ts';
@@ -36,6 +37,7 @@ export type NodeOptions = {
   readonly selectionKey: readonly [number, number];
   readonly plant: Plant;
   readonly install: Install;
+  readonly digest: Digest;
   readonly onBroken: (node: SimNode, broken: Broken) => void;
   readonly onLine: (node: SimNode, symbol: Symbol, object: string) => void;
   /** Between two writes of a batch. */
@@ -194,9 +196,11 @@ export class SimNode {
     clock.after(stream.below(COMPARISON_US), () => this.resync());
   }
 
-  /** Gives back what the node's maps took. */
+  /** Counts the flow table in, and gives back what the node's maps took. */
   end(): void {
-    this.#installation.remove();
+    const { twin, remove } = this.#installation;
+    this.#options.digest.memory(twin.flowMemory());
+    remove();
   }
 
   /** Somebody reads why the agent refused, and removes the maps; flows are lost with them. */
@@ -224,11 +228,12 @@ export class SimNode {
 
   /** One packet through this node; the outcome is reused by the next. */
   packet(hook: PacketHook, frame: Uint8Array): Outcome {
-    const { clock, swarm, plant } = this.#options;
+    const { clock, swarm, plant, digest } = this.#options;
     const nowUs = clock.nowUs() + (plant.readsWallClock === true ? this.wallOffsetUs : 0);
     this.#outside.now = (swarm.firstTick + Math.floor(nowUs / TICK_US)) >>> 0;
     const done = this.#twin.packet(hook, frame, this.#outside, this.outcome);
     if (!done.ok) throw new Error(done.error.message);
+    digest.outcome(this.outcome);
     return this.outcome;
   }
 

@@ -12,7 +12,7 @@ import {
   VIEW_MAX,
   type FrontendKeyRecord,
 } from '../core/layout.gen.ts';
-import type { MapSpec, MapStore, Operation } from '../core/store.ts';
+import type { MapStore, Operation } from '../core/store.ts';
 import type { Rows } from './install.ts';
 
 /** `before` and `after` each write; what they return is what is wrong, undefined: nothing. */
@@ -65,12 +65,7 @@ type Reach = {
 };
 
 /** `isLive`: of the backend of this number. */
-function whyNotNow(
-  map: string,
-  key: number,
-  { rows, pairs, backends, freed }: Reach,
-  isLive: boolean,
-): string | undefined {
+function whyNotNow(map: string, key: number, { rows, pairs, freed }: Reach, isLive: boolean): string | undefined {
   const text = `${map}[${key}]`;
   if (map === 'services' && freed.rows.has(key)) return `${text} is written before the barrier`;
   if (map === 'services' && rows.has(key)) return `${text} is written while a frontend names it`;

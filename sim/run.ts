@@ -5,6 +5,7 @@ import { createApi, type Api } from './api.ts';
 import { isLiveness, type Broken, type Violation } from './checkers.ts';
 import { createClock, type Clock } from './clock.ts';
 import { createCluster, type Cluster } from './cluster.ts';
+import { Digest } from './digest.ts';
 import { change, heal, strike, type FaultOptions } from './faults.ts';
 import { installModel, type Install } from './install.ts';
 import { SimNode } from './node.ts';
@@ -45,6 +46,8 @@ export type SimReport = {
   readonly faults: number;
   readonly writes: number;
   readonly tally: Tally;
+  /** Of everything that packets met, flow tables included. */
+  readonly digest: string;
 };
 
 /** Long enough for rollouts, stalls and retries that have begun; without new ones hardly anything happens in it. */
@@ -72,6 +75,7 @@ class Run {
   readonly options: SimOptions;
   readonly clock: Clock = createClock();
   readonly api: Api = createApi();
+  readonly digest: Digest = new Digest();
   readonly swarm: Swarm;
   readonly sizes: MapSizes;
   readonly cluster: Cluster;
@@ -103,7 +107,7 @@ class Run {
     onBroken: (node: SimNode, broken: Broken) => void,
     onLine: (node: SimNode, symbol: Symbol, object: string) => void,
   ): SimNode {
-    const { clock, swarm, api, sizes } = this;
+    const { clock, swarm, api, sizes, digest } = this;
     const { seed, plant = {}, install = installModel } = this.options;
     const stream = streamOf(seed, STREAM.nodes, index);
     const selectionKey: readonly [number, number] = [(seed.words[0] ?? 0) >>> 0, 0x7a11];
@@ -111,7 +115,7 @@ class Run {
       this.counts.writes += 1;
       if (node.isReady && stream.chance(swarm.probeShare)) this.traffic.open(node, stream.pick(this.cluster.apps));
     };
-    const shared = { clock, stream, swarm, api, sizes, selectionKey, plant, install };
+    const shared = { clock, stream, swarm, api, sizes, selectionKey, plant, install, digest };
     return new SimNode({ ...shared, index, onBroken, onLine, onWrite });
   }
 
@@ -195,7 +199,7 @@ function checkQuiet(run: Run): void {
   }
 }
 
-function reportOf({ violation, clock, lines, counts, traffic }: Run): SimReport {
+function reportOf({ violation, clock, lines, counts, traffic, digest }: Run): SimReport {
   return {
     violation,
     isLiveness: violation !== undefined && isLiveness(violation),
@@ -204,5 +208,6 @@ function reportOf({ violation, clock, lines, counts, traffic }: Run): SimReport 
     lines,
     ...counts,
     tally: traffic.tally,
+    digest: digest.text,
   };
 }

@@ -28,14 +28,15 @@ const CLOG_US = 5e6;
 const WRITES = 30;
 const REPLICAS = 7;
 
-/** One fault, on some node. */
-export function strike(options: FaultOptions): void {
+/** One fault, on some node; whether there was one. */
+export function strike(options: FaultOptions): boolean {
   const { stream, swarm, nodes, onLine } = options;
   const kind = pickByWeight(stream, faultKinds, swarm.faults);
   const node = stream.pick(nodes);
-  if (kind === undefined || !node.isUp) return;
+  if (kind === undefined || !node.isUp) return false;
   onLine(node, 'fault', kind);
   befall(options, kind, node);
+  return true;
 }
 
 function befall({ clock, stream, swarm, cluster, api, nodes }: FaultOptions, kind: FaultKind, node: SimNode): void {
@@ -95,15 +96,16 @@ function swizzle({ clock, stream, nodes }: Pick<FaultOptions, 'clock' | 'stream'
   for (const [, watch] of order) clock.after((atUs += stream.below(CLOG_US)), () => watch.heal());
 }
 
-/** One change of what is wanted, or of the pods. */
-export function change(options: FaultOptions): void {
+/** One change of what is wanted, or of the pods; whether there was one. */
+export function change(options: FaultOptions): boolean {
   const { stream, swarm, cluster, onLine } = options;
   const kind = pickByWeight(stream, changeKinds, swarm.changes);
-  if (kind === undefined) return;
+  if (kind === undefined) return false;
   const app = stream.pick(cluster.apps);
-  if (app.exists === (kind === 'service-create')) return;
+  if (app.exists === (kind === 'service-create')) return false;
   onLine(undefined, 'change', `${kind} ${app.name}`);
   alter(options, kind, app);
+  return true;
 }
 
 function alter({ stream, cluster }: FaultOptions, kind: ChangeKind, app: App): void {

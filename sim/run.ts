@@ -12,7 +12,7 @@ import { SimNode } from './node.ts';
 import type { Plant } from './plant.ts';
 import { checkConverged, checkTraffic, freshMeaning } from './quiet.ts';
 import { exponential, streamOf, type Seed } from './seed.ts';
-import { drawSwarm, type Swarm } from './swarm.ts';
+import { drawSwarm, swarmOf, type Mode, type Swarm } from './swarm.ts';
 import { Traffic, type Tally } from './traffic.ts';
 import { entryText, type Symbol } from './transcript.ts';
 
@@ -21,6 +21,8 @@ export type SimOptions = {
   readonly nodes: number;
   readonly services: number;
   readonly seconds: number;
+  /** Default: `swarm`. */
+  readonly mode?: Mode;
   /** In place of what the seed draws. */
   readonly swarm?: Partial<Swarm>;
   /** Maps that may be too small: a node must then say so. */
@@ -90,7 +92,8 @@ class Run {
     this.options = options;
     const { seed, nodes, services } = options;
     const { clock, api } = this;
-    this.swarm = { ...drawSwarm(streamOf(seed, STREAM.swarm)), ...options.swarm };
+    const drawn = drawSwarm(streamOf(seed, STREAM.swarm));
+    this.swarm = { ...swarmOf(options.mode ?? 'swarm', drawn), ...options.swarm };
     this.sizes = { ...sizesFor(services), ...options.sizes };
     const { swarm } = this;
     this.cluster = createCluster({ clock, stream: streamOf(seed, STREAM.cluster), swarm, api, nodes, services });
@@ -163,12 +166,10 @@ export function simulate(options: SimOptions): SimReport {
   options.onPhase?.('faults');
   run.repeat(swarm.meanBetweenConnectionsUs, endUs, () => traffic.openSomewhere());
   run.repeat(swarm.meanBetweenChangesUs, endUs, () => {
-    counts.changes += 1;
-    change(run.faults);
+    if (change(run.faults)) counts.changes += 1;
   });
   run.repeat(swarm.meanBetweenFaultsUs, endUs, () => {
-    counts.faults += 1;
-    strike(run.faults);
+    if (strike(run.faults)) counts.faults += 1;
   });
   clock.runUntil(endUs, isDone);
   options.onPhase?.('quiet');

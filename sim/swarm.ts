@@ -97,6 +97,51 @@ export function drawSwarm(stream: Stream): Swarm {
   };
 }
 
+/** `swarm`: everything, by the seed. `lite`: of faults only crashes. `performance`: no faults, always the same load. */
+export const modes = ['swarm', 'lite', 'performance'] as const;
+export type Mode = (typeof modes)[number];
+
+const crashKinds: ReadonlySet<FaultKind> = new Set<FaultKind>(['agent-restart', 'crash-in-write', 'node-reboot']);
+
+/** What a mode makes of what the seed drew. */
+export function swarmOf(mode: Mode, drawn: Swarm): Swarm {
+  switch (mode) {
+    case 'swarm':
+      return drawn;
+    case 'lite':
+      return { ...drawn, faults: faultsFrom((kind) => (crashKinds.has(kind) ? 1 : 0)) };
+    case 'performance':
+      return { ...drawn, ...performanceLoad };
+  }
+}
+
+/** These faults alone, one about every four seconds. */
+export function onlyFaults(kinds: readonly FaultKind[]): Pick<Swarm, 'faults' | 'meanBetweenFaultsUs'> {
+  return { faults: faultsFrom((kind) => (kinds.includes(kind) ? 1 : 0)), meanBetweenFaultsUs: 4e6 };
+}
+
+function faultsFrom(weight: (kind: FaultKind) => number): Swarm['faults'] {
+  return Object.fromEntries(faultKinds.map((kind) => [kind, weight(kind)])) as Swarm['faults'];
+}
+
+const performanceLoad: Partial<Swarm> = {
+  faults: faultsFrom(() => 0),
+  changes: { scale: 1, rollout: 1, 'pod-crash': 1, flap: 1, 'service-delete': 1, 'service-create': 1 },
+  meanBetweenChangesUs: 6e6,
+  meanBetweenConnectionsUs: 400e3,
+  watchDelayUs: 2e3,
+  batchDelayUs: 100e3,
+  sliceDelayUs: 200e3,
+  networkDelayUs: 1e3,
+  thinkUs: 1e6,
+  duplicateShare: 0,
+  lossShare: 0,
+  localShare: 0,
+  probeShare: 0.003,
+  directShare: 0.1,
+  foreignRows: false,
+};
+
 /** One of the kinds, by weight; undefined where all weights are 0. */
 export function pickByWeight<K extends string>(
   stream: Stream,

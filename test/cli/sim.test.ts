@@ -55,10 +55,7 @@ test.each([
 
 test.each(['lite', 'performance'])('mode %s runs, and prints a document', (mode) => {
   const { code, output } = sim('7', ...small, '--mode', mode, '-o', 'json');
-  expect(JSON.parse(output)).toMatchObject({
-    kind: 'SimReport',
-    seed: '7',
-    digest: expect.stringMatching(/^[0-9a-f]{8}$/),
-  });
+  expect(JSON.parse(output)).toMatchObject({ kind: 'SimReport', seed: '7' });
+  expect(output).toMatch(/"digest": "[0-9a-f]{8}"/);
   expect(code).toBe(0);
 });

@@ -144,3 +144,19 @@ export function checkKept(backend: number, outcome: Outcome, now: Segment | unde
     `a flow moved from ${wordText(backend, now.isIPv6)} to ${wordText(now.destination, now.isIPv6)}`,
   );
 }
+
+/** Longer silence may outlast a flow. */
+const STEADY_US = 15e6;
+
+/** A client's datagrams stay on their backend while nothing at all changed for its Service. */
+export function checkSteady(
+  sent: Segment,
+  backend: number,
+  now: Segment,
+  silenceUs: number,
+  node: { readonly isUnchangedFor: (spanUs: number, question: Question) => boolean },
+): Broken | undefined {
+  if (silenceUs > STEADY_US || !node.isUnchangedFor(silenceUs, questionOf(sent))) return undefined;
+  const where = `from ${wordText(backend, now.isIPv6)} to ${wordText(now.destination, now.isIPv6)}`;
+  return broken('flow-keeps-backend', `datagrams moved ${where} although nothing changed`);
+}

@@ -243,6 +243,13 @@ export class SimNode {
     return this.#oracle.judge(nowNs, nowNs - this.#settledNs, question);
   }
 
+  /** Whether the maps were not made anew within a span, and nothing was heard that changes the answer. */
+  isUnchangedFor(spanUs: number, question: Question): boolean {
+    const nowNs = this.#nowNs();
+    if (nowNs - this.#settledNs < spanUs * 1000) return false;
+    return this.#oracle.judge(nowNs, spanUs * 1000, question).earlier.length === 0;
+  }
+
   #nowNs(): number {
     return this.#options.clock.nowUs() * 1000;
   }

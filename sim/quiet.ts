@@ -6,7 +6,7 @@ import { configOf } from '../core/datapath/datapath.ts';
 import { createMaps, storeOf, type MapSizes } from '../core/datapath/maps.ts';
 import { watchedKinds, type Api } from './api.ts';
 import type { Broken } from './checkers.ts';
-import type { App, Cluster } from './cluster.ts';
+import type { App, AppPort, Cluster } from './cluster.ts';
 import { wordText } from './frame.ts';
 import { configOfNode, type SimNode } from './node.ts';
 import type { Traffic } from './traffic.ts';
@@ -56,7 +56,7 @@ function firstDifference(meaning: string, fresh: string): string {
 /** Asks a Service on a node, in each family and on each port, until each ready pod has been chosen. */
 export function checkTraffic(cluster: Cluster, traffic: Traffic, node: SimNode, app: App): Broken | undefined {
   for (const family of app.families) {
-    for (const { port } of app.ports) {
+    for (const port of app.ports) {
       const broken = checkPort(cluster, traffic, node, app, port, family === 'IPv6');
       if (broken !== undefined) return broken;
     }
@@ -69,7 +69,7 @@ function checkPort(
   traffic: Traffic,
   node: SimNode,
   app: App,
-  port: number,
+  port: AppPort,
   isIPv6: boolean,
 ): Broken | undefined {
   const ready = app.pods.filter((pod) => pod.state === 'ready' && (!app.isLocal || pod.node === node.index));

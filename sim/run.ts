@@ -5,6 +5,7 @@ import { createApi, type Api } from './api.ts';
 import { isLiveness, type Broken, type Violation } from './checkers.ts';
 import { createClock, type Clock } from './clock.ts';
 import { createCluster, type Cluster } from './cluster.ts';
+import type { DatagramTally } from './datagrams.ts';
 import { Digest } from './digest.ts';
 import { change, heal, strike, type FaultOptions } from './faults.ts';
 import { installModel, type Install } from './install.ts';
@@ -48,6 +49,7 @@ export type SimReport = {
   readonly faults: number;
   readonly writes: number;
   readonly tally: Tally;
+  readonly datagrams: DatagramTally;
   /** Of everything that packets met, flow tables included. */
   readonly digest: string;
 };
@@ -208,7 +210,8 @@ function reportOf({ violation, clock, lines, counts, traffic, digest }: Run): Si
     deeds: clock.deeds(),
     lines,
     ...counts,
-    tally: traffic.tally,
+    tally: traffic.counts(),
+    datagrams: traffic.datagrams.tally,
     digest: digest.text,
   };
 }

@@ -38,7 +38,7 @@ const cases: readonly (readonly [plant: string, found: readonly Invariant[], bes
   ['a watch that waits for ever', ['convergence'], often('watch-silent')],
   ['a datapath on the wall clock', ['flow-keeps-backend', 'reply-address'], often('clock-jump')],
   ['an agent that takes maps of any layout', ['layout-untouched'], often('old-layout')],
-  ['two agents that share the maps', ['frontends-resolve'], often('second-writer')],
+  ['two agents that share the maps', ['frontends-resolve', 'permitted-backend'], often('second-writer')],
   ['a store without barriers', ['frontends-resolve']],
   ['a store that withdraws no backend', ['frontends-resolve', 'convergence', 'permitted-backend']],
   ['a store that loses backends', ['frontends-resolve']],

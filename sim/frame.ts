@@ -21,6 +21,7 @@ export type Segment = {
 
 /** Where the parts of a frame lie, in bytes. `headerSum` is 0 where the header has none. */
 export type Places = {
+  readonly isUDP: boolean;
   readonly source: number;
   readonly destination: number;
   readonly hops: number;
@@ -62,6 +63,7 @@ function placesIn(isIPv6: boolean, isUDP: boolean): Places {
 function placesFor(isIPv6: boolean, isUDP: boolean): Places {
   const transport = isIPv6 ? 54 : 34;
   return {
+    isUDP,
     source: isIPv6 ? 34 : 26,
     destination: isIPv6 ? 50 : 30,
     hops: isIPv6 ? 21 : 22,

@@ -89,6 +89,7 @@ export class SimNode {
   #isStepPlanned = false;
   #failedSteps = 0;
   #settledNs = 0;
+  #writtenNs = 0;
 
   constructor(options: NodeOptions) {
     this.#options = options;
@@ -243,10 +244,10 @@ export class SimNode {
     return this.#oracle.judge(nowNs, nowNs - this.#settledNs, question);
   }
 
-  /** Whether the maps were not made anew within a span, and nothing was heard that changes the answer. */
+  /** Whether nothing was written within a span, and nothing heard that changes the answer. */
   isUnchangedFor(spanUs: number, question: Question): boolean {
     const nowNs = this.#nowNs();
-    if (nowNs - this.#settledNs < spanUs * 1000) return false;
+    if (nowNs - Math.max(this.#settledNs, this.#writtenNs) <= spanUs * 1000) return false;
     return this.#oracle.judge(nowNs, spanUs * 1000, question).earlier.length === 0;
   }
 
@@ -269,7 +270,10 @@ export class SimNode {
       inner: twin.store,
       order: () => this.#order,
       onBroken: (invariant, what) => onBroken(this, { invariant, what }),
-      onWrite: () => onWrite(this),
+      onWrite: () => {
+        this.#writtenNs = this.#nowNs();
+        onWrite(this);
+      },
     });
     const order = createWriteOrder(rows, twin.store);
     return { installation, store, order, twin: plant.twin?.(twin) ?? twin };

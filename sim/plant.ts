@@ -36,14 +36,26 @@ function afterPacket(change: (outcome: Outcome, frame: Uint8Array, hook: PacketH
   };
 }
 
-/** Adds to the last word of an address and keeps the checksums right, as a wrong but careful program would. */
+/** Adds to the last half of an address and keeps the checksums right, as a wrong but careful program would. */
 function shiftAddress(outcome: Outcome, end: 'source' | 'destination', change: number): void {
-  const { bytes } = outcome;
-  const places = placesOf(bytes);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, outcome.length);
-  const at = places[end] + 2;
+  const at = placesOf(outcome.bytes)[end] + 2;
+  replaceHalf(outcome, at, (viewOf(outcome).getUint16(at) + change) & 0xffff);
+}
+
+function sendTo(outcome: Outcome, word: number): void {
+  const at = placesOf(outcome.bytes).destination;
+  replaceHalf(outcome, at, word >>> 16);
+  replaceHalf(outcome, at + 2, word & 0xffff);
+}
+
+function viewOf({ bytes, length }: Outcome): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, length);
+}
+
+function replaceHalf(outcome: Outcome, at: number, after: number): void {
+  const places = placesOf(outcome.bytes);
+  const view = viewOf(outcome);
   const before = view.getUint16(at);
-  const after = (before + change) & 0xffff;
   view.setUint16(at, after);
   for (const checksum of [places.headerSum, places.transportSum]) {
     if (checksum === 0) continue;
@@ -68,8 +80,67 @@ function onWrites(judge: (operation: Operation) => 'keep' | 'skip'): Plant {
   };
 }
 
+/** One word for who talks to whom. */
+function tupleOf(frame: Uint8Array): string {
+  const { source, transport } = placesOf(frame);
+  return frame.subarray(source, transport + 4).join();
+}
+
+/** Where a client's packets of one kind went first is where they go: `choose` gives another word, or undefined. */
+function remembering(
+  isMeant: (frame: Uint8Array) => boolean,
+  choose: (words: readonly number[], tick: number) => number | undefined,
+  keyOf: (frame: Uint8Array) => string,
+): Plant {
+  return {
+    twin: (twin) => {
+      const seen = new Map<string, number[]>();
+      let tick = 0;
+      const change = (outcome: Outcome, frame: Uint8Array): void => {
+        const words = seen.get(keyOf(frame)) ?? [];
+        seen.set(keyOf(frame), words);
+        const word = viewOf(outcome).getUint32(placesOf(frame).destination);
+        if (!words.includes(word)) words.push(word);
+        const chosen = choose(words, (tick += 1));
+        if (chosen !== undefined) sendTo(outcome, chosen);
+      };
+      return {
+        ...twin,
+        packet: (hook, frame, outside, outcome) => {
+          const result = twin.packet(hook, frame, outside, outcome);
+          if (hook === 'from-pod' && outcome.verdict === VERDICT_FORWARD && isMeant(frame)) change(outcome, frame);
+          return result;
+        },
+      };
+    },
+  };
+}
+
+function isDatagram(frame: Uint8Array): boolean {
+  return placesOf(frame).isUDP;
+}
+
+/** What a SYN met first is what it meets when it is sent again, whatever became of the Service. */
+const deafToTheFrontend: Plant = {
+  twin: (twin) => {
+    const forwarded = new Map<string, Uint8Array>();
+    return {
+      ...twin,
+      packet: (hook, frame, outside, outcome) => {
+        const result = twin.packet(hook, frame, outside, outcome);
+        if (hook !== 'from-pod' || isDatagram(frame) || frame[placesOf(frame).flags] !== SYN) return result;
+        const before = forwarded.get(tupleOf(frame));
+        if (outcome.verdict === VERDICT_FORWARD) forwarded.set(tupleOf(frame), outcome.bytes.slice(0, outcome.length));
+        else if (before !== undefined) Object.assign(outcome, { verdict: VERDICT_FORWARD, length: before.length });
+        if (before !== undefined && outcome.verdict === VERDICT_FORWARD) outcome.bytes.set(before);
+        return result;
+      },
+    };
+  },
+};
+
 function isSyn({ bytes }: Outcome): boolean {
-  return ((bytes[placesOf(bytes).flags] ?? 0) & SYN) !== 0;
+  return !isDatagram(bytes) && ((bytes[placesOf(bytes).flags] ?? 0) & SYN) !== 0;
 }
 
 /** By name: what is wrong in it. */
@@ -112,6 +183,13 @@ export const plants: Readonly<Record<string, Plant>> = {
   'a selection off by one': afterPacket((outcome) => {
     if (outcome.verdict === VERDICT_FORWARD && isSyn(outcome)) shiftAddress(outcome, 'destination', 1);
   }),
+  'a SYN that is sent again does not ask for its frontend': deafToTheFrontend,
+  'datagrams that stay where they were': remembering(isDatagram, ([first]) => first, tupleOf),
+  'datagrams that wander': remembering(
+    isDatagram,
+    (words, tick) => words[tick % words.length],
+    (frame) => frame.subarray(placesOf(frame).destination, placesOf(frame).transport).join(),
+  ),
   'a flow that moves': afterPacket((outcome) => {
     if (outcome.verdict === VERDICT_FORWARD && !isSyn(outcome)) shiftAddress(outcome, 'destination', 1);
   }),

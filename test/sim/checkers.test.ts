@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from 'vitest';
 import type { Invariant } from '../../sim/checkers.ts';
+import { programsDatagrams } from '../../sim/cluster.ts';
 import { plants } from '../../sim/plant.ts';
 import { simulate, type SimOptions } from '../../sim/run.ts';
 import { faultKinds, type FaultKind, type Swarm } from '../../sim/swarm.ts';
@@ -28,6 +29,15 @@ const often = (kind: FaultKind): Partial<SimOptions> => ({
   swarm: { ...options.swarm, faults: { ...noFaults, [kind]: 1 }, meanBetweenFaultsUs: 4e6 },
 });
 
+/** Services that go and come back, often under another address. */
+const comings = { scale: 1, rollout: 0, 'pod-crash': 0, flap: 0, 'service-delete': 4, 'service-create': 4 };
+
+/** For what the control plane may not program yet. */
+const datagramCases: typeof cases = [
+  ['datagrams that stay where they were', ['permitted-backend']],
+  ['datagrams that wander', ['flow-keeps-backend', 'permitted-backend']],
+];
+
 const cases: readonly (readonly [plant: string, found: readonly Invariant[], besides?: Partial<SimOptions>])[] = [
   ['a loop that drops DELETED', ['permitted-backend', 'convergence']],
   ['a loop that hides its failures', ['rows-within-capacity', 'permitted-backend'], { sizes: { services: 8 } }],
@@ -44,6 +54,11 @@ const cases: readonly (readonly [plant: string, found: readonly Invariant[], bes
   ['a store that loses backends', ['frontends-resolve']],
   ['a selection off by one', ['permitted-backend', 'reply-address']],
   ['a flow that moves', ['flow-keeps-backend']],
+  [
+    'a SYN that is sent again does not ask for its frontend',
+    ['permitted-backend'],
+    { swarm: { ...options.swarm, changes: comings, meanBetweenChangesUs: 200e3, lossShare: 0.3 } },
+  ],
   ['replies from the backend itself', ['reply-address']],
   ['replies from a neighbour', ['reply-address']],
   ['a bystander is touched', ['bystander-untouched']],
@@ -68,6 +83,13 @@ for (const [name, found, besides] of cases) {
   });
 }
 
+for (const [name, found] of datagramCases) {
+  test.runIf(programsDatagrams)(`${name} is found`, () => {
+    const { violation } = simulate({ ...options, seconds: 120, plant: plants[name] ?? {} });
+    expect(found).toContain(violation?.invariant);
+  });
+}
+
 test('every plant has its case', () => {
-  expect(cases.map(([name]) => name).toSorted()).toEqual(Object.keys(plants).toSorted());
+  expect([...cases, ...datagramCases].map(([name]) => name).toSorted()).toEqual(Object.keys(plants).toSorted());
 });

@@ -7,6 +7,8 @@ import { simulate, type SimOptions } from '../../sim/run.ts';
 import { faultKinds, type FaultKind, type Swarm } from '../../sim/swarm.ts';
 
 const noFaults = Object.fromEntries(faultKinds.map((kind) => [kind, 0])) as Swarm['faults'];
+const SEEDS = 6;
+
 /** A busy cluster whose API is reliable: what breaks is what was planted. */
 const options: SimOptions = {
   seed: { text: '1', words: [1] },
@@ -74,20 +76,23 @@ test.each(faultKinds)('nothing is found where nothing is planted, under %s alone
   expect(simulate({ ...options, ...often(kind) }).violation).toBeUndefined();
 });
 
+/** Some faults show only where chance brings two things together: a few seeds, the first that finds ends. */
+function firstFound(name: string, besides: Partial<SimOptions> = {}): Invariant | undefined {
+  const plant = plants[name];
+  if (plant === undefined) throw new Error(`no plant ${name}`);
+  for (let seed = 1; seed <= SEEDS; seed += 1) {
+    const { violation } = simulate({ ...options, seed: { text: String(seed), words: [seed] }, ...besides, plant });
+    if (violation !== undefined) return violation.invariant;
+  }
+  return undefined;
+}
+
 for (const [name, found, besides] of cases) {
-  test(`${name} is found`, () => {
-    const plant = plants[name];
-    if (plant === undefined) throw new Error(`no plant ${name}`);
-    const { violation } = simulate({ ...options, ...besides, plant });
-    expect(found).toContain(violation?.invariant);
-  });
+  test(`${name} is found`, () => expect(found).toContain(firstFound(name, besides)));
 }
 
 for (const [name, found] of datagramCases) {
-  test.runIf(programsDatagrams)(`${name} is found`, () => {
-    const { violation } = simulate({ ...options, seconds: 120, plant: plants[name] ?? {} });
-    expect(found).toContain(violation?.invariant);
-  });
+  test.runIf(programsDatagrams)(`${name} is found`, () => expect(found).toContain(firstFound(name)));
 }
 
 test('every plant has its case', () => {

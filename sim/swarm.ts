@@ -25,6 +25,8 @@ export type FaultKind = (typeof faultKinds)[number];
 
 /** All of a node's work is done again, or all nodes have work: as everywhere, these are rarer than the rest. */
 const heavyKinds: ReadonlySet<FaultKind> = new Set<FaultKind>([
+  'write-fails',
+  'crash-in-write',
   'foreign-row',
   'agent-restart',
   'second-writer',
@@ -35,8 +37,8 @@ const heavyKinds: ReadonlySet<FaultKind> = new Set<FaultKind>([
 
 /** Weights are up to this number. Where a node is lost, a tenth of all pods of a cluster start anew elsewhere. */
 function mostOf(kind: FaultKind): number {
-  if (kind === 'node-loss') return 2;
-  return heavyKinds.has(kind) ? 10 : 50;
+  if (kind === 'node-loss') return 4;
+  return heavyKinds.has(kind) ? 20 : 50;
 }
 
 /** What happens to the cluster, by name. */

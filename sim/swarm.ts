@@ -37,8 +37,8 @@ const heavyKinds: ReadonlySet<FaultKind> = new Set<FaultKind>([
 
 /** Weights are up to this number. Where a node is lost, a tenth of all pods of a cluster start anew elsewhere. */
 function mostOf(kind: FaultKind): number {
-  if (kind === 'node-loss') return 4;
-  return heavyKinds.has(kind) ? 20 : 50;
+  if (kind === 'node-loss') return 2;
+  return heavyKinds.has(kind) ? 20 : 100;
 }
 
 /** What happens to the cluster, by name. */

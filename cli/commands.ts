@@ -121,10 +121,25 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--nodes <number>', help: 'nodes (default 20)', parse: 'number' },
       { flags: '--services <number>', help: 'Services (default 500)', parse: 'number' },
       { flags: '--seconds <number>', help: 'simulated seconds under faults (default 60)', parse: 'number' },
+      {
+        flags: '--mode <name>',
+        help: 'swarm: everything, by the seed; lite: crashes only; performance: no faults, always the same load',
+        choices: ['swarm', 'lite', 'performance'],
+      },
+      { flags: '--faults <kinds>', help: 'these faults alone, one every four seconds; a wrong name lists them' },
+      {
+        flags: '--kernel',
+        help: 'nodes run the loaded programs, and must do what the model does (root; default 2 nodes)',
+      },
+      { flags: '--plant <name>', help: 'plants a fault to show that it is found; a wrong name lists them' },
+      { flags: '--canary <name>', help: 'the fault planted before the run; none is found in "nothing"' },
       { flags: '--quiet', help: 'no transcript' },
       output('text', 'json'),
     ],
-    examples: ['./tandem sim 7 --nodes 3 --services 10 --quiet'],
+    examples: [
+      './tandem sim 7 --nodes 3 --services 10 --quiet',
+      "./tandem sim 7 --nodes 2 --services 6 --plant 'a flow that moves' --quiet",
+    ],
   },
   {
     name: 'bench',

@@ -145,21 +145,29 @@ export function ipv4Text(word: number): string {
 /** Canonical text: dotted quad, or IPv6 as in RFC 5952. */
 export function addressText(value: Address): string {
   if (isIPv4(value)) return ipv4Text(value.d);
-  const groups = [value.a, value.b, value.c, value.d].flatMap((word) => [word >>> 16, word & 0xffff]);
-  const run = longestZeroRun(groups);
-  const hex = (from: number, to: number): string =>
-    groups
-      .slice(from, to)
-      .map((group) => group.toString(16))
-      .join(':');
-  return run.length < 2 ? hex(0, 8) : `${hex(0, run.start)}::${hex(run.start + run.length, 8)}`;
+  const run = longestZeroRun(value);
+  if (run.length < 2) return groupsText(value, 0, 8);
+  return `${groupsText(value, 0, run.start)}::${groupsText(value, run.start + run.length, 8)}`;
 }
 
-function longestZeroRun(groups: readonly number[]): { start: number; length: number } {
+/** 16 bits of the address, from 0 to 7. */
+function groupOf({ a, b, c, d }: Address, index: number): number {
+  const word = index < 4 ? (index < 2 ? a : b) : index < 6 ? c : d;
+  return index % 2 === 0 ? word >>> 16 : word & 0xffff;
+}
+
+/** No arrays: a pass over all Services of a node writes thousands of addresses. */
+function groupsText(value: Address, from: number, to: number): string {
+  let text = from < to ? groupOf(value, from).toString(16) : '';
+  for (let index = from + 1; index < to; index += 1) text += `:${groupOf(value, index).toString(16)}`;
+  return text;
+}
+
+function longestZeroRun(value: Address): { start: number; length: number } {
   let best = { start: 0, length: 0 };
   let start = -1;
-  for (const [index, group] of groups.entries()) {
-    if (group !== 0) start = -1;
+  for (let index = 0; index < 8; index += 1) {
+    if (groupOf(value, index) !== 0) start = -1;
     else {
       if (start < 0) start = index;
       if (index - start + 1 > best.length) best = { start, length: index - start + 1 };

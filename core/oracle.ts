@@ -23,7 +23,8 @@ import {
   type Moment,
 } from './oracle/history.ts';
 import { answerFromViews, keysOfQuestion, type Surroundings } from './oracle/resolve.ts';
-import { keysOfView, shareView, type Frontend, type View } from './oracle/view.ts';
+import { shareViewOnce } from './oracle/shared.ts';
+import { keysOfView, type Frontend, type View } from './oracle/view.ts';
 import { assert } from './result.ts';
 
 /** The node that is judged, and what of its configuration decides outcomes. */
@@ -91,7 +92,7 @@ function createMachine(options: OracleOptions, keepsPast: boolean): Machine {
 function applyToMachine({ fold, history }: Machine, event: ClusterEvent, moment: Moment): void {
   for (const [object, computed] of applyToFold(fold, event)) {
     const previous = latestOf(history, object);
-    const next = shareView(previous, computed);
+    const next = shareViewOnce(previous, computed);
     if (next !== previous) recordVersion(history, object, next, moment);
   }
 }

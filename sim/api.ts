@@ -1,151 +1,108 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The API server: objects with their versions, and watches that stall, repeat, end and list anew. */
+/** The API server: objects with their versions, what changed since a version as far as it is kept, and lists of before. */
 import type { ClusterEvent, ClusterObject } from '../core/objects.ts';
-import type { Stream } from '../core/random.ts';
-import type { Clock } from './clock.ts';
-import { exponential } from './seed.ts';
-import type { Swarm } from './swarm.ts';
 
 export const watchedKinds: readonly ['Service', 'EndpointSlice'] = ['Service', 'EndpointSlice'];
 export type WatchedKind = (typeof watchedKinds)[number];
 type WatchedObject = Extract<ClusterObject, { kind: WatchedKind }>;
 
+/** One change of an object; `before` is undefined where it was not there. */
+export type Change = {
+  readonly version: number;
+  readonly event: ClusterEvent;
+  readonly before: WatchedObject | undefined;
+};
+export type Listing = { readonly version: number; readonly items: readonly WatchedObject[] };
+
 export interface Api {
   write(object: WatchedObject): void;
   /** Absence is not an error. */
   remove(kind: WatchedKind, name: string): void;
-  list(kind: WatchedKind): readonly WatchedObject[];
-  subscribe(kind: WatchedKind, listener: (event: ClusterEvent) => void): void;
+  list(kind: WatchedKind): Listing;
+  /** A list as a cache that is `changes` behind has it, or as far back as is kept. */
+  listBehind(kind: WatchedKind, changes: number): Listing;
+  /** What changed after a version; undefined: that is too long ago (410 Gone). */
+  since(kind: WatchedKind, version: number): readonly Change[] | undefined;
+  version(): number;
+  /** Forgets every change so far. */
+  compact(): void;
+  subscribe(kind: WatchedKind, listener: (change: Change) => void): void;
+}
+
+/** So many changes of a kind are kept; then the older half is forgotten. */
+const CHANGES_MAX = 4_096;
+
+/** Objects and changes of one kind. */
+class Shelf {
+  readonly objects: Map<string, WatchedObject> = new Map();
+  readonly listeners: ((change: Change) => void)[] = [];
+  /** Changes up to this version are forgotten. */
+  compacted: number = 0;
+  changes: Change[] = [];
+
+  add(change: Change): void {
+    this.changes.push(change);
+    if (this.changes.length > CHANGES_MAX) {
+      const forgotten = this.changes.splice(0, CHANGES_MAX / 2);
+      this.compacted = forgotten.at(-1)?.version ?? this.compacted;
+    }
+    for (const listener of this.listeners) listener(change);
+  }
+}
+
+function nameOf(object: WatchedObject): string {
+  return object.metadata?.name ?? '';
 }
 
 export function createApi(): Api {
-  const objects = { Service: new Map<string, WatchedObject>(), EndpointSlice: new Map<string, WatchedObject>() };
-  const listeners: Record<WatchedKind, ((event: ClusterEvent) => void)[]> = { Service: [], EndpointSlice: [] };
+  const shelves: Readonly<Record<WatchedKind, Shelf>> = { Service: new Shelf(), EndpointSlice: new Shelf() };
   let version = 0;
   const versioned = (object: WatchedObject): WatchedObject => {
     version += 1;
     return { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } };
   };
-  const tell = (kind: WatchedKind, event: ClusterEvent): void => {
-    for (const listener of listeners[kind]) listener(event);
+  const since = (kind: WatchedKind, from: number): readonly Change[] | undefined => {
+    const { compacted, changes } = shelves[kind];
+    if (from < compacted) return undefined;
+    let first = changes.length;
+    while (first > 0 && (changes[first - 1]?.version ?? 0) > from) first -= 1;
+    return changes.slice(first);
   };
   return {
     write: (object) => {
       const kept = versioned(object);
-      const name = object.metadata?.name ?? '';
-      const type = objects[object.kind].has(name) ? 'MODIFIED' : 'ADDED';
-      objects[object.kind].set(name, kept);
-      tell(object.kind, { type, object: kept });
+      const shelf = shelves[object.kind];
+      const before = shelf.objects.get(nameOf(object));
+      shelf.objects.set(nameOf(object), kept);
+      shelf.add({ version, event: { type: before === undefined ? 'ADDED' : 'MODIFIED', object: kept }, before });
     },
     remove: (kind, name) => {
-      const object = objects[kind].get(name);
-      if (object === undefined) return;
-      objects[kind].delete(name);
-      tell(kind, { type: 'DELETED', object: versioned(object) });
+      const before = shelves[kind].objects.get(name);
+      if (before === undefined) return;
+      shelves[kind].objects.delete(name);
+      const object = versioned(before);
+      shelves[kind].add({ version, event: { type: 'DELETED', object }, before });
     },
-    list: (kind) => [...objects[kind].values()],
-    subscribe: (kind, listener) => void listeners[kind].push(listener),
+    list: (kind) => ({ version, items: [...shelves[kind].objects.values()] }),
+    listBehind: (kind, behind) => listBehind(shelves[kind], version, behind),
+    since,
+    version: () => version,
+    compact: () => {
+      for (const kind of watchedKinds) Object.assign(shelves[kind], { changes: [], compacted: version });
+    },
+    subscribe: (kind, listener) => void shelves[kind].listeners.push(listener),
   };
 }
 
-/** One node's watch of one kind. In order within the kind; nothing is promised between two kinds. */
-export interface Watch {
-  /** Lists, then watches. */
-  start(): void;
-  stop(): void;
-  /** Nothing arrives for a while; it all arrives afterwards. */
-  stall(spanUs: number): void;
-  /** What is under way is lost; a list follows later. */
-  end(): void;
-  /** Ends a stall at once. */
-  heal(): void;
-}
-
-export type WatchOptions = {
-  readonly clock: Clock;
-  readonly stream: Stream;
-  readonly swarm: Swarm;
-  readonly api: Api;
-  readonly kind: WatchedKind;
-  readonly deliver: (event: ClusterEvent) => void;
-};
-
-const RELIST_US = 1e6;
-
-type Pending = { readonly atUs: number; readonly event: ClusterEvent };
-
-function deliverDue(queue: Pending[], isDue: (it: Pending) => boolean, deliver: WatchOptions['deliver']): void {
-  for (let first = queue[0]; first !== undefined && isDue(first); first = queue[0]) {
-    queue.shift();
-    deliver(first.event);
+/** Takes the last changes back, newest first. */
+function listBehind({ objects, changes, compacted }: Shelf, version: number, behind: number): Listing {
+  const first = Math.max(0, changes.length - behind);
+  if (first === changes.length) return { version, items: [...objects.values()] };
+  const then = new Map(objects);
+  for (const { event, before } of changes.slice(first).toReversed()) {
+    if (!('object' in event) || event.object.metadata?.name === undefined) continue;
+    if (before === undefined) then.delete(event.object.metadata.name);
+    else then.set(event.object.metadata.name, before);
   }
-}
-
-export function createWatch({ clock, stream, swarm, api, kind, deliver }: WatchOptions): Watch {
-  let isWatching = false;
-  let epoch = 0;
-  let stalledUntilUs = 0;
-  let queue: Pending[] = [];
-  let isAwake = false;
-
-  const receive = (event: ClusterEvent): void => {
-    if (!isWatching) return;
-    const soonest = queue.at(-1)?.atUs ?? 0;
-    const atUs = Math.max(soonest, clock.nowUs() + Math.floor(exponential(stream, swarm.watchDelayUs)));
-    queue.push({ atUs, event });
-    if (stream.chance(swarm.duplicateShare)) queue.push({ atUs, event });
-    wakeLater();
-  };
-  api.subscribe(kind, receive);
-
-  function wakeLater(): void {
-    const first = queue[0];
-    if (isAwake || first === undefined) return;
-    isAwake = true;
-    clock.after(Math.max(first.atUs, stalledUntilUs) - clock.nowUs(), wake);
-  }
-
-  function wake(): void {
-    isAwake = false;
-    const isDue = ({ atUs }: Pending): boolean => atUs <= clock.nowUs() && stalledUntilUs <= clock.nowUs();
-    deliverDue(queue, isDue, deliver);
-    wakeLater();
-  }
-
-  function listLater(delayUs: number): void {
-    const mine = epoch;
-    clock.after(delayUs, () => {
-      if (epoch !== mine) return;
-      isWatching = true;
-      receive({ type: 'LISTED', kind, items: api.list(kind) });
-    });
-  }
-
-  const drop = (): void => {
-    epoch += 1;
-    isWatching = false;
-    queue = [];
-  };
-  const heal = (): void => {
-    if (stalledUntilUs <= clock.nowUs()) return;
-    stalledUntilUs = clock.nowUs();
-    clock.after(0, wake);
-  };
-  return {
-    start: () => {
-      drop();
-      listLater(exponential(stream, swarm.watchDelayUs));
-    },
-    stop: drop,
-    stall: (spanUs) => {
-      stalledUntilUs = clock.nowUs() + Math.floor(spanUs);
-    },
-    end: () => {
-      if (!isWatching) return;
-      drop();
-      deliver({ type: 'DISCONNECTED', kind, reason: 'watch ended' });
-      listLater(exponential(stream, RELIST_US));
-    },
-    heal,
-  };
+  return { version: changes[first - 1]?.version ?? compacted, items: [...then.values()] };
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What must hold at every step of a simulation, and what must hold once it is quiet. */
-import { addressFromIPv4, ipv4Text, port, TCP } from '../core/address.ts';
+import { port, TCP, UDP } from '../core/address.ts';
 import {
   REASON_FLOWS_FULL,
   REASON_MAPS_DISAGREE,
@@ -15,7 +15,7 @@ import {
 } from '../core/layout.gen.ts';
 import { answerText, judgeOutcome, type Judgement, type Observed, type Question } from '../core/oracle/answer.ts';
 import type { Outcome } from '../core/twin.ts';
-import { segmentOf, type Segment } from './frame.ts';
+import { addressOf, segmentOf, wordText, type Segment } from './frame.ts';
 
 /** The promises, by name. */
 export type Invariant =
@@ -27,6 +27,7 @@ export type Invariant =
   | 'drop-has-reason'
   | 'checksums'
   | 'rows-within-capacity'
+  | 'layout-untouched'
   | 'convergence'
   | 'ready-gets-traffic'
   | 'removed-gets-none';
@@ -48,9 +49,10 @@ export type Broken = { readonly invariant: Invariant; readonly what: string };
 
 const broken = (invariant: Invariant, what: string): Broken => ({ invariant, what });
 
-/** The client's question to the oracle. Addresses are words. */
-export function questionOf(destination: number, number: number): Question {
-  return { client: 'pod', address: addressFromIPv4(destination), protocol: TCP, port: port(number) };
+/** The client's question to the oracle. */
+function questionOf({ destination, destinationPort, isIPv6, isUDP }: Segment): Question {
+  const address = addressOf(destination, isIPv6);
+  return { client: 'pod', address, protocol: isUDP ? UDP : TCP, port: port(destinationPort) };
 }
 
 function reasonText(reason: number): string {
@@ -97,11 +99,14 @@ export function checkOpening(
 ): Broken | undefined {
   const observed = observe(outcome, now);
   if (observed === undefined) return undefined;
-  const judgement = judge(questionOf(sent.destination, sent.destinationPort));
+  const judgement = judge(questionOf(sent));
   const verdict = judgeOutcome(judgement, observed);
   if (verdict.kind !== 'never') return undefined;
-  const seen = observed.kind === 'backend' ? `to ${ipv4Text(observed.address.d)}:${observed.port}` : observed.kind;
-  const target = `${ipv4Text(sent.destination)}:${sent.destinationPort}`;
+  const seen =
+    observed.kind === 'backend'
+      ? `to ${wordText(observed.address.d, sent.isIPv6)} port ${observed.port}`
+      : observed.kind;
+  const target = `${wordText(sent.destination, sent.isIPv6)} port ${sent.destinationPort}`;
   const how = `${target} went ${seen} (${reasonText(outcome.reason)})`;
   return broken('permitted-backend', `${how}; the node knew: ${answerText(judgement.answer)}`);
 }
@@ -111,7 +116,7 @@ export type Judge = (question: Question) => Judgement;
 /** undefined: a drop for want of room is not a matter of Services. */
 function observe({ verdict, reason }: Outcome, now: Segment | undefined): Observed | undefined {
   if (verdict === VERDICT_FORWARD && now !== undefined)
-    return { kind: 'backend', address: addressFromIPv4(now.destination), port: port(now.destinationPort) };
+    return { kind: 'backend', address: addressOf(now.destination, now.isIPv6), port: port(now.destinationPort) };
   if (verdict === VERDICT_REFUSE) return { kind: 'refused' };
   if (verdict === VERDICT_PASS) return reason === REASON_NOT_SERVICE ? { kind: 'untouched' } : undefined;
   return reason === REASON_NO_LOCAL_ENDPOINTS ? { kind: 'dropped' } : undefined;
@@ -123,8 +128,9 @@ export function checkReply(
   got: Segment,
 ): Broken | undefined {
   if (got.source === expected.address && got.sourcePort === expected.port) return undefined;
-  const from = `${ipv4Text(got.source)}:${got.sourcePort}`;
-  return broken('reply-address', `an answer came from ${from}, not ${ipv4Text(expected.address)}:${expected.port}`);
+  const from = `${wordText(got.source, got.isIPv6)} port ${got.sourcePort}`;
+  const wanted = `${wordText(expected.address, got.isIPv6)} port ${expected.port}`;
+  return broken('reply-address', `an answer came from ${from}, not ${wanted}`);
 }
 
 /** A completed connection stays where it is. */
@@ -133,5 +139,24 @@ export function checkKept(backend: number, outcome: Outcome, now: Segment | unde
     return broken('flow-keeps-backend', 'an established flow was refused for want of room');
   if (now === undefined) return broken('flow-keeps-backend', `a completed flow met ${reasonText(outcome.reason)}`);
   if (now.destination === backend) return undefined;
-  return broken('flow-keeps-backend', `a flow moved from ${ipv4Text(backend)} to ${ipv4Text(now.destination)}`);
+  return broken(
+    'flow-keeps-backend',
+    `a flow moved from ${wordText(backend, now.isIPv6)} to ${wordText(now.destination, now.isIPv6)}`,
+  );
+}
+
+/** Longer silence may outlast a flow. */
+const STEADY_US = 15e6;
+
+/** A client's datagrams stay on their backend while nothing at all changed for its Service. */
+export function checkSteady(
+  sent: Segment,
+  backend: number,
+  now: Segment,
+  silenceUs: number,
+  node: { readonly isUnchangedFor: (spanUs: number, question: Question) => boolean },
+): Broken | undefined {
+  if (silenceUs > STEADY_US || !node.isUnchangedFor(silenceUs, questionOf(sent))) return undefined;
+  const where = `from ${wordText(backend, now.isIPv6)} to ${wordText(now.destination, now.isIPv6)}`;
+  return broken('flow-keeps-backend', `datagrams moved ${where} although nothing changed`);
 }

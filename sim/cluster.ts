@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The cluster as it really is: Services, Deployments, pods that come and go, and the controller that writes slices. */
-import { ipv4Text } from '../core/address.ts';
+import { UDP } from '../core/address.ts';
+import { whyNotProgrammed } from '../core/control/wanted.ts';
 import type { EndpointObject, EndpointSliceObject, ServiceObject } from '../core/objects.ts';
 import type { Stream } from '../core/random.ts';
 import type { Api } from './api.ts';
 import type { Clock } from './clock.ts';
+import { wordText } from './frame.ts';
 import { exponential } from './seed.ts';
 import type { Swarm } from './swarm.ts';
 
@@ -16,11 +18,22 @@ export type Pod = {
   state: 'pending' | 'ready' | 'unready' | 'failed' | 'terminating' | 'gone';
 };
 
+/** What a Service port is asked for, and where. */
+export type AppPort = {
+  readonly name: string;
+  readonly protocol: 'TCP' | 'UDP';
+  readonly port: number;
+  readonly target: number;
+};
+export type Family = 'IPv4' | 'IPv6';
+
 /** A Service with its Deployment. `clusterIP` is a word: 0x0a600001 for 10.96.0.1. */
 export type App = {
   readonly name: string;
   readonly slices: number;
-  readonly ports: readonly { readonly name: string; readonly port: number; readonly target: number }[];
+  /** One or both, the first one first. */
+  readonly families: readonly Family[];
+  readonly ports: readonly AppPort[];
   readonly isLocal: boolean;
   clusterIP: number;
   exists: boolean;
@@ -54,12 +67,24 @@ export type ClusterOptions = {
   readonly services: number;
 };
 
+/** Whether Services with UDP ports are programmed, so that it makes sense to have some. */
+export const programsDatagrams: boolean = whyNotProgrammed({ kind: 'ClusterIP', protocol: UDP }) === undefined;
 const START_US = 2e6;
 const GRACE_US = 3e6;
 const REPAIR_US = 3e6;
 const NOTICE_US = 5e6;
 const SERVICE_RANGE = 0x0a600000;
 const REPLICAS_MAX = 6;
+const FAMILIES: readonly (readonly Family[])[] = [['IPv4'], ['IPv4'], ['IPv6'], ['IPv4', 'IPv6'], ['IPv6', 'IPv4']];
+const HTTP: AppPort = { name: 'http', protocol: 'TCP', port: 80, target: 8080 };
+const HTTPS: AppPort = { name: 'https', protocol: 'TCP', port: 443, target: 8443 };
+const DNS: AppPort = { name: 'dns', protocol: 'UDP', port: 53, target: 5353 };
+const DNS_TCP: AppPort = { name: 'dns-tcp', protocol: 'TCP', port: 53, target: 5353 };
+const LOGS: AppPort = { name: 'logs', protocol: 'UDP', port: 514, target: 5514 };
+/** Only what the control plane of this build programs. */
+const PORTS: readonly (readonly AppPort[])[] = programsDatagrams
+  ? [[HTTP], [HTTP], [HTTP, HTTPS], [DNS, DNS_TCP], [HTTP, LOGS]]
+  : [[HTTP], [HTTP], [HTTP], [HTTP], [HTTP, HTTPS]];
 
 export const nodeName = (node: number): string => `node-${node}`;
 
@@ -105,11 +130,11 @@ export function createCluster(options: ClusterOptions): Cluster {
 }
 
 function createApp({ stream, swarm }: ClusterOptions, index: number): App {
-  const http = { name: 'http', port: 80, target: 8080 };
   return {
     name: `app-${index}`,
     slices: stream.chance(0.2) ? 2 : 1,
-    ports: stream.chance(0.2) ? [http, { name: 'https', port: 443, target: 8443 }] : [http],
+    families: stream.pick(FAMILIES),
+    ports: stream.pick(PORTS),
     isLocal: stream.chance(swarm.localShare),
     clusterIP: SERVICE_RANGE + 1 + index,
     exists: true,
@@ -281,46 +306,55 @@ class Deployments {
   }
 
   #writeSlices(app: App): void {
-    for (let index = 0; index < app.slices; index += 1) {
-      if (app.exists) this.#api.write(sliceObject(app, index));
-      else this.#api.remove('EndpointSlice', `${app.name}-${index}`);
+    for (const family of app.families) {
+      for (let index = 0; index < app.slices; index += 1) {
+        if (app.exists) this.#api.write(sliceObject(app, family, index));
+        else this.#api.remove('EndpointSlice', sliceName(app, family, index));
+      }
     }
   }
 }
 
+function sliceName({ name }: App, family: Family, index: number): string {
+  return `${name}-${family === 'IPv6' ? 'v6-' : ''}${index}`;
+}
+
 function serviceObject(app: App): ServiceObject {
+  const clusterIPs = app.families.map((family) => wordText(app.clusterIP, family === 'IPv6'));
   return {
     kind: 'Service',
     metadata: { namespace: 'sim', name: app.name },
     spec: {
       type: 'ClusterIP',
-      clusterIP: ipv4Text(app.clusterIP),
+      clusterIP: clusterIPs[0] ?? '',
+      clusterIPs,
+      ipFamilies: app.families,
       internalTrafficPolicy: app.isLocal ? 'Local' : 'Cluster',
-      ports: app.ports.map(({ name, port }) => ({ name, port, protocol: 'TCP' })),
+      ports: app.ports.map(({ name, port, protocol }) => ({ name, port, protocol })),
     },
   };
 }
 
-function sliceObject(app: App, index: number): EndpointSliceObject {
+function sliceObject(app: App, family: Family, index: number): EndpointSliceObject {
   const pods = app.pods.filter(({ id, state }) => id % app.slices === index && state !== 'gone');
   return {
     kind: 'EndpointSlice',
     metadata: {
       namespace: 'sim',
-      name: `${app.name}-${index}`,
+      name: sliceName(app, family, index),
       labels: { 'kubernetes.io/service-name': app.name },
     },
-    addressType: 'IPv4',
-    ports: app.ports.map(({ name, target }) => ({ name, port: target, protocol: 'TCP' })),
-    endpoints: pods.map(endpointObject),
+    addressType: family,
+    ports: app.ports.map(({ name, target, protocol }) => ({ name, port: target, protocol })),
+    endpoints: pods.map((pod) => endpointObject(pod, family === 'IPv6')),
   };
 }
 
-function endpointObject({ id, address, node, state }: Pod): EndpointObject {
+function endpointObject({ id, address, node, state }: Pod, isIPv6: boolean): EndpointObject {
   const isReady = state === 'ready';
   const isTerminating = state === 'terminating';
   return {
-    addresses: [ipv4Text(address)],
+    addresses: [wordText(address, isIPv6)],
     conditions: { ready: isReady, serving: isReady || isTerminating, terminating: isTerminating },
     nodeName: nodeName(node),
     targetRef: { kind: 'Pod', uid: String(id) },

@@ -1,24 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One node: its datapath and maps, the agent's own loop over watches, and an oracle that hears what the agent hears. */
 import { createLoop, type Loop, type StepReport } from '../agent/loop.ts';
-import { configOf, createDatapath, type Datapath } from '../core/datapath/datapath.ts';
+import { checkPinned, takeOver, type Epoch } from '../agent/takeover.ts';
+import { configOf } from '../core/datapath/datapath.ts';
 import type { MapSizes } from '../core/datapath/maps.ts';
+import { maps, type FrontendKeyRecord } from '../core/layout.gen.ts';
+import { wholeAddressRecord } from '../core/control/wanted.ts';
+import { addressFromIPv4 } from '../core/address.ts';
 import type { ClusterEvent } from '../core/objects.ts';
 import { createOracleTimeline, type OracleTimeline } from '../core/oracle.ts';
 import type { Judgement, Question } from '../core/oracle/answer.ts';
 import type { Stream } from '../core/random.ts';
 import type { NodeConfig } from '../core/service.ts';
-import type { MapStore } from '../core/store.ts';
+import { setOperation, type MapStore } from '../core/store.ts';
 import { emptyOutcome, quietOutside, type Outcome, type Outside, type PacketHook, type Twin } from '../core/twin.ts';
-import { createWatch, watchedKinds, type Api, type Watch } from './api.ts';
+import { watchedKinds, type Api } from './api.ts';
 import type { Broken } from './checkers.ts';
 import type { Clock } from './clock.ts';
 import { nodeName } from './cluster.ts';
+import type { Digest } from './digest.ts';
+import type { Install, Installation } from './install.ts';
 import { createWriteOrder, type WriteOrder } from './order.ts';
 import type { Plant } from './plant.ts';
 import { AgentCrash, createSimStore, type SimStore } from './store.ts';
 import type { Swarm } from './swarm.ts';
 import type { Symbol } from './transcript.ts';
+import { createWatch, type Watch } from './watch.ts';
 
 export type NodeOptions = {
   readonly index: number;
@@ -29,6 +36,8 @@ export type NodeOptions = {
   readonly sizes: MapSizes;
   readonly selectionKey: readonly [number, number];
   readonly plant: Plant;
+  readonly install: Install;
+  readonly digest: Digest;
   readonly onBroken: (node: SimNode, broken: Broken) => void;
   readonly onLine: (node: SimNode, symbol: Symbol, object: string) => void;
   /** Between two writes of a batch. */
@@ -37,6 +46,13 @@ export type NodeOptions = {
 
 const RETRY_US = 200e3;
 const RESTART_US = 2e6;
+const CLEANUP_US = 10e6;
+const SLOW_US = 5e6;
+/** Within so much an agent compares the maps with what it wants. */
+const COMPARISON_US = 30e6;
+const OLD_LAYOUT = '0f'.repeat(8);
+/** 10.96.255.254, which no Service of the simulation has. */
+const FOREIGN_ADDRESS = 0x0a60fffe;
 const TICK_US = 1048.576;
 
 export function configOfNode(index: number): NodeConfig {
@@ -56,13 +72,16 @@ export class SimNode {
   report: StepReport | undefined;
   live: number = 0;
   lost: number = 0;
-  datapath: Datapath;
+  /** How far the clock on the wall is off. */
+  wallOffsetUs: number = 0;
   store: SimStore;
   readonly watches: readonly Watch[];
   readonly outcome: Outcome = emptyOutcome();
   readonly #options: NodeOptions;
   readonly #oracle: OracleTimeline;
   readonly #outside: Outside = quietOutside(0);
+  readonly #epoch: Epoch = createEpoch();
+  #installation: Installation;
   #twin: Twin;
   #order: WriteOrder;
   #loop: Loop | undefined;
@@ -70,6 +89,7 @@ export class SimNode {
   #isStepPlanned = false;
   #failedSteps = 0;
   #settledNs = 0;
+  #writtenNs = 0;
 
   constructor(options: NodeOptions) {
     this.#options = options;
@@ -77,8 +97,10 @@ export class SimNode {
     this.#oracle = createOracleTimeline({ nodeName: nodeName(options.index) });
     const { clock, stream, swarm, api } = options;
     const deliver = (event: ClusterEvent): void => this.#hear(event);
-    this.watches = watchedKinds.map((kind) => createWatch({ clock, stream, swarm, api, kind, deliver }));
-    ({ datapath: this.datapath, store: this.store, order: this.#order, twin: this.#twin } = this.#freshMaps());
+    const mistake = options.plant.watch;
+    this.watches = watchedKinds.map((kind) => createWatch({ clock, stream, swarm, api, kind, deliver, mistake }));
+    const fresh = this.#freshMaps();
+    ({ installation: this.#installation, store: this.store, order: this.#order, twin: this.#twin } = fresh);
   }
 
   get phase(): string {
@@ -92,17 +114,23 @@ export class SimNode {
     return this.#order;
   }
 
-  /** Starts the agent, which adopts the maps as they are. */
+  /** Starts the agent, which adopts the maps as they are, unless they are not laid out as it thinks. */
   start(): void {
-    const { plant } = this.#options;
+    const { plant, onLine } = this.#options;
     this.#run += 1;
+    const pinned = checkPinned(this.store.layout);
+    if (!pinned.ok && plant.takesAnyLayout !== true) {
+      onLine(this, 'agent', 'refused: layout');
+      return this.#cleanUpLater();
+    }
     this.report = undefined;
     this.#isStepPlanned = false;
-    const store: MapStore = plant.store?.(this.store) ?? this.store;
+    const planted: MapStore = plant.store?.(this.store) ?? this.store;
+    const store = plant.sharesMaps === true ? planted : takeOver(planted, this.#epoch);
     const loop = createLoop({ store, node: configOfNode(this.index), onProblem: () => undefined });
     this.#loop = plant.loop?.(loop) ?? loop;
     for (const watch of this.watches) watch.start();
-    this.#options.onLine(this, 'agent', 'start');
+    onLine(this, 'agent', 'start');
   }
 
   /** Ends the agent now; another one starts a little later. The datapath goes on. */
@@ -129,8 +157,70 @@ export class SimNode {
   regain(): void {
     if (this.isUp) return;
     this.isUp = true;
-    ({ datapath: this.datapath, store: this.store, order: this.#order, twin: this.#twin } = this.#freshMaps());
+    this.#replaceMaps();
     this.start();
+  }
+
+  /** Another agent takes over; the one before, which was merely slow, goes on where it was. */
+  startSecondWriter(): void {
+    const { clock, stream } = this.#options;
+    const slow = this.#loop;
+    if (slow === undefined) return;
+    const { boot } = this;
+    for (const watch of this.watches) watch.stop();
+    this.start();
+    clock.after(stream.below(SLOW_US), () => {
+      if (this.boot !== boot) return;
+      try {
+        slow.resync();
+      } catch (error) {
+        if (!(error instanceof AgentCrash)) throw error;
+      }
+    });
+  }
+
+  /** After an upgrade the pinned maps are those of the version before. */
+  findOldLayout(): void {
+    if (this.#loop === undefined) return;
+    this.store.layout = OLD_LAYOUT;
+    this.restart('upgrade');
+  }
+
+  /** Somebody writes an address of his own into the maps; the comparison with what is wanted finds it later. */
+  leaveForeignRow(): void {
+    const row = this.store.capacity(maps.services) - 1;
+    const address = addressFromIPv4(FOREIGN_ADDRESS);
+    const record = wholeAddressRecord(address);
+    this.store.intrude(setOperation(maps.services, row, record));
+    this.store.intrude(setOperation<FrontendKeyRecord, number>(maps.frontends, record.key, row));
+    const { clock, stream } = this.#options;
+    clock.after(stream.below(COMPARISON_US), () => this.resync());
+  }
+
+  /** Counts the flow table in, and gives back what the node's maps took. */
+  end(): void {
+    const { twin, remove } = this.#installation;
+    this.#options.digest.memory(twin.flowMemory());
+    remove();
+  }
+
+  /** Somebody reads why the agent refused, and removes the maps; flows are lost with them. */
+  #cleanUpLater(): void {
+    const run = this.#run;
+    this.#loop = undefined;
+    this.#options.clock.after(this.#options.stream.below(CLEANUP_US), () => {
+      if (this.#run !== run || !this.isUp) return;
+      this.boot += 1;
+      this.isReady = false;
+      this.#replaceMaps();
+      this.start();
+    });
+  }
+
+  #replaceMaps(): void {
+    this.#installation.remove();
+    const fresh = this.#freshMaps();
+    ({ installation: this.#installation, store: this.store, order: this.#order, twin: this.#twin } = fresh);
   }
 
   resync(): void {
@@ -139,10 +229,12 @@ export class SimNode {
 
   /** One packet through this node; the outcome is reused by the next. */
   packet(hook: PacketHook, frame: Uint8Array): Outcome {
-    const { clock, swarm } = this.#options;
-    this.#outside.now = (swarm.firstTick + Math.floor(clock.nowUs() / TICK_US)) % 2 ** 32;
+    const { clock, swarm, plant, digest } = this.#options;
+    const nowUs = clock.nowUs() + (plant.readsWallClock === true ? this.wallOffsetUs : 0);
+    this.#outside.now = (swarm.firstTick + Math.floor(nowUs / TICK_US)) >>> 0;
     const done = this.#twin.packet(hook, frame, this.#outside, this.outcome);
     if (!done.ok) throw new Error(done.error.message);
+    digest.outcome(this.outcome);
     return this.outcome;
   }
 
@@ -152,34 +244,47 @@ export class SimNode {
     return this.#oracle.judge(nowNs, nowNs - this.#settledNs, question);
   }
 
+  /** Whether nothing was written within a span, and nothing heard that changes the answer. */
+  isUnchangedFor(spanUs: number, question: Question): boolean {
+    const nowNs = this.#nowNs();
+    if (nowNs - Math.max(this.#settledNs, this.#writtenNs) <= spanUs * 1000) return false;
+    return this.#oracle.judge(nowNs, spanUs * 1000, question).earlier.length === 0;
+  }
+
   #nowNs(): number {
     return this.#options.clock.nowUs() * 1000;
   }
 
-  #freshMaps(): { datapath: Datapath; store: SimStore; order: WriteOrder; twin: Twin } {
-    const { sizes, selectionKey, plant, onBroken, onWrite } = this.#options;
+  #freshMaps(): { installation: Installation; store: SimStore; order: WriteOrder; twin: Twin } {
+    const { sizes, selectionKey, plant, install, onBroken, onWrite } = this.#options;
     const config = configOf({
       flowBucketMask: sizes.flowBuckets - 1,
       classifierMask: sizes.classifierWords - 1,
       selectionKey,
       flowSecret: Array.from({ length: 12 }, () => this.#options.stream.word()),
     });
-    const datapath = createDatapath(config, sizes);
-    if (this.#options.swarm.foreignRows) leaveForeignRows(datapath.store, this.index);
+    const installation = install(config, sizes);
+    const { twin, rows } = installation;
+    if (this.#options.swarm.foreignRows) leaveForeignRows(twin.store, this.index);
     const store = createSimStore({
-      inner: datapath.store,
+      inner: twin.store,
       order: () => this.#order,
-      onBroken: (what) => onBroken(this, { invariant: 'frontends-resolve', what }),
-      onWrite: () => onWrite(this),
+      onBroken: (invariant, what) => onBroken(this, { invariant, what }),
+      onWrite: () => {
+        this.#writtenNs = this.#nowNs();
+        onWrite(this);
+      },
     });
-    const order = createWriteOrder(datapath.maps, datapath.store);
-    return { datapath, store, order, twin: plant.twin?.(datapath) ?? datapath };
+    const order = createWriteOrder(rows, twin.store);
+    return { installation, store, order, twin: plant.twin?.(twin) ?? twin };
   }
 
   #hear(event: ClusterEvent): void {
     if (this.#loop === undefined) return;
     this.#oracle.apply(this.#nowNs(), event);
     this.#loop.event(event);
+    // Says only how far the watch is: nothing to do, nothing to tell.
+    if (event.type === 'BOOKMARK') return;
     this.#options.onLine(this, 'heard', eventText(event));
     this.#stepLater(this.#options.swarm.batchDelayUs);
   }
@@ -223,6 +328,17 @@ function eventText(event: ClusterEvent): string {
   if (event.type === 'LISTED') return `LISTED ${event.kind} ${event.items.length}`;
   if (event.type === 'DISCONNECTED' || event.type === 'BOOKMARK') return `${event.type} ${event.kind}`;
   return `${event.type} ${event.object.kind === 'Service' ? 'svc' : 'slice'} ${event.object.metadata?.name ?? ''}`;
+}
+
+function createEpoch(): Epoch {
+  let epoch = 0;
+  return {
+    current: () => epoch,
+    take: () => {
+      epoch += 1;
+      return epoch;
+    },
+  };
 }
 
 /** Maps that an agent of another cluster left behind. */

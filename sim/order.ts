@@ -2,7 +2,6 @@
 /** Watches every write into one node's maps: what packets can reach is whole, and is written only while unreachable. */
 import { backendServes, BACKEND_WORDS, LIVE, viewOf } from '../core/datapath/select.ts';
 import { SERVICE_WORDS } from '../core/datapath/lookup.ts';
-import type { Maps } from '../core/datapath/maps.ts';
 import {
   BACKEND_SERVICE_PORT_AT,
   BACKEND_STATE,
@@ -13,7 +12,8 @@ import {
   VIEW_MAX,
   type FrontendKeyRecord,
 } from '../core/layout.gen.ts';
-import type { MapSpec, MapStore, Operation } from '../core/store.ts';
+import type { MapStore, Operation } from '../core/store.ts';
+import type { Rows } from './install.ts';
 
 /** `before` and `after` each write; what they return is what is wrong, undefined: nothing. */
 export interface WriteOrder {
@@ -45,7 +45,7 @@ class Names {
 }
 
 /** The slots of a row, as numbers. */
-function slotsOf(maps: Maps, row: number): number[] {
+function slotsOf(maps: Rows, row: number): number[] {
   const slots: number[] = [];
   for (let view = 0; view < VIEW_MAX; view += 1) {
     const at = viewOf(row * SERVICE_WORDS, view);
@@ -56,11 +56,30 @@ function slotsOf(maps: Maps, row: number): number[] {
   return slots;
 }
 
-export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
-  const rows = new Names();
-  const pairs = new Names();
-  const backends = new Names();
+/** What packets can reach, how often each is named, and what was freed since the last barrier. */
+type Reach = {
+  readonly rows: Names;
+  readonly pairs: Names;
+  readonly backends: Names;
+  readonly freed: { readonly rows: Set<number>; readonly pairs: Set<number>; readonly backends: Set<number> };
+};
+
+/** `isLive`: of the backend of this number. */
+function whyNotNow(map: string, key: number, { rows, pairs, freed }: Reach, isLive: boolean): string | undefined {
+  const text = `${map}[${key}]`;
+  if (map === 'services' && freed.rows.has(key)) return `${text} is written before the barrier`;
+  if (map === 'services' && rows.has(key)) return `${text} is written while a frontend names it`;
+  if (map === 'slots' && freed.pairs.has(key)) return `${text} is written before the barrier`;
+  if (map === 'slots' && pairs.has(key)) return `${text} is written while a row names it`;
+  if (map === 'backends' && freed.backends.has(key)) return `${text} is written before the barrier`;
+  if (map === 'backends' && isLive) return `${text} is written while it is live`;
+  return undefined;
+}
+
+export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
   const freed = { rows: new Set<number>(), pairs: new Set<number>(), backends: new Set<number>() };
+  const reach: Reach = { rows: new Names(), pairs: new Names(), backends: new Names(), freed };
+  const { rows, pairs, backends } = reach;
 
   const name = (row: number, change: 1 | -1): void => {
     rows.add(row, change);
@@ -71,25 +90,16 @@ export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
     }
     if (change < 0) freed.rows.add(row);
   };
+  let frontends = 0;
   const held = store.entries(specs.frontends);
   if (held.ok) for (const [, row] of held.value) name(row, 1);
+  if (held.ok) frontends = held.value.length;
 
   const rowOf = (key: unknown): number | undefined => {
     const found = store.get(specs.frontends, key as FrontendKeyRecord);
     return found.ok ? found.value : undefined;
   };
   const live = (id: number): number => maps.backends[id * BACKEND_WORDS + LIVE] ?? 0;
-
-  function beforeSet(map: MapSpec<unknown, unknown>, key: number): string | undefined {
-    const text = `${map.name}[${key}]`;
-    if (map.name === 'services' && freed.rows.has(key)) return `${text} is written before the barrier`;
-    if (map.name === 'services' && rows.has(key)) return `${text} is written while a frontend names it`;
-    if (map.name === 'slots' && freed.pairs.has(key)) return `${text} is written before the barrier`;
-    if (map.name === 'slots' && pairs.has(key)) return `${text} is written while a row names it`;
-    if (map.name === 'backends' && freed.backends.has(key)) return `${text} is written before the barrier`;
-    if (map.name === 'backends' && !isDead(live(key))) return `${text} is written while it is live`;
-    return undefined;
-  }
 
   function before(operation: Operation): string | undefined {
     if (operation.op === 'barrier') {
@@ -98,11 +108,14 @@ export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
     }
     if (operation.map.name === 'frontends') {
       const row = rowOf(operation.key);
-      if (row !== undefined) name(row, -1);
+      if (row !== undefined) {
+        name(row, -1);
+        frontends -= 1;
+      }
       return undefined;
     }
     const key = Number(operation.key);
-    if (operation.op === 'set') return beforeSet(operation.map, key);
+    if (operation.op === 'set') return whyNotNow(operation.map.name, key, reach, !isDead(live(key)));
     if (operation.op !== 'word' || operation.map.name !== 'backends' || !isDead(operation.word)) return undefined;
     if (backends.has(key)) return `backends[${key}] ends while a slot names it`;
     freed.backends.add(key);
@@ -114,7 +127,9 @@ export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
     const row = rowOf(operation.key);
     if (row === undefined) return 'a frontend that was written is not there';
     name(row, 1);
-    if (maps.frontends.size > maps.frontends.capacity) return `frontends holds more than ${maps.frontends.capacity}`;
+    frontends += 1;
+    const capacity = store.capacity(specs.frontends);
+    if (frontends > capacity) return `frontends holds more than ${capacity}`;
     return danglingSlot(maps, row);
   }
 
@@ -128,7 +143,7 @@ export function createWriteOrder(maps: Maps, store: MapStore): WriteOrder {
 }
 
 /** The first slot of a row that names nothing that could serve. */
-function danglingSlot(maps: Maps, row: number): string | undefined {
+function danglingSlot(maps: Rows, row: number): string | undefined {
   const port = maps.services[row * SERVICE_WORDS + SERVICE_SERVICE_PORT_AT / 4];
   for (let view = 0; view < VIEW_MAX; view += 1) {
     const at = viewOf(row * SERVICE_WORDS, view);

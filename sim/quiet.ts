@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What must be so once the faults are over: maps as if made at once, traffic to who is ready, none to who is gone. */
 import { createLoop } from '../agent/loop.ts';
-import { ipv4Text } from '../core/address.ts';
 import { canonical } from '../core/control/canonical.ts';
 import { configOf } from '../core/datapath/datapath.ts';
 import { createMaps, storeOf, type MapSizes } from '../core/datapath/maps.ts';
 import { watchedKinds, type Api } from './api.ts';
 import type { Broken } from './checkers.ts';
-import type { App, Cluster } from './cluster.ts';
+import type { App, AppPort, Cluster } from './cluster.ts';
+import { wordText } from './frame.ts';
 import { configOfNode, type SimNode } from './node.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -18,7 +18,7 @@ const TRIES = 60;
 export function freshMeaning(api: Api, node: number, sizes: MapSizes): string {
   const store = storeOf(createMaps(configOf(), { ...sizes, flowBuckets: 2, peers: 2, affinity: 2, netns: 1 }));
   const loop = createLoop({ store, node: configOfNode(node), onProblem: () => undefined });
-  for (const kind of watchedKinds) loop.event({ type: 'LISTED', kind, items: api.list(kind) });
+  for (const kind of watchedKinds) loop.event({ type: 'LISTED', kind, items: api.list(kind).items });
   loop.step();
   return meaningOf(store);
 }
@@ -53,23 +53,40 @@ function firstDifference(meaning: string, fresh: string): string {
   return `maps differ: ${missing === undefined ? '' : `missing ${missing}`}${extra === undefined ? '' : ` extra ${extra}`}`;
 }
 
-/** Asks a Service on a node until each ready pod has been chosen. */
+/** Asks a Service on a node, in each family and on each port, until each ready pod has been chosen. */
 export function checkTraffic(cluster: Cluster, traffic: Traffic, node: SimNode, app: App): Broken | undefined {
+  for (const family of app.families) {
+    for (const port of app.ports) {
+      const broken = checkPort(cluster, traffic, node, app, port, family === 'IPv6');
+      if (broken !== undefined) return broken;
+    }
+  }
+  return undefined;
+}
+
+function checkPort(
+  cluster: Cluster,
+  traffic: Traffic,
+  node: SimNode,
+  app: App,
+  port: AppPort,
+  isIPv6: boolean,
+): Broken | undefined {
   const ready = app.pods.filter((pod) => pod.state === 'ready' && (!app.isLocal || pod.node === node.index));
   const expected = new Set(app.exists ? ready.map(({ address }) => address) : []);
   const waiting = new Set(expected);
-  for (const { port } of app.ports) {
-    for (let tries = 0; tries <= expected.size * TRIES; tries += 1) {
-      const backend = traffic.probe(node, app.clusterIP, port);
-      if (backend !== 0 && !expected.has(backend)) {
-        const state = cluster.podAt(backend)?.state ?? 'gone';
-        return { invariant: 'removed-gets-none', what: `${app.name} sends to ${ipv4Text(backend)}, which is ${state}` };
-      }
-      waiting.delete(backend);
-      if (waiting.size === 0) break;
+  for (let tries = 0; tries <= expected.size * TRIES; tries += 1) {
+    const backend = traffic.probe(node, app.clusterIP, port, isIPv6);
+    if (backend !== 0 && !expected.has(backend)) {
+      const state = cluster.podAt(backend)?.state ?? 'gone';
+      const what = `${app.name} sends to ${wordText(backend, isIPv6)}, which is ${state}`;
+      return { invariant: 'removed-gets-none', what };
     }
+    waiting.delete(backend);
+    if (waiting.size === 0) break;
   }
   const [forgotten] = waiting;
   if (forgotten === undefined) return undefined;
-  return { invariant: 'ready-gets-traffic', what: `${app.name} never sends to ${ipv4Text(forgotten)}, which is ready` };
+  const what = `${app.name} never sends to ${wordText(forgotten, isIPv6)}, which is ready`;
+  return { invariant: 'ready-gets-traffic', what };
 }

@@ -5,12 +5,15 @@ import { createApi, type Api } from './api.ts';
 import { isLiveness, type Broken, type Violation } from './checkers.ts';
 import { createClock, type Clock } from './clock.ts';
 import { createCluster, type Cluster } from './cluster.ts';
+import type { DatagramTally } from './datagrams.ts';
+import { Digest } from './digest.ts';
 import { change, heal, strike, type FaultOptions } from './faults.ts';
+import { installModel, type Install } from './install.ts';
 import { SimNode } from './node.ts';
 import type { Plant } from './plant.ts';
 import { checkConverged, checkTraffic, freshMeaning } from './quiet.ts';
 import { exponential, streamOf, type Seed } from './seed.ts';
-import { drawSwarm, type Swarm } from './swarm.ts';
+import { drawSwarm, swarmOf, type Mode, type Swarm } from './swarm.ts';
 import { Traffic, type Tally } from './traffic.ts';
 import { entryText, type Symbol } from './transcript.ts';
 
@@ -19,11 +22,15 @@ export type SimOptions = {
   readonly nodes: number;
   readonly services: number;
   readonly seconds: number;
+  /** Default: `swarm`. */
+  readonly mode?: Mode;
   /** In place of what the seed draws. */
   readonly swarm?: Partial<Swarm>;
   /** Maps that may be too small: a node must then say so. */
   readonly sizes?: Partial<MapSizes>;
   readonly plant?: Plant;
+  /** In place of the model. */
+  readonly install?: Install;
   /** One line per change of state. */
   readonly onLine?: (line: string) => void;
   /** When a part of the run begins. */
@@ -42,6 +49,9 @@ export type SimReport = {
   readonly faults: number;
   readonly writes: number;
   readonly tally: Tally;
+  readonly datagrams: DatagramTally;
+  /** Of everything that packets met, flow tables included. */
+  readonly digest: string;
 };
 
 /** Long enough for rollouts, stalls and retries that have begun; without new ones hardly anything happens in it. */
@@ -71,6 +81,7 @@ class Run {
   readonly options: SimOptions;
   readonly clock: Clock = createClock();
   readonly api: Api = createApi();
+  readonly digest: Digest = new Digest();
   readonly swarm: Swarm;
   readonly sizes: MapSizes;
   readonly cluster: Cluster;
@@ -85,7 +96,8 @@ class Run {
     this.options = options;
     const { seed, nodes, services } = options;
     const { clock, api } = this;
-    this.swarm = { ...drawSwarm(streamOf(seed, STREAM.swarm)), ...options.swarm };
+    const drawn = drawSwarm(streamOf(seed, STREAM.swarm));
+    this.swarm = { ...swarmOf(options.mode ?? 'swarm', drawn), ...options.swarm };
     this.sizes = { ...sizesFor(services), ...options.sizes };
     const { swarm } = this;
     this.cluster = createCluster({ clock, stream: streamOf(seed, STREAM.cluster), swarm, api, nodes, services });
@@ -94,7 +106,7 @@ class Run {
     this.nodes = Array.from({ length: nodes }, (_, index) => this.#createNode(index, onBroken, onLine));
     const shared = { clock, swarm, cluster: this.cluster, nodes: this.nodes, onLine };
     this.traffic = new Traffic({ ...shared, stream: streamOf(seed, STREAM.traffic), onBroken });
-    this.faults = { ...shared, stream: streamOf(seed, STREAM.faults) };
+    this.faults = { ...shared, api, stream: streamOf(seed, STREAM.faults) };
   }
 
   #createNode(
@@ -102,15 +114,16 @@ class Run {
     onBroken: (node: SimNode, broken: Broken) => void,
     onLine: (node: SimNode, symbol: Symbol, object: string) => void,
   ): SimNode {
-    const { clock, swarm, api, sizes } = this;
-    const { seed, plant = {} } = this.options;
+    const { clock, swarm, api, sizes, digest } = this;
+    const { seed, plant = {}, install = installModel } = this.options;
     const stream = streamOf(seed, STREAM.nodes, index);
     const selectionKey: readonly [number, number] = [(seed.words[0] ?? 0) >>> 0, 0x7a11];
     const onWrite = (node: SimNode): void => {
       this.counts.writes += 1;
       if (node.isReady && stream.chance(swarm.probeShare)) this.traffic.open(node, stream.pick(this.cluster.apps));
     };
-    return new SimNode({ index, clock, stream, swarm, api, sizes, selectionKey, plant, onBroken, onLine, onWrite });
+    const shared = { clock, stream, swarm, api, sizes, selectionKey, plant, install, digest };
+    return new SimNode({ ...shared, index, onBroken, onLine, onWrite });
   }
 
   break(node: number, { invariant, what }: Broken): void {
@@ -157,12 +170,10 @@ export function simulate(options: SimOptions): SimReport {
   options.onPhase?.('faults');
   run.repeat(swarm.meanBetweenConnectionsUs, endUs, () => traffic.openSomewhere());
   run.repeat(swarm.meanBetweenChangesUs, endUs, () => {
-    counts.changes += 1;
-    change(run.faults);
+    if (change(run.faults)) counts.changes += 1;
   });
   run.repeat(swarm.meanBetweenFaultsUs, endUs, () => {
-    counts.faults += 1;
-    strike(run.faults);
+    if (strike(run.faults)) counts.faults += 1;
   });
   clock.runUntil(endUs, isDone);
   options.onPhase?.('quiet');
@@ -170,6 +181,7 @@ export function simulate(options: SimOptions): SimReport {
   clock.runUntil(endUs + QUIET_US, isDone);
   options.onPhase?.('checks');
   if (!isDone()) checkQuiet(run);
+  for (const node of run.nodes) node.end();
   return reportOf(run);
 }
 
@@ -192,7 +204,7 @@ function checkQuiet(run: Run): void {
   }
 }
 
-function reportOf({ violation, clock, lines, counts, traffic }: Run): SimReport {
+function reportOf({ violation, clock, lines, counts, traffic, digest }: Run): SimReport {
   return {
     violation,
     isLiveness: violation !== undefined && isLiveness(violation),
@@ -200,6 +212,8 @@ function reportOf({ violation, clock, lines, counts, traffic }: Run): SimReport 
     deeds: clock.deeds(),
     lines,
     ...counts,
-    tally: traffic.tally,
+    tally: traffic.counts(),
+    datagrams: traffic.datagrams.tally,
+    digest: digest.text,
   };
 }

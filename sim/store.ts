@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A MapStore that fails, or ends its agent, at a posed write, and has every write watched. */
+import { LAYOUT_HASH } from '../core/layout.gen.ts';
 import { fail, ok, type Result } from '../core/result.ts';
 import type { MapStore, Operation } from '../core/store.ts';
+import type { Invariant } from './checkers.ts';
 import type { WriteOrder } from './order.ts';
 
 /** Thrown out of a step of the loop: the process ended between two writes. */
@@ -16,13 +18,17 @@ export type SimStore = MapStore & {
   failAfter: number;
   crashAfter: number;
   failWith: 'full' | 'no-memory';
+  /** How the maps are laid out. */
+  layout: string;
+  /** A write that is nobody's of ours: it never fails, and breaks no promise. */
+  intrude(operation: Operation): void;
   readonly counts: Counts;
 };
 
 export type StoreOptions = {
   readonly inner: MapStore;
   readonly order: () => WriteOrder;
-  readonly onBroken: (what: string) => void;
+  readonly onBroken: (invariant: Invariant, what: string) => void;
   /** After each write that was carried out. */
   readonly onWrite: () => void;
 };
@@ -33,6 +39,12 @@ export function createSimStore({ inner, order, onBroken, onWrite }: StoreOptions
     failAfter: Number.POSITIVE_INFINITY,
     crashAfter: Number.POSITIVE_INFINITY,
     failWith: 'full',
+    layout: LAYOUT_HASH,
+    intrude: (operation) => {
+      order().before(operation);
+      inner.apply(operation);
+      order().after(operation);
+    },
     counts,
     capacity: (map) => inner.capacity(map),
     get: (map, key) => inner.get(map, key),
@@ -65,12 +77,13 @@ export function createSimStore({ inner, order, onBroken, onWrite }: StoreOptions
   function apply(operation: Operation): Result<void> {
     const failure = posed(operation);
     if (failure !== undefined) return failure;
+    if (store.layout !== LAYOUT_HASH) onBroken('layout-untouched', `a write into maps of layout ${store.layout}`);
     const early = order().before(operation);
-    if (early !== undefined) onBroken(early);
+    if (early !== undefined) onBroken('frontends-resolve', early);
     const result = inner.apply(operation);
     if (!result.ok) return result;
     const late = order().after(operation);
-    if (late !== undefined) onBroken(late);
+    if (late !== undefined) onBroken('frontends-resolve', late);
     if (operation.op === 'set') counts.sets += 1;
     else if (operation.op === 'word') counts.words += 1;
     else if (operation.op === 'delete') counts.deletes += 1;

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Clients that open TCP connections, wait, and send again what got lost; every packet goes through their node. */
-import { VERDICT_DROP, VERDICT_FORWARD, VERDICT_PASS, VERDICT_REFUSE, VERDICT_REPLY } from '../core/layout.gen.ts';
-import type { Stream } from '../core/random.ts';
-import { checkAnyPacket, checkKept, checkOpening, checkReply, translated, type Broken } from './checkers.ts';
-import type { Clock } from './clock.ts';
-import { answers, type App, type Cluster } from './cluster.ts';
-import { ACK, FIN, frameOf, PSH, RST, SYN, type Segment } from './frame.ts';
+import { VERDICT_PASS, VERDICT_REFUSE } from '../core/layout.gen.ts';
+import { checkKept, checkReply } from './checkers.ts';
+import type { App, AppPort } from './cluster.ts';
+import { Datagrams } from './datagrams.ts';
+import { ACK, FIN, PSH, RST, SYN, type Segment } from './frame.ts';
 import type { SimNode } from './node.ts';
 import { exponential } from './seed.ts';
-import type { Swarm } from './swarm.ts';
-import type { Symbol } from './transcript.ts';
+import { Wire, type WireOptions } from './wire.ts';
 
 /** Connections by what became of them. */
 export type Tally = {
@@ -31,6 +29,7 @@ type Connection = {
   /** What the client connects to: a Service, or a pod itself. */
   readonly target: { readonly address: number; readonly port: number };
   readonly isDirect: boolean;
+  readonly isIPv6: boolean;
   phase: 'opening' | 'open' | 'closing' | 'over';
   backend: number;
   pod: number;
@@ -41,19 +40,6 @@ type Connection = {
   timer: number;
 };
 
-export type TrafficOptions = {
-  readonly clock: Clock;
-  readonly stream: Stream;
-  readonly swarm: Swarm;
-  readonly cluster: Cluster;
-  readonly nodes: readonly SimNode[];
-  readonly onBroken: (node: SimNode, broken: Broken) => void;
-  readonly onLine: (node: SimNode, symbol: Symbol, object: string) => void;
-};
-
-const CLIENTS = 4;
-const FIRST_PORT = 1024;
-const PORTS = 64512;
 const TIMEOUT_US = 1e6;
 const TRIES = 4;
 const PAYLOAD = 16;
@@ -61,12 +47,19 @@ const ROUNDS = 4;
 
 export class Traffic {
   readonly tally: Tally = { packets: 0, opened: 0, completed: 0, refused: 0, failed: 0, broken: 0 };
-  readonly #options: TrafficOptions;
-  readonly #ports: number[];
+  readonly datagrams: Datagrams;
+  readonly #options: WireOptions;
+  readonly #wire: Wire;
 
-  constructor(options: TrafficOptions) {
+  constructor(options: WireOptions) {
     this.#options = options;
-    this.#ports = options.nodes.map(() => 0);
+    this.#wire = new Wire(options);
+    this.datagrams = new Datagrams(this.#wire);
+  }
+
+  /** What became of everything so far. */
+  counts(): Tally {
+    return { ...this.tally, packets: this.#wire.packets };
   }
 
   /** A connection from some node to some Service, or to one of its pods. */
@@ -79,15 +72,18 @@ export class Traffic {
   open(node: SimNode, app: App): void {
     if (!node.isReady) return;
     const { stream, swarm } = this.#options;
+    const asked = stream.pick(app.ports);
+    if (asked.protocol === 'UDP') return this.datagrams.open(node, app, asked);
     const isDirect = stream.chance(swarm.directShare);
-    const { port, target } = stream.pick(app.ports);
+    const { port, target } = asked;
     const pod = isDirect && app.pods.length > 0 ? stream.pick(app.pods) : undefined;
     const connection: Connection = {
       node,
       boot: node.boot,
-      ...this.#socket(node),
+      ...this.#wire.socket(node),
       target: pod === undefined ? { address: app.clusterIP, port } : { address: pod.address, port: target },
       isDirect: pod !== undefined,
+      isIPv6: stream.pick(app.families) === 'IPv6',
       phase: 'opening',
       backend: 0,
       pod: 0,
@@ -102,38 +98,14 @@ export class Traffic {
     this.#send(connection, SYN);
   }
 
-  /** One SYN without a client that waits; the backend it was sent to, 0: none. */
-  probe(node: SimNode, address: number, port: number): number {
-    const { source, sourcePort } = this.#socket(node);
-    const syn = { source, sourcePort, destination: address, destinationPort: port, flags: SYN, sequence: 1 };
-    const sent: Segment = { ...syn, acknowledgement: 0, payloadLength: 0 };
-    const now = this.#through(node, sent, true);
-    return now?.destination ?? 0;
-  }
-
-  #socket(node: SimNode): { readonly source: number; readonly sourcePort: number } {
-    const used = this.#ports[node.index] ?? 0;
-    this.#ports[node.index] = used + 1;
-    const source = 0x0a400001 + node.index * 256 + (used % CLIENTS);
-    return { source, sourcePort: FIRST_PORT + (Math.floor(used / CLIENTS) % PORTS) };
-  }
-
-  /** A client's packet through its node: what leaves, undefined where nothing does. */
-  #through(node: SimNode, sent: Segment, isOpening: boolean): Segment | undefined {
-    const frame = frameOf(sent);
-    const outcome = node.packet('from-pod', frame);
-    this.tally.packets += 1;
-    const wrong = checkAnyPacket(frame, outcome);
-    if (wrong !== undefined) this.#options.onBroken(node, wrong);
-    let now: Segment | undefined;
-    if (outcome.verdict === VERDICT_FORWARD) {
-      const result = translated(sent, outcome);
-      if ('invariant' in result) this.#options.onBroken(node, result);
-      else now = result;
-    }
-    const judged = isOpening ? checkOpening(sent, outcome, now, (question) => node.judge(question)) : undefined;
-    if (judged !== undefined) this.#options.onBroken(node, judged);
-    return now;
+  /** One SYN, or one datagram, without a client that waits; the backend it was sent to, 0: none. */
+  probe(node: SimNode, address: number, { port, protocol }: AppPort, isIPv6: boolean): number {
+    const isUDP = protocol === 'UDP';
+    const { source, sourcePort } = this.#wire.socket(node);
+    const ends = { isIPv6, isUDP, source, sourcePort, destination: address, destinationPort: port };
+    const flags = isUDP ? 0 : SYN;
+    const sent: Segment = { ...ends, flags, sequence: 1, acknowledgement: 0, payloadLength: isUDP ? PAYLOAD : 0 };
+    return this.#wire.out(node, sent, true)?.destination ?? 0;
   }
 
   #send(it: Connection, flags: number): void {
@@ -141,7 +113,7 @@ export class Traffic {
     if (it.boot !== node.boot) return this.#end(it, 'failed');
     const sent = segmentFor(it, flags);
     const isOpening = flags === SYN;
-    const now = this.#through(node, sent, isOpening);
+    const now = this.#wire.out(node, sent, isOpening);
     const { verdict } = node.outcome;
     if (it.isDirect && verdict === VERDICT_PASS) this.#toPod(it, sent);
     if (!it.isDirect && !isOpening && verdict !== VERDICT_REFUSE) {
@@ -168,11 +140,8 @@ export class Traffic {
   }
 
   #toPod(it: Connection, segment: Segment): void {
-    const { clock, stream, swarm, cluster } = this.#options;
-    if (stream.chance(swarm.lossShare)) return;
-    clock.after(exponential(stream, swarm.networkDelayUs), () => {
-      const pod = cluster.podAt(segment.destination);
-      if (pod === undefined || !answers(pod) || it.phase === 'over') return;
+    this.#wire.toPod(segment, (pod) => {
+      if (it.phase === 'over') return;
       if ((segment.flags & SYN) !== 0) it.pod = pod.id;
       const flags = answerFlags(segment.flags, it.pod === pod.id);
       if (flags !== 0) this.#toClient(it, answerOf(segment, flags));
@@ -180,21 +149,10 @@ export class Traffic {
   }
 
   #toClient(it: Connection, segment: Segment): void {
-    const { clock, stream, swarm } = this.#options;
-    if (stream.chance(swarm.lossShare)) return;
-    clock.after(exponential(stream, swarm.networkDelayUs), () => {
-      const { node } = it;
-      if (it.boot !== node.boot || it.phase === 'over') return;
-      const frame = frameOf(segment);
-      const outcome = node.packet('to-pod', frame);
-      this.tally.packets += 1;
-      const wrong = checkAnyPacket(frame, outcome);
-      if (wrong !== undefined) this.#options.onBroken(node, wrong);
-      if (outcome.verdict === VERDICT_DROP) return;
-      const got = outcome.verdict === VERDICT_REPLY ? translated(segment, outcome) : segment;
-      if ('invariant' in got) return this.#options.onBroken(node, got);
+    const isWaiting = (): boolean => it.boot === it.node.boot && it.phase !== 'over';
+    this.#wire.toClient(it.node, segment, isWaiting, (got) => {
       const elsewhere = checkReply(it.target, got);
-      if (elsewhere !== undefined) this.#options.onBroken(node, elsewhere);
+      if (elsewhere !== undefined) this.#options.onBroken(it.node, elsewhere);
       this.#answered(it, got);
     });
   }
@@ -241,6 +199,8 @@ export class Traffic {
 
 function segmentFor(it: Connection, flags: number): Segment {
   return {
+    isIPv6: it.isIPv6,
+    isUDP: false,
     source: it.source,
     destination: it.target.address,
     sourcePort: it.sourcePort,
@@ -266,6 +226,8 @@ function answerOf(it: Segment, flags: number): Segment {
   const length = it.payloadLength + ((it.flags & (SYN | FIN)) === 0 ? 0 : 1);
   const isFirst = (flags & SYN) !== 0;
   return {
+    isIPv6: it.isIPv6,
+    isUDP: it.isUDP,
     source: it.destination,
     destination: it.source,
     sourcePort: it.destinationPort,

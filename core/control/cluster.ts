@@ -51,7 +51,7 @@ export function emptyCluster(): ClusterState {
   };
 }
 
-/** Takes one event in; the state passed in must not be used afterwards. */
+/** Takes one event in; an object heard before, the same in memory, changes nothing. The state passed in must not be used afterwards. */
 export function applyEvent(
   state: ClusterState,
   event: ClusterEvent,
@@ -87,6 +87,7 @@ function store(state: ClusterState, changes: Changes, object: ClusterObject): vo
     case 'Service': {
       const info = decodeService(object);
       if (info === undefined) return nameless(state, 'Service');
+      if (state.services.get(info.key) === info) return;
       state.services.set(info.key, info);
       changes.services.add(info.key);
       return;
@@ -99,6 +100,7 @@ function store(state: ClusterState, changes: Changes, object: ClusterObject): vo
         return name === undefined ? nameless(state, 'EndpointSlice') : removeSlice(state, changes, name);
       }
       const before = state.slices.get(info.key);
+      if (before === info) return;
       if (before !== undefined && before.service !== info.service) removeSlice(state, changes, info.key);
       return storeSlice(state, changes, info);
     }

@@ -220,8 +220,25 @@ function sourceRanges(findings: Findings, value: unknown): Prefix[] | null {
   return ranges;
 }
 
+/**
+ * Decodes an object once: what comes over the wire never changes, and lists and restarts say most of it again. The
+ * same object gives the same answer in memory, which tells that nothing changed.
+ */
+function decodedOnce<O extends object, T>(decode: (object: O) => T): (object: O) => T {
+  const known = new WeakMap<O, { readonly decoded: T }>();
+  return (object) => {
+    const before = known.get(object);
+    if (before !== undefined) return before.decoded;
+    const decoded = decode(object);
+    known.set(object, { decoded });
+    return decoded;
+  };
+}
+
 /** undefined: the Service has no name or namespace. */
-export function decodeService(object: ServiceObject): ServiceInfo | undefined {
+export const decodeService: (object: ServiceObject) => ServiceInfo | undefined = decodedOnce(readService);
+
+function readService(object: ServiceObject): ServiceInfo | undefined {
   const id = identity(object.metadata);
   if (id === undefined) return undefined;
   const key = serviceText(id.namespace, id.name);
@@ -310,7 +327,9 @@ function decodeEndpoint(
 }
 
 /** undefined: no namespace, name or Service label (services H6). */
-export function decodeSlice(object: EndpointSliceObject): SliceInfo | undefined {
+export const decodeSlice: (object: EndpointSliceObject) => SliceInfo | undefined = decodedOnce(readSlice);
+
+function readSlice(object: EndpointSliceObject): SliceInfo | undefined {
   const id = identity(object.metadata);
   const labels = fieldsOf(object.metadata?.labels);
   const service = textOf(labels[SERVICE_NAME_LABEL]);

@@ -2,17 +2,9 @@
 /** The fold of watch events into what each object claims; only Services that an event concerns are computed again. */
 import type { ClusterEvent, ClusterObject, ObjectKind } from '../objects.ts';
 import type { Place } from './endpoints.ts';
-import {
-  addressKey,
-  readHostPorts,
-  readName,
-  readNode,
-  readService,
-  readSlice,
-  type ServiceFacts,
-  type SliceFacts,
-} from './facts.ts';
-import { viewOfService, type View } from './view.ts';
+import { addressKey, readHostPorts, readName, readNode, type ServiceFacts, type SliceFacts } from './facts.ts';
+import { readServiceOnce, readSliceOnce, viewOfServiceOnce } from './shared.ts';
+import type { View } from './view.ts';
 
 /** Mutable state of one oracle. Slices are kept by name, since each event replaces one of them whole (H5). */
 export type Fold = {
@@ -27,8 +19,8 @@ export type Fold = {
   readonly slices: Map<string, SliceFacts>;
   /** Names of the slices of each Service, whether or not the Service is there. */
   readonly slicesOf: Map<string, Set<string>>;
-  /** Names of what exists of each kind, for the next list of it. */
-  readonly names: Readonly<Record<ObjectKind, Set<string>>>;
+  /** What exists of each kind, by name: the next list of it tells what is gone and what is the very same object. */
+  readonly objects: Readonly<Record<ObjectKind, Map<string, ClusterObject>>>;
 };
 
 /** What objects claim now, by object; undefined for one that claims nothing. */
@@ -41,7 +33,7 @@ export function createFold(options: Fold['options']): Fold {
     services: new Map(),
     slices: new Map(),
     slicesOf: new Map(),
-    names: { Service: new Set(), EndpointSlice: new Set(), Node: new Set(), Pod: new Set() },
+    objects: { Service: new Map(), EndpointSlice: new Map(), Node: new Map(), Pod: new Map() },
   };
 }
 
@@ -79,24 +71,27 @@ function replaceKind(
 ): void {
   const listed = items.filter((item) => item.kind === kind);
   const names = new Set(listed.map(readName));
-  for (const name of [...fold.names[kind]]) if (!names.has(name)) removeObject(fold, kind, name, claims, services);
+  for (const name of [...fold.objects[kind].keys()])
+    if (!names.has(name)) removeObject(fold, kind, name, claims, services);
   for (const item of listed) putObject(fold, item, claims, services);
 }
 
 function putObject(fold: Fold, object: ClusterObject, claims: Claims, services: Set<string>): void {
   const name = readName(object);
   if (name === undefined) return;
-  fold.names[object.kind].add(name);
+  // A list mostly says again what is known; an object that is the same in memory can't have changed.
+  if (fold.objects[object.kind].get(name) === object) return;
+  fold.objects[object.kind].set(name, object);
   switch (object.kind) {
     case 'Service': {
-      const facts = readService(object, fold.options.serviceProxyName);
+      const facts = readServiceOnce(object, fold.options.serviceProxyName);
       if (facts === undefined) fold.services.delete(name);
       else fold.services.set(name, facts);
       services.add(name);
       break;
     }
     case 'EndpointSlice':
-      setSlice(fold, name, readSlice(object), services);
+      setSlice(fold, name, readSliceOnce(object), services);
       break;
     case 'Node': {
       const { zone, addresses } = readNode(object);
@@ -113,7 +108,7 @@ function putObject(fold: Fold, object: ClusterObject, claims: Claims, services: 
 }
 
 function removeObject(fold: Fold, kind: ObjectKind, name: string, claims: Claims, services: Set<string>): void {
-  fold.names[kind].delete(name);
+  fold.objects[kind].delete(name);
   switch (kind) {
     case 'Service':
       fold.services.delete(name);
@@ -166,5 +161,5 @@ function claimOfService(fold: Fold, name: string): View | undefined {
   const service = fold.services.get(name);
   if (service === undefined) return undefined;
   const slices = [...(fold.slicesOf.get(name) ?? [])].sort().flatMap((slice) => fold.slices.get(slice) ?? []);
-  return viewOfService(service, slices, fold.place);
+  return viewOfServiceOnce(service, slices, fold.place);
 }

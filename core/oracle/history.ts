@@ -17,10 +17,12 @@ export type History<T> = {
   /** Keys under which each object is found, and the reverse. */
   readonly keys: Map<string, Set<string>>;
   readonly objects: Map<string, Set<string>>;
+  /** Objects with something to forget: more than one version, or a last one that is nothing. */
+  readonly aged: Set<string>;
 };
 
 export function createHistory<T>(options: Pick<History<T>, 'keysOf' | 'keepsPast'>): History<T> {
-  return { ...options, versions: new Map(), keys: new Map(), objects: new Map() };
+  return { ...options, versions: new Map(), keys: new Map(), objects: new Map(), aged: new Set() };
 }
 
 /** Records a new value; the caller passes only real changes, in order of time and event. */
@@ -31,9 +33,11 @@ export function recordVersion<T>(history: History<T>, object: string, value: T |
   assert(last === undefined || (last.fromNs <= moment.atNs && last.event <= moment.event), 'history runs forward');
   if (versions !== undefined && history.keepsPast) {
     versions.push(version);
+    history.aged.add(object);
     addKeys(history, object, value);
   } else {
     history.versions.set(object, [version]);
+    if (history.keepsPast && value === undefined) history.aged.add(object);
     settleKeys(history, object);
   }
 }
@@ -91,10 +95,12 @@ export function changesWithin<T>(
 
 /** Drops every version that was over at `timeNs`; answers from then on stay as they are. */
 export function forgetVersionsBefore<T>(history: History<T>, timeNs: number): void {
-  for (const [object, versions] of history.versions) {
+  for (const object of history.aged) {
+    const versions = history.versions.get(object) ?? [];
     const current = lastWhere(versions, (version) => version.fromNs <= timeNs);
     if (current > 0) versions.splice(0, current);
     if (current > 0 || versions[0]?.value === undefined) settleKeys(history, object);
+    if (versions.length < 2) history.aged.delete(object);
   }
 }
 

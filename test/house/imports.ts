@@ -27,10 +27,11 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 const allowedByFile: Readonly<Record<string, readonly string[]>> = {
   'agent/loop.ts': ['core'],
   'agent/reconcile.ts': ['core'],
+  'agent/takeover.ts': ['core'],
 };
 /** Narrower than a whole room: these files only. */
 const onlyFiles: Readonly<Record<string, readonly string[]>> = {
-  'sim agent': ['agent/loop.ts', 'agent/reconcile.ts'],
+  'sim agent': ['agent/loop.ts', 'agent/reconcile.ts', 'agent/takeover.ts'],
   'tools kernel': ['kernel/btf.ts', 'kernel/layout.ts'],
 };
 const koffiFiles = ['kernel/libbpf.ts', 'kernel/libc.ts'];

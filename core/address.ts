@@ -200,6 +200,13 @@ export function parsePrefix(text: string): Result<Prefix> {
   });
 }
 
+/** The range as parsePrefix reads it. */
+/** The other way of parsePrefix. */
+export function prefixText({ address: base, length }: Prefix): string {
+  const bits = isIPv4(base) && length >= 96 ? length - 96 : length;
+  return `${addressText(base)}/${bits}`;
+}
+
 function mask(bits: number): number {
   return bits <= 0 ? 0 : bits >= 32 ? 0xffffffff : (0xffffffff << (32 - bits)) >>> 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The compiled Services as a document (kind CompiledServices) and as a table: who can reach what, and why not. */
-import { addressText, compareAddresses, isIPv4, protocolText, type Prefix } from '../address.ts';
+import { addressText, compareAddresses, prefixText, protocolText, type Prefix } from '../address.ts';
 import type {
   BackendState,
   ExclusionReason,
@@ -94,11 +94,6 @@ export function compileServices(cluster: ClusterState, config: DocumentConfig): 
     healthChecks: [],
     problems: problems(cluster, node, desired),
   };
-}
-
-function prefixText({ address, length }: Prefix): string {
-  const bits = isIPv4(address) && length >= 96 ? length - 96 : length;
-  return `${addressText(address)}/${bits}`;
 }
 
 function compareText(left: string, right: string): number {

@@ -13,6 +13,9 @@ export const narrow: Settings = {
   sizes: { ...settings.sizes, flowBuckets: 2 },
 };
 
+/** The same where no client and no Service has more than its share, so that nobody gives way. */
+export const generous: Settings = { ...narrow, config: { ...narrow.config, shareClient: 100, shareService: 100 } };
+
 /** Opens, and completes with this probability, connections of a few ports to two Services that share a backend. What was
  * met: fate and marks of each opening. */
 export function strain(stage: Stage, seed: number, completes: number, steps: number): Set<string> {

@@ -2,6 +2,7 @@
 /** Every hand-written case, for those who play them: on the model alone, and on both twins. */
 import { packetCases } from './cases.ts';
 import { collisionCases } from './collisions.cases.ts';
+import { edgeCases } from './edges.cases.ts';
 import { errorCases } from './errors.cases.ts';
 import { extensionCases } from './extensions.cases.ts';
 import { fragmentCases } from './fragments.cases.ts';
@@ -21,6 +22,7 @@ export const allCases: readonly PacketCase[] = [
   ...fragmentCases,
   ...extensionCases,
   ...errorCases,
+  ...edgeCases,
   ...hairpinCases,
   ...collisionCases,
 ];

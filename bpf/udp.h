@@ -37,8 +37,11 @@ static __always_inline bool lasts_one_way(const struct flow_record *record, tick
 	return seconds >= ONE_WAY_SECONDS && now - began >= ONE_WAY_TICKS;
 }
 
-/* Whether the flow's other entry is due a refresh: its own direction may have nothing to send. */
+/* Whether the flow's other entry is due a refresh: its own direction may have nothing to send, and
+ * one that a newcomer may recycle may be gone. */
 static __always_inline bool keeps_other(const struct flow_record *record, ticks now)
 {
+	if (record->state & FLOW_EXCESS)
+		return true;
 	return (record->state & FLOW_DATAGRAM) && now >> KEEP_SHIFT != record->seen >> KEEP_SHIFT;
 }

@@ -200,7 +200,6 @@ export function parsePrefix(text: string): Result<Prefix> {
   });
 }
 
-/** The range as parsePrefix reads it. */
 /** The other way of parsePrefix. */
 export function prefixText({ address: base, length }: Prefix): string {
   const bits = isIPv4(base) && length >= 96 ? length - 96 : length;

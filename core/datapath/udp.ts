@@ -6,6 +6,7 @@
 import {
   FLOW_ANSWERED,
   FLOW_DATAGRAM,
+  FLOW_EXCESS,
   FLOW_LIFE,
   FLOW_PENDING,
   MARK_ANSWERED,
@@ -42,7 +43,11 @@ export function lastsOneWay(log: Log, maps: Maps, record: FlowRecord, now: numbe
   return seconds >= ONE_WAY_SECONDS && (now - began) >>> 0 >= ONE_WAY_TICKS;
 }
 
-/** Whether the flow's other entry is due a refresh: its own direction may have nothing to send. */
-export function keepsOther(record: FlowRecord, now: number): boolean {
-  return (record.state & FLOW_DATAGRAM) !== 0 && now >>> KEEP_SHIFT !== record.seen >>> KEEP_SHIFT;
+/**
+ * Whether the flow's other entry is due a refresh: its own direction may have nothing to send, and one that a newcomer
+ * may recycle may be gone.
+ */
+export function keepsOther({ state, seen }: FlowRecord, now: number): boolean {
+  if ((state & FLOW_EXCESS) !== 0) return true;
+  return (state & FLOW_DATAGRAM) !== 0 && now >>> KEEP_SHIFT !== seen >>> KEEP_SHIFT;
 }

@@ -2,11 +2,14 @@
 /** Where hand-written packets are played: a small cluster, a clock, and one twin or both, whose answers must be equal. */
 import { expect } from 'vitest';
 import { configOf, flowLifetimes } from '../../../core/datapath/datapath.ts';
-import { markNames, reasonNames, verdictNames } from '../../../core/layout.gen.ts';
+import { address } from '../../../core/address.ts';
+import { markNames, reasonNames, SERVICE_RANGES, verdictNames } from '../../../core/layout.gen.ts';
+import type { ClusterEvent, ClusterObject } from '../../../core/objects.ts';
 import { failureText } from '../../../core/result.ts';
 import { emptyOutcome, quietOutside, type Outside, type PacketHook } from '../../../core/twin.ts';
 import { addressOf, ipv6, readHost, type HostAddress } from '../../../proof/address.ts';
 import { frameOf, refusalOf, segment, type Segment } from '../../../proof/frame.ts';
+import { frameOf as wireFrame, type Cut, type Wire } from './bytes.ts';
 import type { Settings } from '../../../proof/settings.ts';
 import type { Side } from '../../../proof/side.ts';
 import { worldEvents, type World, type WorldEndpoint, type WorldService } from '../../../proof/world.ts';
@@ -35,6 +38,17 @@ export const lifetimes = {
 };
 
 const TICK_MS = 1.048576;
+const ONES = 0xffffffff;
+
+/** From where a pod hears itself. */
+export const NODE = 0xc0000205;
+
+const NO_RANGE = { base: address(0, 0, 0, 0), mask: address(0, 0, 0, 0) };
+/** 10.99.0.0/16, and those addresses on a stage for IPv6. */
+const ranges = new Map([
+  [0, { base: addressOf(0x0a630000), mask: address(ONES, ONES, ONES, 0xffff0000) }],
+  [SERVICE_RANGES, { base: address(0xfd000a63, 0, 0, 0), mask: address(ONES, 0, 0, 0) }],
+]);
 
 /** One bucket of sixteen entries, room for eight connections, so that a test can fill it. */
 export const settings: Settings = {
@@ -52,6 +66,8 @@ export const settings: Settings = {
     }),
     flowSecret: [11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132],
     selectionKey: [0x01234567, 0x89abcdef],
+    hairpinSource: [addressOf(NODE), addressOf(six(NODE))],
+    serviceRanges: Array.from({ length: 2 * SERVICE_RANGES }, (_, at) => ranges.get(at) ?? NO_RANGE),
   }),
   sizes: {
     classifierWords: 1024,
@@ -80,18 +96,41 @@ export const empty: Host = { address: 0x0a600003, port: 80 };
 export const silent: Host = { address: 0x0a600004, port: 80 };
 /** Another Service with web's backend. */
 export const mirror: Host = { address: 0x0a600005, port: 80 };
+/** A third one. */
+export const echo: Host = { address: 0x0a600006, port: 80 };
+/** TCP only. */
+export const streams: Host = { address: 0x0a600007, port: 80 };
+/** In a range that belongs to Services; its neighbours are nobody's. */
+export const ranged: Host = { address: 0x0a630001, port: 80 };
 
-function pod(last: number, more: Partial<WorldEndpoint> = {}): WorldEndpoint {
+export function pod(last: number, more: Partial<WorldEndpoint> = {}): WorldEndpoint {
   return { address: 0x0a010000 + last, state: 'ready', isLocal: true, pod: `pod-${last}`, ...more };
 }
 
-function service(
+const DATAGRAMS = 'datagrams';
+
+/** TCP and UDP at one port number. */
+export function service(
   name: string,
-  { address, port }: Host,
+  { address: at, port }: Host,
   endpoints: readonly WorldEndpoint[],
   isLocal = false,
 ): WorldService {
-  return { name, addresses: [address], isLocal, ports: [{ name: 'http', port, targetPort: 8080 }], endpoints };
+  const ports = ['http', DATAGRAMS].map((portName) => ({ name: portName, port, targetPort: 8080 }));
+  return { name, addresses: [at], isLocal, ports, endpoints };
+}
+
+/** The events of a world in which ports called `datagrams` are UDP. */
+function eventsOf(world: World): readonly ClusterEvent[] {
+  const told = <T extends { readonly name?: string | null }>(port: T): T =>
+    port.name === DATAGRAMS ? { ...port, protocol: 'UDP' } : port;
+  const object = (it: ClusterObject): ClusterObject => {
+    if (it.kind === 'Service') return { ...it, spec: { ...it.spec, ports: (it.spec?.ports ?? []).map(told) } };
+    return it.kind === 'EndpointSlice' ? { ...it, ports: (it.ports ?? []).map(told) } : it;
+  };
+  return worldEvents(world).map((event) =>
+    event.type === 'LISTED' ? { ...event, items: event.items.map(object) } : event,
+  );
 }
 
 export const cluster: World = {
@@ -105,6 +144,9 @@ export const cluster: World = {
     service('empty', empty, []),
     service('silent', silent, [pod(20, { isLocal: false })], true),
     service('mirror', mirror, [pod(5)]),
+    service('echo', echo, [pod(5)]),
+    { ...service('streams', streams, [pod(5)]), ports: [{ name: 'http', port: 80, targetPort: 8080 }] },
+    service('ranged', ranged, [pod(5)]),
   ],
 };
 
@@ -123,6 +165,8 @@ export type PacketCase = {
   readonly play: (stage: Stage) => void;
   /** Where it isn't the same for both families. */
   readonly only?: Family;
+  /** What stands in the way of a case that is right and fails. */
+  readonly awaits?: string;
 };
 
 /** The cases of a family. */
@@ -132,7 +176,7 @@ export function casesOf(family: Family, cases: readonly PacketCase[]): readonly 
 
 export class Stage {
   private readonly sides: readonly Side[];
-  private readonly family: Family;
+  readonly family: Family;
   private now = 1000;
 
   constructor(sides: readonly Side[], family: Family = 'IPv4') {
@@ -140,8 +184,24 @@ export class Stage {
     this.family = family;
   }
 
-  private host(address: HostAddress): HostAddress {
-    return this.family === 'IPv6' && typeof address === 'number' ? six(address) : address;
+  /** The address that a number stands for here. */
+  host(given: HostAddress): HostAddress {
+    return this.family === 'IPv6' && typeof given === 'number' ? six(given) : given;
+  }
+
+  /** A packet in the family of this stage. */
+  wire(it: Wire): Wire {
+    return { ...it, source: this.host(it.source), destination: this.host(it.destination) };
+  }
+
+  /** The frame of a packet of this stage, or of one of its fragments. */
+  bytes(it: Wire, cut?: Cut): Uint8Array {
+    return wireFrame(this.wire(it), cut);
+  }
+
+  /** A packet, or one fragment of it, met at a hook. */
+  send(hook: PacketHook, it: Wire, cut?: Cut, outside: Partial<Outside> = {}): Answer {
+    return this.frame(hook, this.bytes(it, cut), outside);
   }
 
   private segment(it: Segment): Segment {
@@ -168,12 +228,12 @@ export class Stage {
     const world = {
       services: services.map((it) => ({
         ...it,
-        addresses: it.addresses.map((address) => this.host(address)),
+        addresses: it.addresses.map((given) => this.host(given)),
         endpoints: it.endpoints.map((endpoint) => ({ ...endpoint, address: this.host(endpoint.address) })),
       })),
     };
     for (const side of this.sides) {
-      const told = side.tell(worldEvents(world));
+      const told = side.tell(eventsOf(world));
       expect(told.ok ? '' : failureText(told.error)).toBe('');
     }
   }

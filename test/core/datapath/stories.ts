@@ -9,7 +9,6 @@ import {
   fate,
   lifetimes,
   many,
-  mirror,
   web,
   webBackend,
   type Host,
@@ -31,10 +30,10 @@ function finish(stage: Stage, to: Host): void {
   stage.toPod(segment(webBackend, client, FIN | ACK));
 }
 
-/** Opens connections to web, each from a port of its own; their verdicts. */
+/** Opens connections to web, each from a client of its own; their verdicts. */
 function flood(stage: Stage, count: number, completes: boolean): string[] {
   return Array.from({ length: count }, (_, index) => {
-    const from = { ...client, port: 1000 + index };
+    const from = { ...client, address: 0x0a020100 + index };
     if (!completes) return fate(stage.fromPod(segment(from, web, SYN)));
     const opened = stage.fromPod(segment(from, web, SYN, { sequence: 100 }));
     stage.toPod(segment(webBackend, from, SYN | ACK, { sequence: 500, acknowledgement: 101 }));
@@ -74,46 +73,6 @@ const answers: readonly PacketCase[] = [
       const second = stage.fromPod(segment(client, many, SYN));
       expect([fate(first), fate(second)]).toEqual(['forward new-flow', 'forward known-flow']);
       expect(second.to).toEqual(first.to);
-    },
-  },
-  {
-    title: 'two Services with one backend cannot both use a client’s port',
-    play: (stage) => {
-      expect(fate(stage.fromPod(segment(client, web, SYN)))).toBe('forward new-flow');
-      expect(fate(stage.fromPod(segment(client, mirror, SYN)))).toBe('drop tuple-taken');
-      expect(fate(stage.fromPod(segment({ ...client, port: 40001 }, mirror, SYN)))).toBe('forward new-flow');
-    },
-  },
-  {
-    title: 'a connection that is over gives its tuple to another Service, and cannot take it back from a live one',
-    play: (stage) => {
-      stage.handshake(client, mirror);
-      finish(stage, mirror);
-      stage.handshake(client, web);
-      expect(fate(stage.fromPod(segment(client, mirror, SYN)))).toBe('drop tuple-taken');
-      const answer = stage.toPod(segment(webBackend, client, ACK));
-      expect([fate(answer), answer.from]).toEqual(['reply reply', web]);
-    },
-  },
-];
-
-const direct: readonly PacketCase[] = [
-  {
-    title: 'a direct connection to a backend cannot use the port of a live one through the Service',
-    play: (stage) => {
-      stage.handshake(client, web);
-      expect(fate(stage.fromPod(segment(client, webBackend, SYN)))).toBe('drop tuple-taken');
-      expect(fate(stage.toPod(segment(webBackend, client, ACK)))).toBe('reply reply');
-    },
-  },
-  {
-    title: 'a direct connection to a backend ends a closed one through the Service, and its answers are its own',
-    play: (stage) => {
-      stage.handshake(client, web);
-      finish(stage, web);
-      expect(fate(stage.fromPod(segment(client, webBackend, SYN)))).toBe('pass not-service');
-      expect(fate(stage.toPod(segment(webBackend, client, SYN | ACK)))).toBe('pass not-service');
-      expect(fate(stage.fromPod(segment({ ...client, port: 40001 }, web, SYN)))).toBe('forward new-flow');
     },
   },
 ];
@@ -229,11 +188,11 @@ const full: readonly PacketCase[] = [
       const fates = flood(stage, CONNECTIONS_MAX, true);
       expect(new Set(fates)).toEqual(new Set(['forward new-flow']));
       expect(fate(stage.fromPod(segment(client, web, SYN)))).toBe('drop flows-full');
-      stage.fromPod(segment({ ...client, port: 1000 }, web, RST));
-      expect(fate(stage.fromPod(segment({ ...client, port: 2000 }, web, SYN)))).toBe('forward new-flow');
+      stage.fromPod(segment({ ...client, address: 0x0a020100 }, web, RST));
+      expect(fate(stage.fromPod(segment(client, web, SYN)))).toBe('forward new-flow');
     },
   },
 ];
 
 /** Every case that needs a connection. */
-export const stories: readonly PacketCase[] = [...answers, ...direct, ...life, ...full];
+export const stories: readonly PacketCase[] = [...answers, ...life, ...full];

@@ -14,6 +14,7 @@ struct connection {
 	service_port_id service_port;
 	backend_id backend;
 	__u32 generation;
+	__u32 is_peer; /* in: a send to whom the socket is connected to */
 };
 
 /* Remembers what the application asked for, so that getpeername() can say it; not vital. */
@@ -214,6 +215,15 @@ __noinline int decide_send(struct connection *connection, struct outside *outsid
 	if (!connection || !outside)
 		return VERDICT_PASS;
 	connection->asked = connection->address;
+	connection->reason = REASON_NOT_SERVICE;
+	if (connection->is_peer) {
+		/* send() of an AF_INET6 socket whose peer is v4-mapped: it was translated, or left,
+		 * when it connected. */
+		MARK(SOCKET_OWN_PEER);
+		if (state && socket_has_backend(&state->rows[SOCKET_PEER], &connection->asked))
+			socket_touch(state, SOCKET_PEER);
+		return VERDICT_PASS;
+	}
 	enum verdict verdict = decide_destination(connection, outside, state, 0);
 
 	if (verdict == VERDICT_PASS && state)

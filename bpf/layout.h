@@ -437,7 +437,8 @@ enum mark {
 	MARK_SOCKET_STRANGER = 82,
 	MARK_PEER_FORGOTTEN = 83,
 	MARK_SOCKET_FAMILY = 84,
-	MARK_MAX = 85,
+	MARK_SOCKET_OWN_PEER = 85,
+	MARK_MAX = 86,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */

@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = 'ceb402f73133edbc';
+export const LAYOUT_HASH = '2532bdffaa7bf125';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -310,7 +310,8 @@ export const MARK_SOCKET_ANSWER = 81;
 export const MARK_SOCKET_STRANGER = 82;
 export const MARK_PEER_FORGOTTEN = 83;
 export const MARK_SOCKET_FAMILY = 84;
-export const MARK_MAX = 85;
+export const MARK_SOCKET_OWN_PEER = 85;
+export const MARK_MAX = 86;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
@@ -398,6 +399,7 @@ export const markNames: readonly string[] = [
   'socket-stranger',
   'peer-forgotten',
   'socket-family',
+  'socket-own-peer',
 ];
 
 /* struct affinity_key: size and offsets */

@@ -34,7 +34,7 @@ const c = {
     data: Uint8Array,
     size: number,
     flags: number,
-    to: Uint8Array,
+    to: Uint8Array | null,
     toSize: number,
   ) => number,
   getsockopt: library.func('int getsockopt(int fd, int level, int option, void *value, void *size)') as (
@@ -179,9 +179,9 @@ export function sendTo(fd: number, data: Uint8Array, to: Uint8Array): Result<num
   return judged(c.sendto(fd, data, data.length, 0, to, to.length), 'sendto');
 }
 
-/** Sends a datagram to a `struct sockaddr`: 0, or the errno, which is the answer that callers are after. */
-export function sendDatagram(fd: number, data: Uint8Array, to: Uint8Array, flags = 0): number {
-  return c.sendto(fd, data, data.length, flags, to, to.length) >= 0 ? 0 : koffi.errno();
+/** Sends to a `struct sockaddr`, or to whom the socket is connected to: 0, or the errno, which callers are after. */
+export function sendDatagram(fd: number, data: Uint8Array, to?: Uint8Array, flags = 0): number {
+  return c.sendto(fd, data, data.length, flags, to ?? null, to?.length ?? 0) >= 0 ? 0 : koffi.errno();
 }
 
 /** Binds to a `struct sockaddr`: 0 or the errno. */

@@ -75,6 +75,8 @@ export interface Sockets extends Disposable {
   connect(index: number, to: Endpoint, outside: Outside): Result<Called>;
   /** sendto() with an explicit address. */
   send(index: number, to: Endpoint, outside: Outside): Result<Called>;
+  /** send() of a connected socket. */
+  write(index: number, outside: Outside): Result<Called>;
   /** recvfrom() of a datagram that comes from there. */
   receive(index: number, from: Endpoint, outside: Outside): Result<Shown>;
   /** connect(AF_UNSPEC): no program runs. */
@@ -236,10 +238,18 @@ class SocketRig implements Sockets {
   }
 
   send(index: number, to: Endpoint, outside: Outside): Result<Called> {
-    const { descriptor, family, isSeen } = this.at(index);
+    return this.transmit(index, socketAddress(this.at(index).family, to), outside);
+  }
+
+  write(index: number, outside: Outside): Result<Called> {
+    return this.transmit(index, undefined, outside);
+  }
+
+  private transmit(index: number, to: Uint8Array | undefined, outside: Outside): Result<Called> {
+    const { descriptor, isSeen } = this.at(index);
     drainWire(this.silent);
     this.pose(outside);
-    const errno = sendDatagram(descriptor, Buffer.from('ping'), socketAddress(family, to));
+    const errno = sendDatagram(descriptor, Buffer.from('ping'), to);
     const reported = this.reported();
     if (errno !== 0 || !isSeen) return ok({ errno, went: undefined, reported });
     const name = this.nameOf(index);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The same comparison for real sockets: what the kernel did of each call against what the model says. */
-import { endpointText as addressedText, port, type Address } from '../core/address.ts';
+import { addressEquals, endpointText as addressedText, isIPv4, port, type Address } from '../core/address.ts';
 import type { Datapath } from '../core/datapath/datapath.ts';
 import type { SocketCall, SocketOutcome } from '../core/datapath/socket.ts';
 import {
@@ -52,6 +52,7 @@ export interface SocketCalls {
   ownAddress(index: number): Result<Address | undefined>;
   connect(index: number, to: Endpoint, outside: Outside): Called;
   send(index: number, to: Endpoint, outside: Outside): Called;
+  write(index: number, outside: Outside): Called;
   receive(index: number, from: Endpoint, outside: Outside): Shown;
   disconnect(index: number): Result<void>;
   peerName(index: number, outside: Outside): Shown;
@@ -190,7 +191,10 @@ class SocketCampaign {
     const told = bench.tell(this.world);
     if (!told.ok) return told;
     // Slots that lie are the only way to a backend of the other family.
-    const fault = { kind: stream.pick([...faultKinds, 'slot', 'slot'] as const), pick: stream.below(1000) };
+    const fault = {
+      kind: stream.pick([...faultKinds, 'slot', 'slot', 'generation', 'generation'] as const),
+      pick: stream.below(1000),
+    };
     return stream.chance(0.2) ? bench.fault(fault) : ok(undefined);
   }
 
@@ -206,13 +210,15 @@ class SocketCampaign {
       socket.sent = [];
       return this.compareState(socket, 'connect(AF_UNSPEC)');
     }
+    if (call === 'write') return this.write(socket);
     return call === 'receive' ? this.receive(socket) : this.go(socket, call);
   }
 
   private ask(socket: Socket, how: SocketCall['call'], to: Endpoint, outside: Outside, own?: Address): SocketOutcome {
     const call = { call: how, protocol: protocolOf(socket.kind), address: to.address, port: port(to.port) };
     const source = own === undefined ? {} : { source: own };
-    return this.options.datapath.socket({ ...call, ...source }, socket.memory, outside);
+    const isPeer = how === 'send' && isSame(socket.peer, to);
+    return this.options.datapath.socket({ ...call, ...source, isPeer }, socket.memory, outside);
   }
 
   /** connect() or sendto(). */
@@ -245,6 +251,26 @@ class SocketCampaign {
       (isSeen ? differ('address', endpointText(shown(wanted)), endpointText(went)) : undefined);
     const text = `${call} ${this.callText(socket, to)}`;
     return difference === undefined ? this.compareState(socket, text, to) : ok(this.finding(difference, text, to));
+  }
+
+  /** send() without an address: a program runs only where an AF_INET6 socket has an IPv4 peer. */
+  private write(socket: Socket): Result<Finding | undefined> {
+    const { peer } = socket;
+    assert(peer !== undefined, 'only connected sockets write');
+    const outside = drawOutside(this.stream, socket, this.now);
+    const kernel = this.options.sockets.write(socket.index, outside);
+    if (!kernel.ok) return kernel;
+    const runs = socket.kind.family === 'inet6' && isIPv4(peer.address);
+    const { errno, went, reported } = kernel.value;
+    const ran = reported === undefined ? 'did not run' : 'ran';
+    const difference =
+      (runs
+        ? this.compare(this.ask(socket, 'send', peer, outside), reported)
+        : differ('program', 'did not run', ran)) ??
+      differ('errno', '0', String(errno)) ??
+      differ('address', endpointText(peer), endpointText(went));
+    const text = `send ${this.callText(socket, peer)}`;
+    return difference === undefined ? this.compareState(socket, text, peer) : ok(this.finding(difference, text, peer));
   }
 
   private receive(socket: Socket): Result<Finding | undefined> {
@@ -357,6 +383,10 @@ function stateLines(state: SocketStateRecord): readonly string[] {
 
 function endpointText(endpoint: Endpoint | undefined): string {
   return endpoint === undefined ? 'none' : addressedText(endpoint.address, endpoint.port);
+}
+
+function isSame(left: Endpoint | undefined, right: Endpoint): boolean {
+  return left !== undefined && left.port === right.port && addressEquals(left.address, right.address);
 }
 
 /** Linux doesn't name a peer with port 0. */

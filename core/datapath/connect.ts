@@ -18,6 +18,7 @@ import {
   MARK_SOCKET_KEPT,
   MARK_SOCKET_LEFT,
   MARK_SOCKET_NO_STORAGE,
+  MARK_SOCKET_OWN_PEER,
   MARK_SOCKET_ROW_PEER,
   MARK_SOCKET_SCOPE,
   MARK_SOCKET_STRANGER,
@@ -83,6 +84,7 @@ import {
   socketAnswer,
   socketDisconnect,
   socketFind,
+  socketHasBackend,
   socketHide,
   socketPlace,
   socketPut,
@@ -105,6 +107,8 @@ export type Connection = {
   servicePort: number;
   backend: number;
   generation: number;
+  /** In: a send to whom the socket is connected to. */
+  isPeer: boolean;
 };
 
 export function createConnection(): Connection {
@@ -116,6 +120,7 @@ export function createConnection(): Connection {
     servicePort: 0,
     backend: 0,
     generation: 0,
+    isPeer: false,
   };
 }
 
@@ -304,6 +309,14 @@ export function decideSend(
   state: Uint32Array | undefined,
 ): number {
   connection.asked.set(connection.address);
+  connection.reason = REASON_NOT_SERVICE;
+  if (connection.isPeer) {
+    // send() of an AF_INET6 socket whose peer is v4-mapped: it was translated, or left, when it connected.
+    mark(log, MARK_SOCKET_OWN_PEER);
+    if (state !== undefined && socketHasBackend(state, rowOf(SOCKET_PEER), connection.asked))
+      socketTouch(state, SOCKET_PEER);
+    return VERDICT_PASS;
+  }
   const verdict = decideDestination(log, maps, connection, outside, state, 0);
   if (verdict === VERDICT_PASS && state !== undefined) socketHide(log, state, connection.asked);
   return verdict;

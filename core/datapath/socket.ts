@@ -44,6 +44,8 @@ export type SocketCall = {
   readonly port: Port;
   /** The socket's own address: bound, or that of this datagram. */
   readonly source?: Address;
+  /** Of `send`: to whom the socket is connected to. */
+  readonly isPeer?: boolean;
 };
 
 /** What became of one call; `address` and `port` are where it goes, or what the application is shown. */
@@ -62,7 +64,7 @@ export type SocketOutcome = {
 export function runSocket(
   maps: Maps,
   log: Log,
-  { call, protocol, address: to, port: number, source }: SocketCall,
+  { call, protocol, address: to, port: number, source, isPeer = false }: SocketCall,
   memory: SocketMemory,
   outside: Outside,
 ): SocketOutcome {
@@ -71,6 +73,7 @@ export function runSocket(
   log.traceLength = 0;
   log.writesLength = 0;
   connection.address.set([...wordsOf(to), swap16(number) | (served << 16)]);
+  connection.isPeer = isPeer;
   if (source !== undefined) connection.source.set(wordsOf(source));
   const verdict = runCall(maps, log, call, connection, served, memory, outside);
   const isCounted = call === 'connect' || call === 'send';

@@ -133,6 +133,16 @@ export class Socket implements Disposable {
     return error.readInt32LE(0);
   }
 
+  /** Answers one datagram with the address that it came to; its sender. */
+  answer(): string {
+    const endsAtMs = performance.now() + WAIT_MS;
+    let from = this.poll();
+    while (from === undefined && performance.now() < endsAtMs) from = this.poll();
+    if (from === undefined) return 'nothing';
+    this.send(from, this.name());
+    return from;
+  }
+
   /** The sender of a datagram that is there, undefined where none is. */
   poll(): string | undefined {
     const from = Buffer.alloc(SIZE[this.family]);
@@ -233,6 +243,13 @@ export class SocketStage implements Disposable {
     const opened = new Socket(value(socket), family);
     this.sockets.push(opened);
     return opened;
+  }
+
+  /** A descriptor that came from elsewhere; closed with the stage. */
+  adopt(fd: number, family: SocketFamily = 'inet'): Socket {
+    const adopted = new Socket(fd, family);
+    this.sockets.push(adopted);
+    return adopted;
   }
 
   udp(family: SocketFamily = 'inet', index = 0): Socket {

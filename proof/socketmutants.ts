@@ -48,7 +48,7 @@ export const socketFaults: readonly Fault[] = [
   },
   {
     name: 'peer-shows-backend',
-    file: 'connect.h',
+    file: 'peername.h',
     find: 'connection->address = *asked;',
     replace: 'connection->asked = *asked;',
     meaning: 'getpeername() shows the backend',
@@ -56,7 +56,7 @@ export const socketFaults: readonly Fault[] = [
   },
   {
     name: 'answer-shows-backend',
-    file: 'connect.h',
+    file: 'peername.h',
     find: 'connection->address = state->rows[at].asked;',
     replace: '',
     meaning: 'recvfrom() shows the backend',

@@ -13,7 +13,6 @@ import {
   verdictNames,
   writeOperationNames,
   type SocketStateRecord,
-  type TestControlRecord,
 } from '../core/layout.gen.ts';
 import { createStream, type Stream } from '../core/random.ts';
 import { assert, ok, type Result } from '../core/result.ts';
@@ -36,30 +35,10 @@ import {
   type Call,
   type Endpoint,
   type Socket,
-  type SocketKind,
 } from './socketdraw.ts';
+import type { Reported, SocketCalls } from './socketcalls.ts';
 import { Bench, type Finding, type Sides } from './steps.ts';
 import { changeWorld, randomWorld, serviceAt, withDatagrams, type World } from './world.ts';
-
-type Reported = TestControlRecord | undefined;
-type Called = Result<{ readonly errno: number; readonly went: Endpoint | undefined; readonly reported: Reported }>;
-type Shown = Result<{ readonly shown: Endpoint | undefined; readonly reported: Reported }>;
-
-/** Real sockets, handed in: kernel/sockets.ts. */
-export interface SocketCalls {
-  open(kind: SocketKind, bound?: Address): Result<number>;
-  /** The socket's own address, undefined where it has none yet. */
-  ownAddress(index: number): Result<Address | undefined>;
-  connect(index: number, to: Endpoint, outside: Outside): Called;
-  send(index: number, to: Endpoint, outside: Outside): Called;
-  write(index: number, outside: Outside): Called;
-  receive(index: number, from: Endpoint, outside: Outside): Shown;
-  disconnect(index: number): Result<void>;
-  peerName(index: number, outside: Outside): Shown;
-  state(index: number): Result<SocketStateRecord | undefined>;
-  hookPeerName(isAttached: boolean): Result<void>;
-  closeAll(): void;
-}
 
 export type SocketCampaignOptions = {
   readonly seed: number;

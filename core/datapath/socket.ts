@@ -11,17 +11,9 @@ import {
   VERDICT_REFUSE,
 } from '../layout.gen.ts';
 import type { Outside } from '../twin.ts';
-import {
-  createConnection,
-  decideAnswer,
-  decideConnect,
-  decidePeer,
-  decideSend,
-  keepConnect,
-  keepSend,
-  type Connection,
-} from './connect.ts';
+import { createConnection, decideConnect, decideSend, keepConnect, keepSend, type Connection } from './connect.ts';
 import { mark, type Log } from './log.ts';
+import { decideAnswer, decidePeer } from './peername.ts';
 import type { Maps } from './maps.ts';
 import { createSocketState } from './sockets.ts';
 import { count } from './verdict.ts';

@@ -1,37 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** io_uring by its raw system calls: one request at a time, submitted by us or by the kernel's own thread. */
-import koffi from 'koffi';
-import { addressOf } from '../../kernel/libc.ts';
-
-const libc = koffi.load(null);
-const syscall = libc.func('int64_t syscall(int64_t, int64_t, void *, int64_t, int64_t, int64_t, int64_t)') as (
-  number: number,
-  first: number,
-  second: Uint8Array | null,
-  third: number,
-  fourth: number,
-  fifth: number,
-  sixth: number,
-) => number;
-const enter = libc.func('int64_t syscall(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t)') as (
-  ...words: readonly number[]
-) => number;
-const mmap = libc.func('void *mmap(void *, size_t, int, int, int, int64_t)') as (
-  address: null,
-  length: number,
-  access: number,
-  flags: number,
-  fd: number,
-  offset: number,
-) => bigint;
+import { addressOf, mapMemory, systemCall } from '../../kernel/libc.ts';
 
 const SETUP = 425;
 const ENTER = 426;
 const SETUP_SQPOLL = 2;
 const ENTER_GETEVENTS = 1;
 const ENTER_SQ_WAKEUP = 2;
-const READ_WRITE = 3;
-const MAP_SHARED_POPULATE = 0x8001;
 const OFFSET_CQ_RING = 0x8000000;
 const OFFSET_SQES = 0x10000000;
 const ENTRIES = 4;
@@ -61,10 +36,13 @@ export function openRing(usesKernelThread: boolean): Ring | undefined {
     parameters.writeUInt32LE(SETUP_SQPOLL, 8);
     parameters.writeUInt32LE(50, 16);
   }
-  const fd = syscall(SETUP, ENTRIES, parameters, 0, 0, 0, 0);
+  const fd = systemCall(SETUP, ENTRIES, addressOf(parameters));
   if (fd < 0) return undefined;
-  const map = (length: number, offset: number): Uint32Array =>
-    new Uint32Array(koffi.view(mmap(null, length, READ_WRITE, MAP_SHARED_POPULATE, fd, offset), length));
+  const map = (length: number, offset: number): Uint32Array => {
+    const memory = mapMemory(fd, length, offset);
+    if (!memory.ok) throw new Error(memory.error.message);
+    return new Uint32Array(memory.value);
+  };
   // struct io_sqring_offsets at 40, io_cqring_offsets at 80
   const at = (offset: number): number => parameters.readUInt32LE(offset) / 4;
   const [sqTail, sqMask, sqArray] = [at(44), at(48), at(64)];
@@ -89,7 +67,7 @@ export function openRing(usesKernelThread: boolean): Ring | undefined {
     const endsAtMs = performance.now() + WAIT_MS;
     while (Atomics.load(cq, cqHead) === Atomics.load(cq, cqTail)) {
       if (performance.now() > endsAtMs) return Number.NaN;
-      enter(ENTER, fd, usesKernelThread ? 0 : 1, 1, wait, 0, 0);
+      systemCall(ENTER, fd, usesKernelThread ? 0 : 1, 1, wait);
     }
     const head = Atomics.load(cq, cqHead);
     const answer = new DataView(cq.buffer, cq.byteOffset + cqes * 4 + (head & (cq[cqMask] ?? 0)) * 16, 16);

@@ -5,17 +5,16 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import koffi from 'koffi';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { cgroupRoot } from '../../kernel/attach.ts';
 import { addressFromIPv4 } from '../../core/address.ts';
+import { duplicate } from '../../kernel/libc.ts';
 import { messageTo, openRing, OP_CONNECT, OP_SENDMSG } from './iouring.ts';
 import { SocketStage, value, type Socket } from './socketstage.ts';
 
 const CHILD = resolve(import.meta.dirname, 'passing.child.ts');
 const dns = '10.96.0.1:53';
 const pod = '10.1.0.5:8053';
-const duplicate = koffi.load(null).func('int dup(int fd)') as (fd: number) => number;
 
 let stage: SocketStage;
 let server: Socket;
@@ -79,7 +78,7 @@ describe('a socket', () => {
   test('that was passed to another process shows it the Service', async () => {
     using socket = stage.udp();
     const handle = createSocket('udp4');
-    await new Promise<void>((done) => handle.bind({ fd: duplicate(socket.fd), exclusive: true }, done));
+    await new Promise<void>((done) => handle.bind({ fd: value(duplicate(socket.fd)), exclusive: true }, done));
     const child = await outsider(['ignore', 'ignore', 'inherit', 'ignore', 'ipc']);
     try {
       const shown = ask(child, 'take', handle);
@@ -94,7 +93,7 @@ describe('a socket', () => {
 
   test('has one memory however many descriptors it has', () => {
     using socket = stage.udp();
-    const copy = duplicate(socket.fd);
+    const copy = value(duplicate(socket.fd));
     expect(socket.send(dns)).toBe(0);
     server.answer();
     socket[Symbol.dispose]();

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Streams that begin otherwise than by a plain connect(): TCP fast open, MPTCP, after a dissolved connection. */
-import koffi from 'koffi';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { SOCK_STREAM } from '../../kernel/libc.ts';
-import { SocketStage, type Socket } from './socketstage.ts';
+import { acceptFrom, listenOn, SOCK_STREAM } from '../../kernel/libc.ts';
+import { SocketStage, value, type Socket } from './socketstage.ts';
 
 const web = '10.96.0.1:80';
 const webSix = '[fd00:96::1]:80';
@@ -12,14 +11,6 @@ const empty = '10.96.0.2:80';
 const MSG_FASTOPEN = 0x20000000;
 const IPPROTO_MPTCP = 262;
 const ECONNREFUSED = 111;
-
-const libc = koffi.load(null);
-const listen = libc.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number;
-const accept = libc.func('int accept(int fd, void *address, void *size)') as (
-  fd: number,
-  address: null,
-  size: null,
-) => number;
 
 let stage: SocketStage;
 let server: Socket;
@@ -52,14 +43,14 @@ beforeAll(() => {
   server = stage.open(SOCK_STREAM, 'inet', IPPROTO_MPTCP);
   serverSix = stage.tcp('inet6');
   expect([server.bind('10.1.0.5:8080'), serverSix.bind('[fd00:1::5]:8080')]).toEqual([0, 0]);
-  expect([listen(server.fd, 16), listen(serverSix.fd, 16)]).toEqual([0, 0]);
+  for (const { fd } of [server, serverSix]) value(listenOn(fd, 16));
 });
 
 afterAll(() => stage[Symbol.dispose]());
 
 /** What the pod reads of its next connection, and its answer. */
 function serve(from: Socket = server): string {
-  const accepted = stage.adopt(accept(from.fd, null, null));
+  const accepted = stage.adopt(value(acceptFrom(from.fd)));
   const [, read = ''] = accepted.receive().split(' ');
   accepted.write('pong');
   return read;
@@ -132,6 +123,6 @@ test('an accepted socket inherits nothing: its peer is the client', () => {
   using client = stage.tcp();
   expect(client.bind('10.2.0.1:41001')).toBe(0);
   expect(client.connect(web)).toBe(0);
-  const accepted = stage.adopt(accept(server.fd, null, null));
+  const accepted = stage.adopt(value(acceptFrom(server.fd)));
   expect(accepted.peer()).toBe('10.2.0.1:41001');
 });

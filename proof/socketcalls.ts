@@ -23,6 +23,8 @@ export interface SocketCalls {
   disconnect(index: number): Result<void>;
   peerName(index: number, outside: Outside): Shown;
   state(index: number): Result<SocketStateRecord | undefined>;
+  /** Ends connected UDP sockets whose backend is gone; how many, by Service port. */
+  sweep(): Result<ReadonlyMap<number, number>>;
   hookPeerName(isAttached: boolean): Result<void>;
   closeAll(): void;
 }

@@ -52,6 +52,8 @@ export type SocketCampaignOptions = {
 export type SocketReport = {
   readonly seed: number;
   readonly calls: number;
+  /** Sockets that the sweep ended. */
+  readonly ended: number;
   /** How often each verdict was given, by name, and each reason. */
   readonly verdicts: Readonly<Record<string, number>>;
   readonly reasons: Readonly<Record<string, number>>;
@@ -80,6 +82,7 @@ class SocketCampaign {
   private readonly reasons: number[] = reasonNames.map(() => 0);
   private world: World = { services: [] };
   private calls = 0;
+  private ended = 0;
   private now: number;
 
   constructor(options: SocketCampaignOptions) {
@@ -116,6 +119,7 @@ class SocketCampaign {
     return {
       seed: this.options.seed,
       calls: this.calls,
+      ended: this.ended,
       verdicts: named(verdictNames, this.verdicts),
       reasons: named(reasonNames, this.reasons),
       unreached: markNames.filter((_, mark) => isSocketMark(mark) && marks[mark] === 0),
@@ -145,7 +149,25 @@ class SocketCampaign {
       const found = this.peerName(socket);
       if (!found.ok || found.value !== undefined) return found;
     }
-    return ok(undefined);
+    return this.sweep(sockets);
+  }
+
+  /** What the sweep ends of them, as their Service ports. */
+  private sweep(sockets: readonly Socket[]): Result<Finding | undefined> {
+    const { datapath } = this.options;
+    const kernel = this.options.sockets.sweep();
+    if (!kernel.ok) return kernel;
+    const ended = new Map<number, number>();
+    for (const { kind, memory, peer } of sockets) {
+      const servicePort = kind.protocol === 'udp' ? datapath.sweep(memory, peer !== undefined) : undefined;
+      if (servicePort !== undefined) ended.set(servicePort, (ended.get(servicePort) ?? 0) + 1);
+    }
+    const lines = (counts: ReadonlyMap<number, number>): string[] =>
+      [...counts].map(([servicePort, count]) => `service port ${servicePort}: ${count}`).toSorted();
+    this.ended += [...ended.values()].reduce((sum, count) => sum + count, 0);
+    return ok(
+      this.finding(compareLines('ended', lines(ended), lines(kernel.value)), `sweep ${sockets.length} sockets`),
+    );
   }
 
   private openAll(): Result<readonly Socket[]> {

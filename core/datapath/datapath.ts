@@ -29,7 +29,7 @@ import { flowClosing } from './flows.ts';
 import { createLog, type Log } from './log.ts';
 import { createMaps, defaultSizes, storeOf, type Maps, type MapSizes } from './maps.ts';
 import { createPacket, parseFrame, type Packet } from './parse.ts';
-import { runSocket, type SocketCall, type SocketMemory, type SocketOutcome } from './socket.ts';
+import { runSocket, sweepSocket, type SocketCall, type SocketMemory, type SocketOutcome } from './socket.ts';
 import { answerUnreachable, applyTranslation, count } from './verdict.ts';
 
 const TICK_MS = 1.048576; // 2^20 ns
@@ -84,6 +84,8 @@ export type Datapath = Twin & {
   readonly log: Log;
   /** One call of a socket, with what rides on it. */
   socket(call: SocketCall, memory: SocketMemory, outside: Outside): SocketOutcome;
+  /** The sweep comes by a UDP socket: the Service port of one that it ends. */
+  sweep(memory: SocketMemory, isConnected: boolean): number | undefined;
 };
 
 /** A model with empty maps. */
@@ -104,6 +106,7 @@ export function createDatapath(config: ConfigRecord, sizes: MapSizes = defaultSi
       return done;
     },
     socket: (call, memory, outside) => runSocket(maps, log, call, memory, outside),
+    sweep: (memory, isConnected) => sweepSocket(maps, memory, isConnected),
     flowMemory: () => new Uint8Array(maps.flows.buffer, maps.flows.byteOffset, maps.flows.byteLength),
     clearFlows: () => {
       maps.flows.fill(0);

@@ -5,7 +5,9 @@ import {
   MARK_SOCKET_UNSUPPORTED,
   REASON_NO_STORAGE,
   REASON_NOT_SERVICE,
+  REASON_SOCKET_ENDED,
   REASON_UNSUPPORTED,
+  SOCKET_ROW_SERVICE_PORT_AT,
   VERDICT_FORWARD,
   VERDICT_PASS,
   VERDICT_REFUSE,
@@ -15,7 +17,7 @@ import { createConnection, decideConnect, decideSend, keepConnect, keepSend, typ
 import { mark, type Log } from './log.ts';
 import { decideAnswer, decidePeer } from './peername.ts';
 import type { Maps } from './maps.ts';
-import { createSocketState } from './sockets.ts';
+import { createSocketState, rowOf, SOCKET_PEER, socketAbandoned } from './sockets.ts';
 import { count } from './verdict.ts';
 import { swap16, swap32 } from './words.ts';
 
@@ -82,6 +84,18 @@ export function runSocket(
     port: port(swap16(ports! & 0xffff)),
     errno: verdict === VERDICT_REFUSE ? refusal : 0,
   };
+}
+
+/**
+ * What the sweep of bpf/hook_iter.h makes of a UDP socket: the Service port of one that it ends, undefined for one that
+ * it leaves.
+ */
+export function sweepSocket(maps: Maps, { state }: SocketMemory, isConnected: boolean): number | undefined {
+  const row = rowOf(SOCKET_PEER);
+  if (!isConnected || state === undefined || !socketAbandoned(maps, state, row)) return undefined;
+  const servicePort = state[row + SOCKET_ROW_SERVICE_PORT_AT / 4]!;
+  count(maps, REASON_SOCKET_ENDED, servicePort, 0);
+  return servicePort;
 }
 
 /** How a Service names the protocol of a socket, 0: none that it serves. */

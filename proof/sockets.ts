@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The same comparison for real sockets: what the kernel did of each call against what the model says. */
-import { addressEquals, endpointText as addressedText, isIPv4, port, type Address } from '../core/address.ts';
+import { isIPv4, port, type Address } from '../core/address.ts';
 import type { Datapath } from '../core/datapath/datapath.ts';
 import type { SocketCall, SocketOutcome } from '../core/datapath/socket.ts';
 import {
@@ -11,17 +11,16 @@ import {
   VERDICT_FORWARD,
   VERDICT_REFUSE,
   verdictNames,
-  writeOperationNames,
-  type SocketStateRecord,
 } from '../core/layout.gen.ts';
 import { createStream, type Stream } from '../core/random.ts';
 import { assert, ok, type Result } from '../core/result.ts';
-import type { MapSpec, MapStore } from '../core/store.ts';
+import type { MapSpec } from '../core/store.ts';
 import type { Outside } from '../core/twin.ts';
 import { hostOf } from './address.ts';
 import { isSocketMark } from './campaign.ts';
 import { compareLines, type Difference } from './compare.ts';
 import { faultKinds } from './faults.ts';
+import { compareReported, differ, endpointText, isSame, mapLines, shown, stateLines } from './socketcompare.ts';
 import {
   BUSY,
   drawCall,
@@ -247,7 +246,7 @@ class SocketCampaign {
     socket.isUnderWay = kernel.value.errno === EINPROGRESS;
     const isSeen = socket.kind.protocol !== 'udplite';
     const difference =
-      this.compare(model, reported) ??
+      compareReported(this.options.datapath.log, model, reported) ??
       differ('errno', String(errno), String(kernel.value.errno)) ??
       (isSeen ? differ('address', endpointText(shown(wanted)), endpointText(went)) : undefined);
     const text = `${call} ${this.callText(socket, to)}`;
@@ -266,7 +265,7 @@ class SocketCampaign {
     const ran = reported === undefined ? 'did not run' : 'ran';
     const difference =
       (runs
-        ? this.compare(this.ask(socket, 'send', peer, outside), reported)
+        ? compareReported(this.options.datapath.log, this.ask(socket, 'send', peer, outside), reported)
         : differ('program', 'did not run', ran)) ??
       differ('errno', '0', String(errno)) ??
       differ('address', endpointText(peer), endpointText(went));
@@ -303,29 +302,9 @@ class SocketCampaign {
   ): Finding | undefined {
     const wanted = model.verdict === VERDICT_FORWARD ? { address: model.address, port: model.port } : real;
     const difference =
-      this.compare(model, kernel.reported) ?? differ('peer', endpointText(wanted), endpointText(kernel.shown));
+      compareReported(this.options.datapath.log, model, kernel.reported) ??
+      differ('peer', endpointText(wanted), endpointText(kernel.shown));
     return this.finding(difference, `${call} ${this.callText(socket, real)}`, real);
-  }
-
-  private compare(model: SocketOutcome, reported: Reported): Difference | undefined {
-    if (reported === undefined) return differ('program', 'ran', 'did not run');
-    const { log } = this.options.datapath;
-    const trace = [...log.trace.subarray(0, log.traceLength)].map((mark) => markNames[mark] ?? String(mark));
-    const theirs = reported.trace.slice(0, reported.traceLength).map((mark) => markNames[mark] ?? String(mark));
-    const writes = reported.writes
-      .slice(0, reported.writesLength)
-      .map(({ operation, bucket, slot, value }) => writeText([operation, bucket, slot, value]));
-    const mine = Array.from({ length: log.writesLength }, (_, at) =>
-      writeText([...log.writes.subarray(at * 4, at * 4 + 4)]),
-    );
-    return (
-      differ('verdict', nameOf(verdictNames, model.verdict), nameOf(verdictNames, reported.verdict)) ??
-      differ('reason', nameOf(reasonNames, model.reason), nameOf(reasonNames, reported.reason)) ??
-      differ('servicePort', String(model.servicePort), String(reported.servicePort)) ??
-      differ('backend', String(model.backend), String(reported.backend)) ??
-      compareLines('trace', trace, theirs) ??
-      compareLines('writes', mine, writes)
-    );
   }
 
   /** What rides on a UDP socket. */
@@ -364,39 +343,4 @@ class SocketCampaign {
     const service = to === undefined ? undefined : serviceAt(this.world, hostOf(to.address), to.port);
     return { ...difference, service: service ?? 'none', packet, step: this.calls };
   }
-}
-
-function differ(field: string, model: string, kernel: string): Difference | undefined {
-  return model === kernel ? undefined : { field, model, kernel };
-}
-
-function nameOf(names: readonly string[], number: number): string {
-  return names[number] ?? `number ${number}`;
-}
-
-function writeText([operation = 0, bucket = 0, slot = 0, value = 0]: readonly number[]): string {
-  return `${nameOf(writeOperationNames, operation)} ${bucket} ${slot} ${value}`;
-}
-
-function stateLines(state: SocketStateRecord): readonly string[] {
-  return socketStateCodec.text(state).split(/,(?=\{)|\] /);
-}
-
-function endpointText(endpoint: Endpoint | undefined): string {
-  return endpoint === undefined ? 'none' : addressedText(endpoint.address, endpoint.port);
-}
-
-function isSame(left: Endpoint | undefined, right: Endpoint): boolean {
-  return left !== undefined && left.port === right.port && addressEquals(left.address, right.address);
-}
-
-/** Linux doesn't name a peer with port 0. */
-function shown(endpoint: Endpoint | undefined): Endpoint | undefined {
-  return endpoint === undefined || endpoint.port === 0 ? undefined : endpoint;
-}
-
-function mapLines(store: MapStore, map: MapSpec<unknown, unknown>): Result<readonly string[]> {
-  const entries = store.entries(map);
-  if (!entries.ok) return entries;
-  return ok(entries.value.map(([key, value]) => `${map.key.text(key)}: ${map.value.text(value)}`).toSorted());
 }

@@ -35,8 +35,8 @@ export function campaignText({ packets, worlds, verdicts, unreached }: CampaignR
   return unreached.length === 0 ? agreed : `${agreed}\nbranches not reached: ${unreached.join(', ')}`;
 }
 
-export function socketText({ calls, verdicts, unreached }: SocketReport): string {
-  const agreed = `${calls.toLocaleString('en')} connect() calls: no difference (${counts(verdicts)})`;
+export function socketText({ calls, ended, verdicts, unreached }: SocketReport): string {
+  const agreed = `${calls.toLocaleString('en')} socket calls: no difference (${counts(verdicts)}; ${ended} sockets ended)`;
   return unreached.length === 0 ? agreed : `${agreed}\nbranches not reached: ${unreached.join(', ')}`;
 }
 

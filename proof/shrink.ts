@@ -65,7 +65,7 @@ const KIND = 'VerifyCase';
 export function caseText({ seed, steps }: Case): string {
   const written = steps.map((step): CaseStep => {
     if (!isPacketStep(step)) return step;
-    const { socketCookie: _cookie, ...outside } = step.outside;
+    const { socketCookie: _cookie, netnsCookie: _netns, ...outside } = step.outside;
     const posed = Object.entries(outside).filter(([, value]) => value !== 0);
     return {
       hook: step.hook,

@@ -10,6 +10,7 @@ import {
 } from '../core/control/claims.ts';
 import { applyEvent, clusterProblems, emptyCluster, type ClusterState } from '../core/control/cluster.ts';
 import { effectiveNode } from '../core/control/desired.ts';
+import { wantedSocketHooks, type SocketHook } from '../core/control/hooks.ts';
 import { unsupportedProblems, whyNotProgrammed, type WantedPort } from '../core/control/wanted.ts';
 import type { ClusterEvent, ObjectKind } from '../core/objects.ts';
 import type { Failure } from '../core/result.ts';
@@ -51,6 +52,8 @@ export interface Loop {
   resync(): StepReport;
   /** What can't be used of the objects, what isn't compiled and what isn't programmed yet. */
   problems(): readonly Problem[];
+  /** The socket programs that what is programmed needs, in the order of attaching. */
+  socketHooks(): readonly SocketHook[];
   /** Kinds whose watch is broken, with the reason: their part of the cluster may be out of date. */
   gaps(): ReadonlyMap<ObjectKind, string>;
 }
@@ -103,7 +106,8 @@ export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
     ...desiredProblems(desired),
     ...unsupportedProblems(allFrontends(desired)),
   ];
-  return { event, step, resync, problems, gaps: () => cluster.gaps };
+  const hooks = (): readonly SocketHook[] => wantedSocketHooks(allFrontends(desired));
+  return { event, step, resync, problems, socketHooks: hooks, gaps: () => cluster.gaps };
 }
 
 function wantedPort(desired: Desired, name: string): WantedPort {

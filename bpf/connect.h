@@ -14,6 +14,7 @@ struct connection {
 	service_port_id service_port;
 	backend_id backend;
 	__u32 generation;
+	__u32 is_peer; /* in: a send to whom the socket is connected to */
 };
 
 /* Remembers what the application asked for, so that getpeername() can say it; not vital. */
@@ -214,6 +215,15 @@ __noinline int decide_send(struct connection *connection, struct outside *outsid
 	if (!connection || !outside)
 		return VERDICT_PASS;
 	connection->asked = connection->address;
+	connection->reason = REASON_NOT_SERVICE;
+	if (connection->is_peer) {
+		/* send() of an AF_INET6 socket whose peer is v4-mapped: it was translated, or left,
+		 * when it connected. */
+		MARK(SOCKET_OWN_PEER);
+		if (state && socket_has_backend(&state->rows[SOCKET_PEER], &connection->asked))
+			socket_touch(state, SOCKET_PEER);
+		return VERDICT_PASS;
+	}
 	enum verdict verdict = decide_destination(connection, outside, state, 0);
 
 	if (verdict == VERDICT_PASS && state)
@@ -259,63 +269,5 @@ __noinline int keep_send(struct connection *connection, struct socket_state *sta
 		connection->reason = REASON_ROW_OVERWRITTEN;
 	socket_put(state, at, &connection->asked, &connection->address, connection->backend,
 		   connection->generation, connection->service_port);
-	return VERDICT_FORWARD;
-}
-
-/* forward: connection->address, whence a datagram came, is replaced by the Service address that its
- * answer is to. */
-__noinline int decide_answer(struct connection *connection, struct socket_state *state)
-{
-	if (!connection || !state)
-		return VERDICT_PASS;
-	__u32 at = socket_answer(state, &connection->address);
-
-	connection->reason = REASON_NOT_SERVICE;
-	if (at >= SOCKET_ROWS) {
-		MARK(SOCKET_STRANGER);
-		return VERDICT_PASS;
-	}
-	MARK(SOCKET_ANSWER);
-	connection->address = state->rows[at].asked;
-	connection->reason = REASON_PEER;
-	return VERDICT_FORWARD;
-}
-
-/* forward: connection->address, the socket's real peer, is replaced by the Service address it asked
- * for. */
-__noinline int decide_peer(struct connection *connection, struct outside *outside,
-			   struct socket_state *state)
-{
-	if (!connection || !outside)
-		return VERDICT_PASS;
-	const struct frontend_key *asked = NULL;
-	const struct address *address = NULL;
-	__u64 cookie = outside->socket_cookie;
-	port_number port = 0;
-
-	connection->reason = REASON_NOT_SERVICE;
-	if (connection->address.protocol == IPPROTO_UDP) {
-		if (!state || !state->rows[SOCKET_PEER].backend)
-			return VERDICT_PASS;
-		asked = &state->rows[SOCKET_PEER].asked;
-		address = &state->rows[SOCKET_PEER].address;
-		port = state->rows[SOCKET_PEER].port;
-	} else {
-		struct peer *peer = bpf_map_lookup_elem(&peers, &cookie);
-
-		if (!peer)
-			return VERDICT_PASS;
-		asked = &peer->frontend;
-		address = &peer->backend;
-		port = peer->backend_port;
-	}
-	if (port != connection->address.port ||
-	    !same_address(address, &connection->address.address)) {
-		MARK(PEER_OTHER);
-		return VERDICT_PASS;
-	}
-	MARK(PEER_KNOWN);
-	connection->address = *asked;
-	connection->reason = REASON_PEER;
 	return VERDICT_FORWARD;
 }

@@ -79,6 +79,21 @@ static __always_inline void read_sender(struct bpf_sock_addr *context, struct ad
 	}
 }
 
+/* Whether a datagram goes to whom its socket is connected to. A port of 0: to nobody. */
+static __always_inline bool goes_to_peer(struct bpf_sock_addr *context, bool ipv6)
+{
+	struct bpf_sock *socket = context->sk;
+
+	if (!socket || socket->dst_port != (port_number)context->user_port)
+		return false;
+	if (!ipv6)
+		return socket->dst_ip4 == context->user_ip4;
+	return socket->dst_ip6[0] == context->user_ip6[0] &&
+	       socket->dst_ip6[1] == context->user_ip6[1] &&
+	       socket->dst_ip6[2] == context->user_ip6[2] &&
+	       socket->dst_ip6[3] == context->user_ip6[3];
+}
+
 static __always_inline void write_socket(struct bpf_sock_addr *context,
 					 const struct connection *connection, bool ipv6)
 {
@@ -171,6 +186,7 @@ static __always_inline int run_send(struct bpf_sock_addr *context, bool ipv6)
 		report(VERDICT_PASS, REASON_UNSUPPORTED, 0, 0);
 		return SOCK_GO_ON;
 	}
+	connection.is_peer = goes_to_peer(context, ipv6);
 	struct socket_state *state = state_of(context, 0);
 	enum verdict verdict = decide_send(&connection, &outside, state);
 

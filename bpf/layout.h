@@ -482,7 +482,8 @@ enum mark {
 	MARK_SOCKET_STRANGER = 112,
 	MARK_PEER_FORGOTTEN = 113,
 	MARK_SOCKET_FAMILY = 114,
-	MARK_MAX = 115,
+	MARK_SOCKET_OWN_PEER = 115,
+	MARK_MAX = 116,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */

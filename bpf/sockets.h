@@ -33,6 +33,13 @@ static __always_inline bool socket_abandoned(const struct socket_row *row)
 	       (state != BACKEND_ACTIVE && state != BACKEND_TERMINATING);
 }
 
+/* Whether a row, if it is in use, has this backend. */
+static __always_inline bool socket_has_backend(const struct socket_row *row,
+					       const struct frontend_key *to)
+{
+	return row->backend && row->port == to->port && same_address(&row->address, &to->address);
+}
+
 /* The row of a Service address, one sent to before the one connected by; SOCKET_ROWS: none. */
 static __always_inline __u32 socket_find(const struct socket_state *state,
 					 const struct frontend_key *asked)
@@ -58,8 +65,7 @@ static __always_inline __u32 socket_answer(const struct socket_state *state,
 		const struct socket_row *row = &state->rows[at];
 		__u32 age = state->turn - row->turn;
 
-		if (!row->backend || !row->is_shown || row->port != from->port || age > youngest ||
-		    !same_address(&row->address, &from->address))
+		if (!row->is_shown || age > youngest || !socket_has_backend(row, from))
 			continue;
 		found = at;
 		youngest = age;
@@ -142,8 +148,7 @@ static __always_inline void socket_hide(struct socket_state *state, const struct
 	for (__u32 at = 0; at < SOCKET_ROWS; at++) {
 		struct socket_row *row = &state->rows[at];
 
-		if (!row->backend || !row->is_shown || row->port != to->port ||
-		    !same_address(&row->address, &to->address))
+		if (!row->is_shown || !socket_has_backend(row, to))
 			continue;
 		MARK(SOCKET_HIDDEN);
 		row->is_shown = 0;

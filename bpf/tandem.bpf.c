@@ -38,6 +38,7 @@
 #include "netns.h"
 #include "sockets.h"
 #include "connect.h"
+#include "peername.h"
 #include "checksum.h"
 #include "verdict.h"
 #include "answer.h"

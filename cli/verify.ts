@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `tandem verify`: random clusters, packets and connect() calls through both twins, until the budget ends or they differ. */
+/** `tandem verify`: random clusters, packets and socket calls through both twins, until the budget ends or they differ. */
 import { randomInt } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

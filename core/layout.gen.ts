@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = '26029c70e58e7040';
+export const LAYOUT_HASH = 'bac6d5b202fa35d5';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -361,7 +361,8 @@ export const MARK_SOCKET_ANSWER = 111;
 export const MARK_SOCKET_STRANGER = 112;
 export const MARK_PEER_FORGOTTEN = 113;
 export const MARK_SOCKET_FAMILY = 114;
-export const MARK_MAX = 115;
+export const MARK_SOCKET_OWN_PEER = 115;
+export const MARK_MAX = 116;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
@@ -479,6 +480,7 @@ export const markNames: readonly string[] = [
   'socket-stranger',
   'peer-forgotten',
   'socket-family',
+  'socket-own-peer',
 ];
 
 /* struct affinity_key: size and offsets */

@@ -2,6 +2,7 @@
 /** Attaches loaded programs to devices and cgroups, replaces them in place, and pins them so that they outlive us. */
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { SocketHook } from '../core/control/hooks.ts';
 import { fail, ok, type Result } from '../core/result.ts';
 import { libbpf, type Libbpf } from './libbpf.ts';
 import { deviceIndex, errnoName } from './libc.ts';
@@ -17,15 +18,7 @@ export interface Attachment extends Disposable {
   pin(path: string): Result<void>;
 }
 
-export type CgroupHook =
-  | 'connect4'
-  | 'connect6'
-  | 'sendmsg4'
-  | 'sendmsg6'
-  | 'recvmsg4'
-  | 'recvmsg6'
-  | 'getpeername4'
-  | 'getpeername6';
+export type CgroupHook = SocketHook;
 export type Direction = 'ingress' | 'egress';
 
 /** uapi/linux/bpf.h, enum bpf_attach_type. */

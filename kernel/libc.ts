@@ -34,7 +34,7 @@ const c = {
     data: Uint8Array,
     size: number,
     flags: number,
-    to: Uint8Array,
+    to: Uint8Array | null,
     toSize: number,
   ) => number,
   getsockopt: library.func('int getsockopt(int fd, int level, int option, void *value, void *size)') as (
@@ -84,12 +84,16 @@ const c = {
     value: Uint8Array,
     size: number,
   ) => number,
-  syscall: library.func('int64_t syscall(int64_t number, int64_t a, int64_t b, int64_t c)') as (
-    number: number,
-    a: number,
-    b: number,
-    c: number,
+  listen: library.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number,
+  accept: library.func('int accept(int fd, void *address, void *size)') as (
+    fd: number,
+    address: null,
+    size: null,
   ) => number,
+  dup: library.func('int dup(int fd)') as (fd: number) => number,
+  syscall: library.func(
+    'int64_t syscall(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e, int64_t f)',
+  ) as (number: number, ...words: readonly (number | bigint)[]) => number,
 };
 
 export const CLONE_NEWNET = 0x40000000;
@@ -179,9 +183,9 @@ export function sendTo(fd: number, data: Uint8Array, to: Uint8Array): Result<num
   return judged(c.sendto(fd, data, data.length, 0, to, to.length), 'sendto');
 }
 
-/** Sends a datagram to a `struct sockaddr`: 0, or the errno, which is the answer that callers are after. */
-export function sendDatagram(fd: number, data: Uint8Array, to: Uint8Array, flags = 0): number {
-  return c.sendto(fd, data, data.length, flags, to, to.length) >= 0 ? 0 : koffi.errno();
+/** Sends to a `struct sockaddr`, or to whom the socket is connected to: 0, or the errno, which callers are after. */
+export function sendDatagram(fd: number, data: Uint8Array, to?: Uint8Array, flags = 0): number {
+  return c.sendto(fd, data, data.length, flags, to ?? null, to?.length ?? 0) >= 0 ? 0 : koffi.errno();
 }
 
 /** Binds to a `struct sockaddr`: 0 or the errno. */
@@ -215,6 +219,25 @@ export function setSocketOption(fd: number, level: number, option: number, value
   return judged(c.setsockopt(fd, level, option, value, value.length), `setsockopt ${option}`);
 }
 
+export function listenOn(fd: number, backlog: number): Result<number> {
+  return judged(c.listen(fd, backlog), 'listen');
+}
+
+/** The descriptor of the next connection; waits for it where the socket does. */
+export function acceptFrom(fd: number): Result<number> {
+  return judged(c.accept(fd, null, null), 'accept');
+}
+
+/** A second descriptor of the same thing. */
+export function duplicate(fd: number): Result<number> {
+  return judged(c.dup(fd), 'dup');
+}
+
+/** A system call by its number; below 0: failed. Pointers by `addressOf`, whose memory the caller keeps. */
+export function systemCall(number: number, ...given: readonly (number | bigint)[]): number {
+  return c.syscall(number, ...Array.from({ length: 6 }, (_, at) => given[at] ?? 0));
+}
+
 /**
  * Returns when every BPF program that was running has ended (synchronize_rcu, about 8 ms): what was taken out of the
  * maps before is then out of sight for all of them. Linux 4.3.
@@ -222,15 +245,15 @@ export function setSocketOption(fd: number, level: number, option: number, value
 export function barrier(): Result<number> {
   const number = membarrierNumber[process.arch];
   if (number === undefined) return fail('environment', 'membarrier', `unknown on ${process.arch}`);
-  return judged(c.syscall(number, MEMBARRIER_CMD_GLOBAL, 0, 0), 'membarrier');
+  return judged(systemCall(number, MEMBARRIER_CMD_GLOBAL), 'membarrier');
 }
 
 /**
  * Memory of a mmapable BPF map, readable and writable, shared with the kernel. Never unmapped: a view of unmapped
  * memory would crash the process, and it goes with the process anyway. Linux 5.5.
  */
-export function mapMemory(fd: number, lengthBytes: number): Result<ArrayBuffer> {
-  const address = c.mmap(null, lengthBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+export function mapMemory(fd: number, lengthBytes: number, offset = 0): Result<ArrayBuffer> {
+  const address = c.mmap(null, lengthBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
   // MAP_FAILED; a view of it would crash Node.
   if (address === null || address === MAP_FAILED) return fail('environment', 'mmap', errnoName(koffi.errno()));
   return ok(koffi.view(address, lengthBytes));

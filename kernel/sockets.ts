@@ -46,6 +46,7 @@ import {
   type SilentNamespace,
 } from './silent.ts';
 import { KernelStore } from './store.ts';
+import { openSweeper } from './sweep.ts';
 
 const SOL_SOCKET = 1;
 /** The peer of a socket that isn't connected yet can be asked for by this option only; the hook runs all the same. */
@@ -75,6 +76,8 @@ export interface Sockets extends Disposable {
   connect(index: number, to: Endpoint, outside: Outside): Result<Called>;
   /** sendto() with an explicit address. */
   send(index: number, to: Endpoint, outside: Outside): Result<Called>;
+  /** send() of a connected socket. */
+  write(index: number, outside: Outside): Result<Called>;
   /** recvfrom() of a datagram that comes from there. */
   receive(index: number, from: Endpoint, outside: Outside): Result<Shown>;
   /** connect(AF_UNSPEC): no program runs. */
@@ -83,6 +86,8 @@ export interface Sockets extends Disposable {
   peerName(index: number, outside: Outside): Result<Shown>;
   /** What rides on the socket. */
   state(index: number): Result<SocketStateRecord | undefined>;
+  /** Ends connected UDP sockets whose backend is gone; how many, by Service port. */
+  sweep(): Result<ReadonlyMap<number, number>>;
   /** Attaches the program of getpeername(), or takes it away so that the real peer shows. */
   hookPeerName(isAttached: boolean): Result<void>;
   /** Closes all sockets; numbers begin anew. */
@@ -236,10 +241,18 @@ class SocketRig implements Sockets {
   }
 
   send(index: number, to: Endpoint, outside: Outside): Result<Called> {
-    const { descriptor, family, isSeen } = this.at(index);
+    return this.transmit(index, socketAddress(this.at(index).family, to), outside);
+  }
+
+  write(index: number, outside: Outside): Result<Called> {
+    return this.transmit(index, undefined, outside);
+  }
+
+  private transmit(index: number, to: Uint8Array | undefined, outside: Outside): Result<Called> {
+    const { descriptor, isSeen } = this.at(index);
     drainWire(this.silent);
     this.pose(outside);
-    const errno = sendDatagram(descriptor, Buffer.from('ping'), socketAddress(family, to));
+    const errno = sendDatagram(descriptor, Buffer.from('ping'), to);
     const reported = this.reported();
     if (errno !== 0 || !isSeen) return ok({ errno, went: undefined, reported });
     const name = this.nameOf(index);
@@ -311,6 +324,15 @@ class SocketRig implements Sockets {
 
   state(index: number): Result<SocketStateRecord | undefined> {
     return this.states.get(this.at(index).descriptor);
+  }
+
+  sweep(): Result<ReadonlyMap<number, number>> {
+    const sweeper = openSweeper(this.object);
+    if (!sweeper.ok) return sweeper;
+    using opened = sweeper.value;
+    const { ended, failures } = opened.sweep([`/proc/self/fd/${this.silent.namespace}`]);
+    const [failure] = failures;
+    return failure === undefined ? ok(ended) : { ok: false, error: failure };
   }
 
   /** The verdict is set to none, so that a program that doesn't run can't pass for the last one. */

@@ -3,6 +3,8 @@
 import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { realtimeNs } from './clock.ts';
+import { runDatagram } from './datagram.ts';
+import { endpoint, outcomes, readIdentity } from './outcome.ts';
 import type {
   ClientRequestLine,
   CloseRequest,
@@ -33,22 +35,6 @@ type Connection = {
 };
 
 const connections = new Map<number, Connection>();
-
-const outcomes: Readonly<Record<string, Outcome>> = {
-  ECONNREFUSED: 'refused',
-  ECONNRESET: 'reset',
-  EPIPE: 'reset',
-  ETIMEDOUT: 'timeout',
-  EHOSTUNREACH: 'unreachable',
-  ENETUNREACH: 'unreachable',
-  EPERM: 'forbidden',
-  EACCES: 'forbidden',
-};
-
-function endpoint(host: string | undefined, port: number | undefined): string | null {
-  if (host === undefined || port === undefined) return null;
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
 
 /** The first whole line of what was received, taken out of it. */
 function takeLine(connection: Connection): string | null {
@@ -119,12 +105,6 @@ function begin(request: ConnectRequest): Connection {
   );
   socket.on('close', () => end('closed', null));
   return connection;
-}
-
-/** The identity in the first line; undefined if somebody else answered. */
-function readIdentity(line: string): Identity | undefined {
-  if (!line.startsWith('{"pod":')) return undefined;
-  return JSON.parse(line) as Identity;
 }
 
 async function open(request: ConnectRequest): Promise<{ connection: Connection; step: Step }> {
@@ -220,6 +200,8 @@ function run(request: ClientRequestLine): Promise<void> {
     case 'echo':
     case 'close':
       return runOnOpen(request.id, request);
+    case 'datagram':
+      return runDatagram(request.id, request);
   }
 }
 

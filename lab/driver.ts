@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { ok, type Result } from '../core/result.ts';
 import { realtimeNs } from './clock.ts';
 import { ended, firstLine, startInside, type Place } from './process.ts';
-import type { ClientRequest, ClientRequestLine, ConnectionReport, ConnectRequest } from './wire.ts';
+import type { ClientRequest, ClientRequestLine, ConnectionReport, ConnectRequest, DatagramRequest } from './wire.ts';
 
 /** A client process that lives until it is stopped; any number of requests may be under way at once. */
 export type Client = {
@@ -15,6 +15,8 @@ export type Client = {
   readonly open: (request: Omit<ConnectRequest, 'op'>) => Promise<ConnectionReport>;
   readonly echo: (connection: number, text: string, timeoutMs: number) => Promise<ConnectionReport>;
   readonly close: (connection: number, timeoutMs: number) => Promise<ConnectionReport>;
+  /** One datagram and its answer; `socket` takes the id of an earlier report. */
+  readonly datagram: (request: Omit<DatagramRequest, 'op'>) => Promise<ConnectionReport>;
   readonly stop: () => Promise<void>;
 };
 
@@ -70,6 +72,7 @@ export async function startClient(place: Place): Promise<Result<Client>> {
     open: (request) => ask({ ...request, op: 'open' }),
     echo: (connection, text, timeoutMs) => ask({ op: 'echo', connection, text, timeoutMs }),
     close: (connection, timeoutMs) => ask({ op: 'close', connection, timeoutMs }),
+    datagram: (request) => ask({ ...request, op: 'datagram' }),
     stop: async () => {
       child.stdin.end();
       await ended(child);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A pod's server process: tells everyone who connects which pod answered and whom it saw. */
+import { createSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { ServerSpec } from './spec.ts';
 import type { Identity, Ready } from './wire.ts';
@@ -44,16 +45,37 @@ function listening(server: Server, port: number, host: string): Promise<void> {
   });
 }
 
+/** Answers every datagram from the address that it came to. */
+function answering(pod: string, port: number, host: string): Promise<void> {
+  const isSix = host === '::';
+  const socket = createSocket({ type: isSix ? 'udp6' : 'udp4', ipv6Only: isSix });
+  socket.on('message', (_, { address, port: from }) => {
+    const peer = `${isSix ? `[${address}]` : address}:${from}`;
+    const identity: Identity = { pod, address: host, port, peer };
+    // A client that is gone is none of ours.
+    socket.send(`${JSON.stringify(identity)}\n`, from, address, () => undefined);
+  });
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.bind({ port, address: host }, () => {
+      socket.off('error', reject).on('error', () => undefined);
+      resolve();
+    });
+  });
+}
+
 async function serve({ pod, servers, ipv6 }: ServerArguments): Promise<void> {
   const hosts = ipv6 ? ['0.0.0.0', '::'] : ['0.0.0.0'];
   await Promise.all(
-    servers.flatMap(({ port, behaviour }) =>
+    servers.flatMap(({ port, protocol, behaviour }) =>
       hosts.map((host) =>
-        listening(
-          createServer((socket) => answer(socket, pod, behaviour)),
-          port,
-          host,
-        ),
+        protocol === 'UDP'
+          ? answering(pod, port, host)
+          : listening(
+              createServer((socket) => answer(socket, pod, behaviour)),
+              port,
+              host,
+            ),
       ),
     ),
   );

@@ -13,8 +13,8 @@ import { assert, fail, ok, type Result } from '../core/result.ts';
 
 export type ServerSpec = {
   readonly port: number;
-  readonly protocol: 'TCP';
-  /** `identity` says who it is and closes; `hold` says who it is, then echoes until the client closes. */
+  readonly protocol: 'TCP' | 'UDP';
+  /** Of UDP each datagram is answered with the identity, in whatever behaviour. `identity` says who it is and closes; `hold` says who it is, then echoes until the client closes. */
   readonly behaviour: 'identity' | 'hold';
 };
 

@@ -5,6 +5,7 @@ import type { LabSpec, NodeSpec, PodSpec, ServerSpec } from './spec.ts';
 const servers: readonly ServerSpec[] = [
   { port: 8080, protocol: 'TCP', behaviour: 'identity' },
   { port: 9090, protocol: 'TCP', behaviour: 'hold' },
+  { port: 8053, protocol: 'UDP', behaviour: 'identity' },
 ];
 
 function twoNodesNode(index: 1 | 2, ipv6: boolean): NodeSpec {

@@ -33,7 +33,19 @@ export type EchoRequest = {
   readonly timeoutMs: number;
 };
 export type CloseRequest = { readonly op: 'close'; readonly connection: number; readonly timeoutMs: number };
-export type ClientRequest = ConnectRequest | EchoRequest | CloseRequest;
+/**
+ * One datagram and its answer. Without `socket` from a new one, which stays and is named by the id of this request:
+ * connected to the address where `isConnected`, else it sends to it.
+ */
+export type DatagramRequest = {
+  readonly op: 'datagram';
+  readonly address: string;
+  readonly port: number;
+  readonly timeoutMs: number;
+  readonly isConnected?: boolean;
+  readonly socket?: number;
+};
+export type ClientRequest = ConnectRequest | EchoRequest | CloseRequest | DatagramRequest;
 
 /**
  * `closed`: ended by the other side before an answer, or by us when asked to. `garbled`: somebody answered who is not a
@@ -61,7 +73,7 @@ export type ConnectionReport = {
   readonly by: string | null;
   readonly answeredAs: string | null;
   readonly peerSeen: string | null;
-  /** What getpeername told the application: `10.96.0.1:80`. */
+  /** What getpeername told the application, or for a datagram who answered: `10.96.0.1:80`. */
   readonly peerName: string | null;
   readonly localPort: number | null;
   /** CLOCK_REALTIME in ns, decimal: before connect, when connected, when this report was made. */

@@ -21,7 +21,7 @@ export function doubts({ shows }: Pick<Mutant, 'shows'>, finding: Finding | unde
   if (finding.model === finding.kernel) said.push(`both twins have ${finding.model}`);
   if (!/^(shop\/service-\d+(:\w+)?|service port \d+|none)$/.test(finding.service))
     said.push(`no Service: ${finding.service}`);
-  if (!/^(from-pod|to-pod|connect|send|receive|getpeername) \S+/.test(finding.packet))
+  if (!/^(from-pod|to-pod|connect|send|receive|getpeername|sweep) \S+/.test(finding.packet))
     said.push(`no packet: ${finding.packet}`);
   if (finding.step < 0) said.push(`no step: ${finding.step}`);
   return said;

@@ -13,7 +13,7 @@ export type Mutant = {
   readonly meaning: string;
   /** Which fields may be the first to differ; anything else means that something else was found. */
   readonly shows: RegExp;
-  /** Whether packets find it, or only real connect() calls. */
+  /** Whether packets find it, or only the calls of real sockets. */
   readonly road: 'packets' | 'sockets';
 };
 

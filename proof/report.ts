@@ -43,8 +43,8 @@ export function sequencesText({ commands, sequences, kinds, verdicts }: Omit<Seq
   return `${agreed} (${counts(kinds)}; ${counts(verdicts)})`;
 }
 
-export function socketText({ calls, verdicts, unreached }: SocketReport): string {
-  const agreed = `${calls.toLocaleString('en')} connect() calls: no difference (${counts(verdicts)})`;
+export function socketText({ calls, ended, verdicts, unreached }: SocketReport): string {
+  const agreed = `${calls.toLocaleString('en')} socket calls: no difference (${counts(verdicts)}; ${ended} sockets ended)`;
   return unreached.length === 0 ? agreed : `${agreed}\nbranches not reached: ${unreached.join(', ')}`;
 }
 

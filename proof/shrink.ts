@@ -86,7 +86,11 @@ export function caseText({ seed, steps }: Case): string {
   return `${JSON.stringify(file, undefined, 1)}\n`;
 }
 
-export function writtenPacket({ hook, frame, outside: { socketCookie: _cookie, ...outside } }: PacketStep): CasePacket {
+export function writtenPacket({
+  hook,
+  frame,
+  outside: { socketCookie: _cookie, netnsCookie: _netns, ...outside },
+}: PacketStep): CasePacket {
   const posed = Object.entries(outside).filter(([, value]) => value !== 0);
   const hex = Buffer.from(frame).toString('hex');
   return { hook, frame: hex, outside: { now: outside.now, ...Object.fromEntries(posed) } };

@@ -39,7 +39,7 @@ export type Socket = {
 /** What is about to be opened. */
 export type Opening = Omit<Socket, 'index'>;
 
-export type Call = 'connect' | 'send' | 'receive' | 'disconnect';
+export type Call = 'connect' | 'send' | 'write' | 'receive' | 'disconnect';
 
 /** Few cookies, so that a TCP socket is seen connecting again. */
 const COOKIES = 300;
@@ -118,6 +118,7 @@ export function drawCall(
   const isBusy = index === BUSY;
   if (mayReceive && stream.chance(isBusy ? 0.1 : 0.3)) return 'receive';
   if (families.length > 1) return 'send';
+  if (peer !== undefined && peer.port !== 0 && stream.chance(isBusy ? 0.05 : 0.2)) return 'write';
   if (peer !== undefined && stream.chance(isBusy ? 0.01 : 0.1)) return 'disconnect';
   return stream.chance(isBusy ? 0.05 : 0.35) ? 'connect' : 'send';
 }

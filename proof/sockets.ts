@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The same comparison for real sockets: what the kernel did of each call against what the model says. */
-import { endpointText as addressedText, port, type Address } from '../core/address.ts';
+import { isIPv4, port, type Address } from '../core/address.ts';
 import type { Datapath } from '../core/datapath/datapath.ts';
 import type { SocketCall, SocketOutcome } from '../core/datapath/socket.ts';
 import {
@@ -11,18 +11,16 @@ import {
   VERDICT_FORWARD,
   VERDICT_REFUSE,
   verdictNames,
-  writeOperationNames,
-  type SocketStateRecord,
-  type TestControlRecord,
 } from '../core/layout.gen.ts';
 import { createStream, type Stream } from '../core/random.ts';
 import { assert, ok, type Result } from '../core/result.ts';
-import type { MapSpec, MapStore } from '../core/store.ts';
+import type { MapSpec } from '../core/store.ts';
 import type { Outside } from '../core/twin.ts';
 import { hostOf } from './address.ts';
 import { isSocketMark } from './campaign.ts';
 import { compareLines, type Difference } from './compare.ts';
 import { faultKinds } from './faults.ts';
+import { compareReported, differ, endpointText, isSame, mapLines, shown, stateLines } from './socketcompare.ts';
 import {
   BUSY,
   drawCall,
@@ -36,29 +34,10 @@ import {
   type Call,
   type Endpoint,
   type Socket,
-  type SocketKind,
 } from './socketdraw.ts';
+import type { Reported, SocketCalls } from './socketcalls.ts';
 import { Bench, type Finding, type Sides } from './steps.ts';
 import { changeWorld, randomWorld, serviceAt, withDatagrams, type World } from './world.ts';
-
-type Reported = TestControlRecord | undefined;
-type Called = Result<{ readonly errno: number; readonly went: Endpoint | undefined; readonly reported: Reported }>;
-type Shown = Result<{ readonly shown: Endpoint | undefined; readonly reported: Reported }>;
-
-/** Real sockets, handed in: kernel/sockets.ts. */
-export interface SocketCalls {
-  open(kind: SocketKind, bound?: Address): Result<number>;
-  /** The socket's own address, undefined where it has none yet. */
-  ownAddress(index: number): Result<Address | undefined>;
-  connect(index: number, to: Endpoint, outside: Outside): Called;
-  send(index: number, to: Endpoint, outside: Outside): Called;
-  receive(index: number, from: Endpoint, outside: Outside): Shown;
-  disconnect(index: number): Result<void>;
-  peerName(index: number, outside: Outside): Shown;
-  state(index: number): Result<SocketStateRecord | undefined>;
-  hookPeerName(isAttached: boolean): Result<void>;
-  closeAll(): void;
-}
 
 export type SocketCampaignOptions = {
   readonly seed: number;
@@ -72,6 +51,8 @@ export type SocketCampaignOptions = {
 export type SocketReport = {
   readonly seed: number;
   readonly calls: number;
+  /** Sockets that the sweep ended. */
+  readonly ended: number;
   /** How often each verdict was given, by name, and each reason. */
   readonly verdicts: Readonly<Record<string, number>>;
   readonly reasons: Readonly<Record<string, number>>;
@@ -100,6 +81,7 @@ class SocketCampaign {
   private readonly reasons: number[] = reasonNames.map(() => 0);
   private world: World = { services: [] };
   private calls = 0;
+  private ended = 0;
   private now: number;
 
   constructor(options: SocketCampaignOptions) {
@@ -136,6 +118,7 @@ class SocketCampaign {
     return {
       seed: this.options.seed,
       calls: this.calls,
+      ended: this.ended,
       verdicts: named(verdictNames, this.verdicts),
       reasons: named(reasonNames, this.reasons),
       unreached: markNames.filter((_, mark) => isSocketMark(mark) && marks[mark] === 0),
@@ -165,7 +148,25 @@ class SocketCampaign {
       const found = this.peerName(socket);
       if (!found.ok || found.value !== undefined) return found;
     }
-    return ok(undefined);
+    return this.sweep(sockets);
+  }
+
+  /** What the sweep ends of them, as their Service ports. */
+  private sweep(sockets: readonly Socket[]): Result<Finding | undefined> {
+    const { datapath } = this.options;
+    const kernel = this.options.sockets.sweep();
+    if (!kernel.ok) return kernel;
+    const ended = new Map<number, number>();
+    for (const { kind, memory, peer } of sockets) {
+      const servicePort = kind.protocol === 'udp' ? datapath.sweep(memory, peer !== undefined) : undefined;
+      if (servicePort !== undefined) ended.set(servicePort, (ended.get(servicePort) ?? 0) + 1);
+    }
+    const lines = (counts: ReadonlyMap<number, number>): string[] =>
+      [...counts].map(([servicePort, count]) => `service port ${servicePort}: ${count}`).toSorted();
+    this.ended += [...ended.values()].reduce((sum, count) => sum + count, 0);
+    return ok(
+      this.finding(compareLines('ended', lines(ended), lines(kernel.value)), `sweep ${sockets.length} sockets`),
+    );
   }
 
   private openAll(): Result<readonly Socket[]> {
@@ -190,7 +191,10 @@ class SocketCampaign {
     const told = bench.tell(this.world);
     if (!told.ok) return told;
     // Slots that lie are the only way to a backend of the other family.
-    const fault = { kind: stream.pick([...faultKinds, 'slot', 'slot'] as const), pick: stream.below(1000) };
+    const fault = {
+      kind: stream.pick([...faultKinds, 'slot', 'slot', 'generation', 'generation'] as const),
+      pick: stream.below(1000),
+    };
     return stream.chance(0.2) ? bench.fault(fault) : ok(undefined);
   }
 
@@ -206,13 +210,15 @@ class SocketCampaign {
       socket.sent = [];
       return this.compareState(socket, 'connect(AF_UNSPEC)');
     }
+    if (call === 'write') return this.write(socket);
     return call === 'receive' ? this.receive(socket) : this.go(socket, call);
   }
 
   private ask(socket: Socket, how: SocketCall['call'], to: Endpoint, outside: Outside, own?: Address): SocketOutcome {
     const call = { call: how, protocol: protocolOf(socket.kind), address: to.address, port: port(to.port) };
     const source = own === undefined ? {} : { source: own };
-    return this.options.datapath.socket({ ...call, ...source }, socket.memory, outside);
+    const isPeer = how === 'send' && isSame(socket.peer, to);
+    return this.options.datapath.socket({ ...call, ...source, isPeer }, socket.memory, outside);
   }
 
   /** connect() or sendto(). */
@@ -240,11 +246,31 @@ class SocketCampaign {
     socket.isUnderWay = kernel.value.errno === EINPROGRESS;
     const isSeen = socket.kind.protocol !== 'udplite';
     const difference =
-      this.compare(model, reported) ??
+      compareReported(this.options.datapath.log, model, reported) ??
       differ('errno', String(errno), String(kernel.value.errno)) ??
       (isSeen ? differ('address', endpointText(shown(wanted)), endpointText(went)) : undefined);
     const text = `${call} ${this.callText(socket, to)}`;
     return difference === undefined ? this.compareState(socket, text, to) : ok(this.finding(difference, text, to));
+  }
+
+  /** send() without an address: a program runs only where an AF_INET6 socket has an IPv4 peer. */
+  private write(socket: Socket): Result<Finding | undefined> {
+    const { peer } = socket;
+    assert(peer !== undefined, 'only connected sockets write');
+    const outside = drawOutside(this.stream, socket, this.now);
+    const kernel = this.options.sockets.write(socket.index, outside);
+    if (!kernel.ok) return kernel;
+    const runs = socket.kind.family === 'inet6' && isIPv4(peer.address);
+    const { errno, went, reported } = kernel.value;
+    const ran = reported === undefined ? 'did not run' : 'ran';
+    const difference =
+      (runs
+        ? compareReported(this.options.datapath.log, this.ask(socket, 'send', peer, outside), reported)
+        : differ('program', 'did not run', ran)) ??
+      differ('errno', '0', String(errno)) ??
+      differ('address', endpointText(peer), endpointText(went));
+    const text = `send ${this.callText(socket, peer)}`;
+    return difference === undefined ? this.compareState(socket, text, peer) : ok(this.finding(difference, text, peer));
   }
 
   private receive(socket: Socket): Result<Finding | undefined> {
@@ -276,29 +302,9 @@ class SocketCampaign {
   ): Finding | undefined {
     const wanted = model.verdict === VERDICT_FORWARD ? { address: model.address, port: model.port } : real;
     const difference =
-      this.compare(model, kernel.reported) ?? differ('peer', endpointText(wanted), endpointText(kernel.shown));
+      compareReported(this.options.datapath.log, model, kernel.reported) ??
+      differ('peer', endpointText(wanted), endpointText(kernel.shown));
     return this.finding(difference, `${call} ${this.callText(socket, real)}`, real);
-  }
-
-  private compare(model: SocketOutcome, reported: Reported): Difference | undefined {
-    if (reported === undefined) return differ('program', 'ran', 'did not run');
-    const { log } = this.options.datapath;
-    const trace = [...log.trace.subarray(0, log.traceLength)].map((mark) => markNames[mark] ?? String(mark));
-    const theirs = reported.trace.slice(0, reported.traceLength).map((mark) => markNames[mark] ?? String(mark));
-    const writes = reported.writes
-      .slice(0, reported.writesLength)
-      .map(({ operation, bucket, slot, value }) => writeText([operation, bucket, slot, value]));
-    const mine = Array.from({ length: log.writesLength }, (_, at) =>
-      writeText([...log.writes.subarray(at * 4, at * 4 + 4)]),
-    );
-    return (
-      differ('verdict', nameOf(verdictNames, model.verdict), nameOf(verdictNames, reported.verdict)) ??
-      differ('reason', nameOf(reasonNames, model.reason), nameOf(reasonNames, reported.reason)) ??
-      differ('servicePort', String(model.servicePort), String(reported.servicePort)) ??
-      differ('backend', String(model.backend), String(reported.backend)) ??
-      compareLines('trace', trace, theirs) ??
-      compareLines('writes', mine, writes)
-    );
   }
 
   /** What rides on a UDP socket. */
@@ -337,35 +343,4 @@ class SocketCampaign {
     const service = to === undefined ? undefined : serviceAt(this.world, hostOf(to.address), to.port);
     return { ...difference, service: service ?? 'none', packet, step: this.calls };
   }
-}
-
-function differ(field: string, model: string, kernel: string): Difference | undefined {
-  return model === kernel ? undefined : { field, model, kernel };
-}
-
-function nameOf(names: readonly string[], number: number): string {
-  return names[number] ?? `number ${number}`;
-}
-
-function writeText([operation = 0, bucket = 0, slot = 0, value = 0]: readonly number[]): string {
-  return `${nameOf(writeOperationNames, operation)} ${bucket} ${slot} ${value}`;
-}
-
-function stateLines(state: SocketStateRecord): readonly string[] {
-  return socketStateCodec.text(state).split(/,(?=\{)|\] /);
-}
-
-function endpointText(endpoint: Endpoint | undefined): string {
-  return endpoint === undefined ? 'none' : addressedText(endpoint.address, endpoint.port);
-}
-
-/** Linux doesn't name a peer with port 0. */
-function shown(endpoint: Endpoint | undefined): Endpoint | undefined {
-  return endpoint === undefined || endpoint.port === 0 ? undefined : endpoint;
-}
-
-function mapLines(store: MapStore, map: MapSpec<unknown, unknown>): Result<readonly string[]> {
-  const entries = store.entries(map);
-  if (!entries.ok) return entries;
-  return ok(entries.value.map(([key, value]) => `${map.key.text(key)}: ${map.value.text(value)}`).toSorted());
 }

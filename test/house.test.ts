@@ -67,7 +67,6 @@ const singles: Singles = {
     createSocketState: 'made by the kernel, with the socket',
     rowOf: 'an array access in C, an offset in words here',
     sameAsked: 'same_frontend in C, over another memory here',
-    shows: 'written out in C, where a pointer to it would cost stack',
   },
   'core/datapath/flows.ts': {
     createRecord: 'a struct on the stack in C',

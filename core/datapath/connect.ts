@@ -10,17 +10,14 @@ import {
   MARK_EMPTY_REFUSE,
   MARK_PEER_FAILED,
   MARK_PEER_FORGOTTEN,
-  MARK_PEER_KNOWN,
-  MARK_PEER_OTHER,
-  MARK_SOCKET_ANSWER,
   MARK_SOCKET_FAMILY,
   MARK_SOCKET_GONE,
   MARK_SOCKET_KEPT,
   MARK_SOCKET_LEFT,
   MARK_SOCKET_NO_STORAGE,
+  MARK_SOCKET_OWN_PEER,
   MARK_SOCKET_ROW_PEER,
   MARK_SOCKET_SCOPE,
-  MARK_SOCKET_STRANGER,
   MARK_SOCKET_TRANSLATED,
   MARK_SOCKET_UNSUPPORTED,
   PEER_ATTEMPTS_AT,
@@ -35,7 +32,6 @@ import {
   REASON_NO_STORAGE,
   REASON_NOT_SERVICE,
   REASON_OUT_OF_SCOPE,
-  REASON_PEER,
   REASON_RESELECTED,
   REASON_ROW_OVERWRITTEN,
   REASON_TRANSLATED,
@@ -60,7 +56,6 @@ import { affinityFind, affinityKeep } from './affinity.ts';
 import { logWrite, mark, type Log } from './log.ts';
 import { lookupFrontend } from './lookup.ts';
 import type { Maps } from './maps.ts';
-import { sameAddress } from './nat.ts';
 import { isMapped } from './packet.ts';
 import { lookupNetns, netnsInScope, socketClient } from './netns.ts';
 import {
@@ -80,9 +75,9 @@ import {
   ROW_PORT,
   rowOf,
   SOCKET_PEER,
-  socketAnswer,
   socketDisconnect,
   socketFind,
+  socketHasBackend,
   socketHide,
   socketPlace,
   socketPut,
@@ -91,7 +86,7 @@ import {
 } from './sockets.ts';
 import { tableDelete, tableFind, tableSet } from './table.ts';
 
-const PEER_WORDS = PEER_SIZE / 4;
+export const PEER_WORDS: number = PEER_SIZE / 4;
 
 /** Memory words of `struct frontend_key` and `struct address`. */
 export type Connection = {
@@ -105,6 +100,8 @@ export type Connection = {
   servicePort: number;
   backend: number;
   generation: number;
+  /** In: a send to whom the socket is connected to. */
+  isPeer: boolean;
 };
 
 export function createConnection(): Connection {
@@ -116,14 +113,15 @@ export function createConnection(): Connection {
     servicePort: 0,
     backend: 0,
     generation: 0,
+    isPeer: false,
   };
 }
 
-function wordsOf(cookie: bigint): Uint32Array {
+export function wordsOf(cookie: bigint): Uint32Array {
   return Uint32Array.of(Number(cookie & 0xffffffffn), Number(cookie >> 32n));
 }
 
-function protocolOf(address: Uint32Array): number {
+export function protocolOf(address: Uint32Array): number {
   return (address[4]! >>> 16) & 0xff;
 }
 
@@ -304,6 +302,14 @@ export function decideSend(
   state: Uint32Array | undefined,
 ): number {
   connection.asked.set(connection.address);
+  connection.reason = REASON_NOT_SERVICE;
+  if (connection.isPeer) {
+    // send() of an AF_INET6 socket whose peer is v4-mapped: it was translated, or left, when it connected.
+    mark(log, MARK_SOCKET_OWN_PEER);
+    if (state !== undefined && socketHasBackend(state, rowOf(SOCKET_PEER), connection.asked))
+      socketTouch(state, SOCKET_PEER);
+    return VERDICT_PASS;
+  }
   const verdict = decideDestination(log, maps, connection, outside, state, 0);
   if (verdict === VERDICT_PASS && state !== undefined) socketHide(log, state, connection.asked);
   return verdict;
@@ -342,58 +348,5 @@ export function keepSend(log: Log, connection: Connection, state: Uint32Array | 
   if (state[rowOf(at) + ROW_BACKEND] !== 0 && connection.reason === REASON_TRANSLATED)
     connection.reason = REASON_ROW_OVERWRITTEN;
   socketPut(log, state, at, asked, address, backend, generation, servicePort);
-  return VERDICT_FORWARD;
-}
-
-/**
- * forward: `connection.address`, whence a datagram came, is replaced by the Service address that its answer is to.
- */
-export function decideAnswer(log: Log, connection: Connection, state: Uint32Array | undefined): number {
-  if (state === undefined) return VERDICT_PASS;
-  const at = socketAnswer(state, connection.address);
-  connection.reason = REASON_NOT_SERVICE;
-  if (at >= SOCKET_ROWS) {
-    mark(log, MARK_SOCKET_STRANGER);
-    return VERDICT_PASS;
-  }
-  mark(log, MARK_SOCKET_ANSWER);
-  connection.address.set(state.subarray(rowOf(at), rowOf(at) + 5));
-  connection.reason = REASON_PEER;
-  return VERDICT_FORWARD;
-}
-
-/** forward: `connection.address`, the socket's real peer, is replaced by the Service address it asked for. */
-export function decidePeer(
-  log: Log,
-  maps: Maps,
-  connection: Connection,
-  outside: Outside,
-  state: Uint32Array | undefined,
-): number {
-  let words = maps.peers.values;
-  let asked: number;
-  let address: number;
-  let port: number;
-  connection.reason = REASON_NOT_SERVICE;
-  if (protocolOf(connection.address) === UDP) {
-    asked = rowOf(SOCKET_PEER);
-    if (state === undefined || state[asked + ROW_BACKEND] === 0) return VERDICT_PASS;
-    words = state;
-    address = asked + ROW_ADDRESS;
-    port = state[asked + ROW_PORT]!;
-  } else {
-    const place = tableFind(maps.peers, wordsOf(outside.socketCookie));
-    if (place < 0) return VERDICT_PASS;
-    asked = place * PEER_WORDS;
-    address = asked + PEER_BACKEND_AT / 4;
-    port = words[asked + PEER_BACKEND_PORT_AT / 4]!;
-  }
-  if ((port & 0xffff) !== (connection.address[4]! & 0xffff) || !sameAddress(words, address, connection.address, 0)) {
-    mark(log, MARK_PEER_OTHER);
-    return VERDICT_PASS;
-  }
-  mark(log, MARK_PEER_KNOWN);
-  connection.address.set(words.subarray(asked, asked + 5));
-  connection.reason = REASON_PEER;
   return VERDICT_FORWARD;
 }

@@ -40,7 +40,7 @@ import { createDecision, type Decision } from './decision.ts';
 import { createPacket, KEY_SOURCE, PACKET_ERROR, type Packet } from './packet.ts';
 import { parseFrame } from './parse.ts';
 import { applyHop, applyRelated, applyTranslation, count } from './verdict.ts';
-import { runSocket, type SocketCall, type SocketMemory, type SocketOutcome } from './socket.ts';
+import { runSocket, sweepSocket, type SocketCall, type SocketMemory, type SocketOutcome } from './socket.ts';
 
 const TICK_MS = 1.048576; // 2^20 ns
 
@@ -111,6 +111,8 @@ export type Datapath = Twin & {
   readonly log: Log;
   /** One call of a socket, with what rides on it. */
   socket(call: SocketCall, memory: SocketMemory, outside: Outside): SocketOutcome;
+  /** The sweep comes by a UDP socket: the Service port of one that it ends. */
+  sweep(memory: SocketMemory, isConnected: boolean): number | undefined;
 };
 
 /** A model with empty maps. */
@@ -131,6 +133,7 @@ export function createDatapath(config: ConfigRecord, sizes: MapSizes = defaultSi
       return done;
     },
     socket: (call, memory, outside) => runSocket(maps, log, call, memory, outside),
+    sweep: (memory, isConnected) => sweepSocket(maps, memory, isConnected),
     flowMemory: () => new Uint8Array(maps.flows.buffer, maps.flows.byteOffset, maps.flows.byteLength),
     clearFlows: () => {
       maps.flows.fill(0);

@@ -5,25 +5,19 @@ import {
   MARK_SOCKET_UNSUPPORTED,
   REASON_NO_STORAGE,
   REASON_NOT_SERVICE,
+  REASON_SOCKET_ENDED,
   REASON_UNSUPPORTED,
+  SOCKET_ROW_SERVICE_PORT_AT,
   VERDICT_FORWARD,
   VERDICT_PASS,
   VERDICT_REFUSE,
 } from '../layout.gen.ts';
 import type { Outside } from '../twin.ts';
-import {
-  createConnection,
-  decideAnswer,
-  decideConnect,
-  decidePeer,
-  decideSend,
-  keepConnect,
-  keepSend,
-  type Connection,
-} from './connect.ts';
+import { createConnection, decideConnect, decideSend, keepConnect, keepSend, type Connection } from './connect.ts';
 import { mark, type Log } from './log.ts';
+import { decideAnswer, decidePeer } from './peername.ts';
 import type { Maps } from './maps.ts';
-import { createSocketState } from './sockets.ts';
+import { createSocketState, rowOf, SOCKET_PEER, socketAbandoned } from './sockets.ts';
 import { count } from './verdict.ts';
 import { swap16, swap32 } from './words.ts';
 
@@ -44,6 +38,8 @@ export type SocketCall = {
   readonly port: Port;
   /** The socket's own address: bound, or that of this datagram. */
   readonly source?: Address;
+  /** Of `send`: to whom the socket is connected to. */
+  readonly isPeer?: boolean;
 };
 
 /** What became of one call; `address` and `port` are where it goes, or what the application is shown. */
@@ -62,7 +58,7 @@ export type SocketOutcome = {
 export function runSocket(
   maps: Maps,
   log: Log,
-  { call, protocol, address: to, port: number, source }: SocketCall,
+  { call, protocol, address: to, port: number, source, isPeer = false }: SocketCall,
   memory: SocketMemory,
   outside: Outside,
 ): SocketOutcome {
@@ -71,6 +67,7 @@ export function runSocket(
   log.traceLength = 0;
   log.writesLength = 0;
   connection.address.set([...wordsOf(to), swap16(number) | (served << 16)]);
+  connection.isPeer = isPeer;
   if (source !== undefined) connection.source.set(wordsOf(source));
   const verdict = runCall(maps, log, call, connection, served, memory, outside);
   const isCounted = call === 'connect' || call === 'send';
@@ -87,6 +84,18 @@ export function runSocket(
     port: port(swap16(ports! & 0xffff)),
     errno: verdict === VERDICT_REFUSE ? refusal : 0,
   };
+}
+
+/**
+ * What the sweep of bpf/hook_iter.h makes of a UDP socket: the Service port of one that it ends, undefined for one that
+ * it leaves.
+ */
+export function sweepSocket(maps: Maps, { state }: SocketMemory, isConnected: boolean): number | undefined {
+  const row = rowOf(SOCKET_PEER);
+  if (!isConnected || state === undefined || !socketAbandoned(maps, state, row)) return undefined;
+  const servicePort = state[row + SOCKET_ROW_SERVICE_PORT_AT / 4]!;
+  count(maps, REASON_SOCKET_ENDED, servicePort, 0);
+  return servicePort;
 }
 
 /** How a Service names the protocol of a socket, 0: none that it serves. */

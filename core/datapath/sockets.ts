@@ -59,14 +59,6 @@ function sameAsked(state: Uint32Array, row: number, asked: Uint32Array): boolean
   return true;
 }
 
-function shows(state: Uint32Array, row: number, from: Uint32Array): boolean {
-  return (
-    state[row + ROW_BACKEND] !== 0 &&
-    state[row + ROW_PORT] === ((from[4]! & 0xffff) | SHOWN) &&
-    sameAddress(state, row + ROW_ADDRESS, from, 0)
-  );
-}
-
 /** Whether a row's backend is the same pod's still, and may be sent to. */
 export function socketServes(maps: Maps, state: Uint32Array, row: number): boolean {
   const live = maps.backends[state[row + ROW_BACKEND]! * BACKEND_WORDS + LIVE];
@@ -92,6 +84,15 @@ export function socketAbandoned(maps: Maps, state: Uint32Array, row: number): bo
   );
 }
 
+/** Whether a row, if it is in use, has this backend. */
+export function socketHasBackend(state: Uint32Array, row: number, to: Uint32Array): boolean {
+  return (
+    state[row + ROW_BACKEND] !== 0 &&
+    (state[row + ROW_PORT]! & 0xffff) === (to[4]! & 0xffff) &&
+    sameAddress(state, row + ROW_ADDRESS, to, 0)
+  );
+}
+
 /** The row of a Service address, one sent to before the one connected by; SOCKET_ROWS: none. */
 export function socketFind(state: Uint32Array, asked: Uint32Array): number {
   let found = SOCKET_ROWS;
@@ -109,7 +110,7 @@ export function socketAnswer(state: Uint32Array, from: Uint32Array): number {
   for (let at = 0; at < SOCKET_ROWS; at++) {
     const row = rowOf(at);
     const age = (state[TURN]! - state[row + ROW_TURN]!) >>> 0;
-    if (age > youngest || !shows(state, row, from)) continue;
+    if ((state[row + ROW_PORT]! & SHOWN) === 0 || age > youngest || !socketHasBackend(state, row, from)) continue;
     found = at;
     youngest = age;
   }
@@ -185,7 +186,7 @@ export function socketPut(
 export function socketHide(log: Log, state: Uint32Array, to: Uint32Array): void {
   for (let at = 0; at < SOCKET_ROWS; at++) {
     const row = rowOf(at);
-    if (!shows(state, row, to)) continue;
+    if ((state[row + ROW_PORT]! & SHOWN) === 0 || !socketHasBackend(state, row, to)) continue;
     mark(log, MARK_SOCKET_HIDDEN);
     state[row + ROW_PORT]! &= ~SHOWN;
     logWrite(log, WRITE_FORGET, at, 0, state[row + ROW_BACKEND]!);

@@ -69,6 +69,7 @@ const SIZE: { readonly [family in SocketFamily]: number } = { inet: 16, inet6: 2
 export class Socket implements Disposable {
   readonly fd: number;
   readonly family: SocketFamily;
+  private isOpen = true;
 
   constructor(fd: number, family: SocketFamily) {
     this.fd = fd;
@@ -134,17 +135,23 @@ export class Socket implements Disposable {
 
   /** Answers one datagram with the address that it came to; its sender. */
   answer(): string {
-    const from = Buffer.alloc(SIZE[this.family]);
-    const data = Buffer.alloc(256);
     const endsAtMs = performance.now() + WAIT_MS;
-    while (receiveFrom(this.fd, data, from) < 0) if (performance.now() > endsAtMs) return 'nothing';
-    const errno = sendDatagram(this.fd, Buffer.from(this.name()), from);
-    if (errno !== 0) throw new Error(`answer: errno ${errno}`);
-    return text(this.family, from);
+    let from = this.poll();
+    while (from === undefined && performance.now() < endsAtMs) from = this.poll();
+    if (from === undefined) return 'nothing';
+    this.send(from, this.name());
+    return from;
+  }
+
+  /** The sender of a datagram that is there, undefined where none is. */
+  poll(): string | undefined {
+    const from = Buffer.alloc(SIZE[this.family]);
+    return receiveFrom(this.fd, Buffer.alloc(256), from) < 0 ? undefined : text(this.family, from);
   }
 
   [Symbol.dispose](): void {
-    closeSync(this.fd);
+    if (this.isOpen) closeSync(this.fd);
+    this.isOpen = false;
   }
 }
 
@@ -174,6 +181,9 @@ export class SocketStage implements Disposable {
     for (const name of this.names) {
       execFileSync('ip', ['netns', 'add', name]);
       execFileSync('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
+      // What is left to the packets goes out and comes back to nobody.
+      execFileSync('ip', ['-n', name, 'route', 'add', '10.96.0.0/16', 'dev', 'lo']);
+      execFileSync('ip', ['-n', name, '-6', 'route', 'add', 'fd00:96::/64', 'dev', 'lo']);
       for (const address of addresses) {
         const length = address.includes(':') ? 128 : 32;
         const rest = address.includes(':') ? ['nodad'] : [];
@@ -197,6 +207,10 @@ export class SocketStage implements Disposable {
     const onProblem = (): void => undefined;
     this.loop = createLoop({ store: this.store, node: worldNode, onProblem });
     for (const event of worldEvents(this.world)) this.loop.event(event);
+  }
+
+  get cgroupPath(): string {
+    return this.cgroup.path;
   }
 
   /** The cluster is this from now on. */
@@ -229,6 +243,13 @@ export class SocketStage implements Disposable {
     const opened = new Socket(value(socket), family);
     this.sockets.push(opened);
     return opened;
+  }
+
+  /** A descriptor that came from elsewhere; closed with the stage. */
+  adopt(fd: number, family: SocketFamily = 'inet'): Socket {
+    const adopted = new Socket(fd, family);
+    this.sockets.push(adopted);
+    return adopted;
   }
 
   udp(family: SocketFamily = 'inet', index = 0): Socket {

@@ -38,7 +38,7 @@ describe('tandem verify', () => {
     const said = verify(['--seed', '5', '--budget', '5000']);
     expect([said.code, said.error]).toEqual([0, 'seed 5, object bpf/tandem.bpf.o\nseed 5\n']);
     expect(said.out).toMatch(/^5,000 packets, \d+ clusters: no difference \(/);
-    expect(said.out).toMatch(/\n2,000 connect\(\) calls: no difference/);
+    expect(said.out).toMatch(/\n6,000 socket calls: no difference/);
   });
 
   test('prints the Service, the packet, the field and the command for a faulty object, and ends with 1', () => {

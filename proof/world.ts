@@ -32,7 +32,14 @@ export type WorldEndpoint = {
   readonly pod: string;
 };
 
-export type WorldPort = { readonly name: string; readonly port: number; readonly targetPort: number };
+/** A port number may be one Service's twice, for TCP and for UDP. */
+export type WorldPort = {
+  readonly name: string;
+  readonly port: number;
+  readonly targetPort: number;
+  /** TCP where it is left out. */
+  readonly protocol?: 'TCP' | 'UDP';
+};
 
 export type WorldService = {
   readonly name: string;
@@ -88,11 +95,13 @@ function randomEndpoints(stream: Stream, families: readonly Family[]): readonly 
 function randomPorts(stream: Stream): readonly WorldPort[] {
   const names = ['http', 'admin', 'grpc'].slice(0, 1 + stream.below(3));
   const first = stream.pick([80, 443, 1, 65534, 8080]);
-  return names.map((name, index) => ({
-    name,
-    port: first + index * 2 - (first > 65000 ? index * 4 : 0),
-    targetPort: stream.pick([8080, 8080, 80, 9000]),
-  }));
+  return names.flatMap((name, index): WorldPort[] => {
+    const port = first + index * 2 - (first > 65000 ? index * 4 : 0);
+    const one = { name, port, targetPort: stream.pick([8080, 8080, 80, 9000]) };
+    if (stream.chance(0.3)) return [{ ...one, protocol: 'UDP' }];
+    // Both protocols of a number: one is never taken for the other.
+    return stream.chance(0.3) ? [one, { ...one, name: `${name}-udp`, protocol: 'UDP' }] : [one];
+  });
 }
 
 const FAMILIES: readonly (readonly Family[])[] = [['IPv4'], ['IPv4', 'IPv6'], ['IPv6', 'IPv4'], ['IPv6']];
@@ -108,10 +117,26 @@ function randomService(stream: Stream, index: number): WorldService {
   };
 }
 
+/** A Service with the one backend that its neighbours have, too: the same answers would belong to all of them. */
+function narrowService(stream: Stream, index: number, shared: readonly WorldEndpoint[]): WorldService {
+  const ports = randomPorts(stream).map((port) => ({ ...port, targetPort: 8080 }));
+  return { ...randomService(stream, index), isLocal: false, ports, endpoints: shared };
+}
+
 /** A cluster of one to ten Services with up to 40 backends each, drawn from few pods. */
 export function randomWorld(stream: Stream): World {
   const count = 1 + stream.below(SERVICES_MAX);
-  return { services: Array.from({ length: count }, (_, index) => randomService(stream, index)) };
+  const shared = (['IPv4', 'IPv6'] as const).map((family) => ({
+    ...randomEndpoint(stream, [family]),
+    address: podAddress(stream, family),
+    state: 'ready' as const,
+  }));
+  const isNarrow = stream.chance(0.3);
+  return {
+    services: Array.from({ length: count }, (_, index) =>
+      isNarrow && stream.chance(0.8) ? narrowService(stream, index, shared) : randomService(stream, index),
+    ),
+  };
 }
 
 function changeEndpoints(stream: Stream, { addresses, endpoints }: WorldService): readonly WorldEndpoint[] {
@@ -170,11 +195,11 @@ function serviceObject({ name, addresses, isLocal, ports }: WorldService): Servi
       clusterIPs,
       ipFamilies: addresses.map(familyOf),
       internalTrafficPolicy: isLocal ? 'Local' : 'Cluster',
-      ports: ports.map(({ name: portName, port, targetPort }) => ({
+      ports: ports.map(({ name: portName, port, targetPort, protocol = 'TCP' }) => ({
         name: portName,
         port,
         targetPort,
-        protocol: 'TCP',
+        protocol,
       })),
     },
   };
@@ -199,7 +224,11 @@ function sliceObjects({ name, addresses, ports, endpoints }: WorldService): read
       labels: { 'kubernetes.io/service-name': name },
     },
     addressType: family,
-    ports: ports.map(({ name: portName, targetPort }) => ({ name: portName, port: targetPort, protocol: 'TCP' })),
+    ports: ports.map(({ name: portName, targetPort, protocol = 'TCP' }) => ({
+      name: portName,
+      port: targetPort,
+      protocol,
+    })),
     endpoints: endpoints.filter(({ address }) => familyOf(address) === family).map(endpointObject),
   }));
 }

@@ -33,6 +33,9 @@ function direct(scene: Scene): void {
   const backend = known?.backend;
   if (known === undefined || backend === undefined) return open(scene);
   const { client, protocol } = known;
+  // What is over gives its answers' tuple away, and then goes on as if it were not.
+  const isOver = stream.chance(0.3);
+  if (isOver) scene.add(fromBackend(stream, known, RST));
   if (stream.chance(0.2)) {
     const sequence = stream.word();
     return scene.add({ hook: 'from-pod', segment: segment(client, backend, SYN, { sequence, protocol }) });
@@ -42,6 +45,7 @@ function direct(scene: Scene): void {
   scene.add(...planned.slice(0, 1 + stream.below(3)));
   if (stream.chance(0.3)) scene.add(fromBackend(stream, one, stream.pick([ACK, RST, RST | ACK, 17])));
   if (stream.chance(0.3)) scene.add(again(scene, one));
+  if (isOver) scene.add(fromClient(stream, known, ACK));
   const asked = askedFor(scene, backend, protocol);
   if (asked.length === 0 || stream.chance(0.3)) return;
   const other = scene.connect(one.client, stream.pick(asked));
@@ -61,8 +65,10 @@ function collide(scene: Scene): void {
   if (asked.length === 0) return open(scene);
   // One that is over before it was completed, and is not: its tuple is another's meanwhile.
   if (stream.chance(0.3)) scene.add(again(scene, known), fromBackend(stream, known, RST | ACK));
-  for (let i = 0; i < 1 + stream.below(stream.pick([2, 4, 12])); i++) {
-    const connection = scene.connect(client, stream.pick(asked));
+  const isEach = stream.chance(0.5);
+  const some = Array.from({ length: 1 + stream.below(stream.pick([2, 4, 12])) }, () => stream.pick(asked));
+  for (const one of isEach ? asked : some) {
+    const connection = scene.connect(client, one);
     scene.add(...handshakeOf(scene, connection).slice(0, 1 + stream.below(3)));
   }
   if (stream.chance(0.5)) scene.add(fromClient(stream, known, ACK));

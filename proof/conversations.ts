@@ -5,6 +5,10 @@ import { drawFrontend, drawMartian } from './hosts.ts';
 import type { Kind, NamedKind, Scene } from './scene.ts';
 import { fromBackend, fromClient, nearAck, nearMiss, NOTHING, type Connection, type Planned } from './segments.ts';
 
+const KEPT_ALIVE = 24;
+/** What opens nothing and continues nothing, or says two things at once. */
+const ODD_FLAGS = [0, SYN | FIN, SYN | RST, FIN, 0xff, 41, SYN | FIN | ACK, PSH] as const;
+
 /** Plans with a connection where there is one, else opens one. */
 export function withConnection(plan: (scene: Scene, connection: Connection) => void): Kind {
   return (scene) => {
@@ -68,6 +72,19 @@ function flood(scene: Scene): void {
   }
 }
 
+/** Connections that live longer than they were given at first: when they end stands in the table as it was then. */
+function keepAlive(scene: Scene): void {
+  const { stream } = scene;
+  if (stream.chance(0.8)) return open(scene);
+  flood(scene);
+  const kept = scene.latest(KEPT_ALIVE);
+  for (let i = 0; i < 2; i++) {
+    scene.pause(Math.floor(stream.pick(scene.lifetimes) * 0.6));
+    for (const connection of kept) scene.add(data(scene, connection));
+  }
+  flood(scene);
+}
+
 function finish(scene: Scene, connection: Connection): void {
   const { stream } = scene;
   const both: Planned[] = [fromClient(stream, connection, FIN | ACK), fromBackend(stream, connection, FIN | ACK)];
@@ -95,7 +112,7 @@ function miss(scene: Scene, connection: Connection): void {
 function odd(scene: Scene): void {
   const { stream } = scene;
   const connection = scene.someConnection();
-  const flags = stream.pick([0, SYN | FIN, SYN | RST, FIN, 0xff, 41, SYN | FIN | ACK, PSH, stream.below(256)]);
+  const flags = stream.pick([...ODD_FLAGS, stream.below(256)]);
   if (connection === undefined || stream.chance(0.5))
     return scene.add({ hook: 'from-pod', segment: segment(...scene.meeting(), flags) });
   scene.add((stream.chance(0.7) ? fromClient : fromBackend)(stream, connection, flags));
@@ -133,6 +150,7 @@ export const conversationKinds: readonly NamedKind[] = [
   ['retransmit', withConnection(retransmit)],
   ['nearMiss', withConnection(miss)],
   ['flood', flood],
+  ['keepAlive', keepAlive],
   ['oddFlags', odd],
   ['martian', martian],
   [

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Kinds of traffic that only UDP has: answers that complete, streams that get none, and one side that is silent. */
-import { UDP } from './frame.ts';
+import { segment, UDP, type Segment } from './frame.ts';
+import type { PacketHook } from '../core/twin.ts';
 import { handshakeOf } from './conversations.ts';
 import type { NamedKind, Scene } from './scene.ts';
-import { fromBackend, fromClient, type Connection } from './segments.ts';
+import { dress, fromBackend, fromClient, vanishing, type Connection, type Planned } from './segments.ts';
 
 /** How long a flow without an answer must last, and how often a flow's other half is refreshed, in ticks. */
 const ONE_WAY_TICKS = 28_610;
@@ -29,6 +30,40 @@ function exchange(scene: Scene): void {
   scene.add(fromClient(stream, connection, 0));
   for (let i = 0; i < 1 + stream.below(5); i++)
     scene.add((stream.chance(0.5) ? fromClient : fromBackend)(stream, connection, 0));
+}
+
+/** A datagram and an answer whose checksums come out as zero once they are translated. */
+function zero(scene: Scene): void {
+  const { stream } = scene;
+  const connection = asking(scene);
+  const { client, service } = connection;
+  const more = dress(stream, UDP);
+  const tuned = (hook: PacketHook, sent: () => Segment, becomes: () => Segment): Planned => ({
+    hook,
+    get segment() {
+      return { ...sent(), payload: vanishing(becomes()) };
+    },
+    connection,
+  });
+  const forward = (): Segment =>
+    segment(connection.seenAs ?? client, connection.backend ?? service, 0, { ...more, checksum: 'full' });
+  const sent = (): Segment => segment(client, service, 0, { ...more, checksum: 'full' });
+  const turned = (it: Segment): Segment => ({
+    ...it,
+    source: it.destination,
+    destination: it.source,
+    sourcePort: it.destinationPort,
+    destinationPort: it.sourcePort,
+  });
+  scene.add(
+    fromClient(stream, connection, 0),
+    tuned('from-pod', sent, forward),
+    tuned(
+      'to-pod',
+      () => turned(forward()),
+      () => turned(sent()),
+    ),
+  );
 }
 
 /** A stream of datagrams without an answer, at the time or a little before it is taken for established. */
@@ -71,6 +106,7 @@ function silence(scene: Scene): void {
 
 export const datagramKinds: readonly NamedKind[] = [
   ['exchange', exchange],
+  ['zero', zero],
   ['oneWay', oneWay],
   ['silence', silence],
 ];

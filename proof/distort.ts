@@ -84,10 +84,21 @@ function lieIPv4(stream: Stream, frame: Uint8Array): Uint8Array {
   return frame;
 }
 
+/** A packet that ends with its IP header and says so, whatever it claims to carry. */
+function bare(stream: Stream, frame: Uint8Array): Uint8Array {
+  const isSix = typeOf(frame) === 0x86dd;
+  const header = acceptable(frame.slice(0, isSix ? IPV6_MIN : IPV4_MIN));
+  const view = new DataView(header.buffer);
+  if (isSix) view.setUint16(18, 0);
+  else view.setUint16(16, IPV4_MIN - FRAME_MIN);
+  view.setUint8(isSix ? 20 : 23, stream.pick(HEADERS));
+  return header;
+}
+
 /** A damaged copy of a frame; still long enough for a test run. */
 export function distort(stream: Stream, frame: Uint8Array): Uint8Array {
   const copy = frame.slice();
-  switch (stream.below(5)) {
+  switch (stream.below(6)) {
     case 0:
       return acceptable(copy.slice(0, IPV4_MIN + stream.below(Math.max(1, copy.length - IPV4_MIN))));
     case 1:
@@ -110,6 +121,8 @@ export function distort(stream: Stream, frame: Uint8Array): Uint8Array {
       long.set(copy);
       return long;
     }
+    case 4:
+      return bare(stream, copy);
     default:
       return acceptable(flip(stream, copy));
   }

@@ -5,7 +5,16 @@ import { open, withConnection } from './conversations.ts';
 import { ACK, headerLength, isIPv6, packetOf, segment, UDP, type IcmpKind, type Segment } from './frame.ts';
 import { messageFrame, paddedQuote, QUOTE_PADDED, type IcmpMessage } from './icmp.ts';
 import type { NamedKind, Scene } from './scene.ts';
-import { backendHook, dress, fromBackend, nearMiss, NOTHING, type Connection, type Planned } from './segments.ts';
+import {
+  backendHook,
+  dress,
+  fromBackend,
+  nearMiss,
+  NOTHING,
+  vanishing,
+  type Connection,
+  type Planned,
+} from './segments.ts';
 import type { Stream } from '../core/random.ts';
 
 /** Mostly those that are translated: unreachable, time exceeded, parameter problem; and some that are not errors. */
@@ -81,8 +90,12 @@ function drawQuoted(stream: Stream, connection: Connection): Partial<Segment> {
 function aboutForward({ stream }: Scene, connection: Connection): Planned {
   const dressed = drawQuoted(stream, connection);
   const isRouter = stream.chance(0.5);
+  const sent = segment(connection.client, connection.service, ACK, dressed);
+  // Of the packet as it was sent the quoted checksum may be zero.
+  const payload = stream.chance(0.1) ? vanishing(sent) : sent.payload;
   const quoted = (): Segment => {
-    const it = segment(connection.seenAs ?? connection.client, connection.backend ?? connection.service, ACK, dressed);
+    const { seenAs = connection.client, backend = connection.service } = connection;
+    const it = segment(seenAs, backend, ACK, { ...dressed, payload });
     return isMiss ? { ...it, ...nearMiss(stream, it) } : it;
   };
   const isMiss = stream.chance(0.1);
@@ -118,10 +131,10 @@ function error(scene: Scene, connection: Connection): void {
 
 /** Errors in the middle of a conversation that just began, when everything about it is known. */
 function early(scene: Scene): void {
-  const count = 1 + scene.stream.below(2);
   open(scene);
-  const connection = scene.someConnection();
-  for (let i = 0; connection !== undefined && i < count; i++) scene.add(aboutForward(scene, connection));
+  const [connection] = scene.latest(1);
+  if (connection === undefined) return;
+  scene.add(aboutForward(scene, connection), aboutReply(scene, connection));
 }
 
 export const errorKinds: readonly NamedKind[] = [

@@ -6,12 +6,14 @@ import type { Socket } from './segments.ts';
 import type { Stream } from '../core/random.ts';
 import { podAddress, type World } from './world.ts';
 
-/** IPv6 prefixes before an IPv4 address: of a client's own, NAT64, and two that are v4-mapped but for one word. */
+/** IPv6 prefixes before an IPv4 address: of a client's own, NAT64, and some that are v4-mapped but for one word. */
 const PREFIXES: readonly (readonly [number, number, number])[] = [
   [0xfd000002, 0, 0],
   [0x0064ff9b, 0, 0],
   [0, 0, 0],
   [0, 0, 0xffff0000],
+  [0x00010000, 0, 0xffff],
+  [0, 1, 0xffff],
 ];
 
 /** A client of the same family as the address that it asks. */
@@ -43,13 +45,18 @@ export function drawFrontend(stream: Stream, { services }: World): Asked {
   return { address, port, protocol };
 }
 
+/** Loopback, multicast, unspecified, v4-mapped; and some that are beside those, by one word each. */
+const MARTIANS = [
+  ...['::', '::1', '::2', 'ff02::1', 'fe80::1', 'feff::1', '::ffff:10.2.0.1'],
+  ...['1::', '0:1::1', '0:0:1::1', '::1:0:0:1'],
+];
+
 /** Loopback, multicast, unspecified, v4-mapped, the Service itself; and some that are beside those and honest. */
 export function drawMartian(stream: Stream, { address, port }: Socket): readonly [from: HostAddress, to: Socket] {
   if (typeof address === 'number') {
     const from = stream.pick([0, 0x00010203, 0x7f000001, 0xe0000001, 0xffffffff, 0xdfffffff, address]);
     return [from, { address, port }];
   }
-  const six = ['::', '::1', '::2', 'ff02::1', 'fe80::1', 'feff::1', '1::', '0:1::1', '::1:0:0:1', '::ffff:10.2.0.1'];
-  const from = stream.pick([...six, address]);
+  const from = stream.pick([...MARTIANS, address]);
   return [from, { address: stream.chance(0.1) ? '::ffff:10.96.0.1' : address, port }];
 }

@@ -33,6 +33,8 @@ const KINDS: readonly NamedKind[] = [
 ];
 const BARE = { payload: NOTHING, tcpOptions: NOTHING, padding: NOTHING } as const;
 const LATENCY_TICKS_MAX = 3;
+/** What ended longest ago is on the other side of the clock's sign bit. */
+const AGES_TICKS = 2 ** 31;
 
 export type TrafficOptions = {
   readonly stream: Stream;
@@ -134,7 +136,7 @@ export class Traffic {
     const { stream } = this;
     if (stream.chance(0.3)) this.now += stream.below(LATENCY_TICKS_MAX + 1);
     if (stream.chance(0.002)) this.now += Math.max(0, stream.pick(this.scene.lifetimes) - 2 + stream.below(5));
-    if (stream.chance(0.0005)) this.now += 1 + stream.below(2000);
+    if (stream.chance(0.0005)) this.now += 1 + stream.below(stream.chance(0.2) ? AGES_TICKS : 2000);
     // Another CPU's clock may be a tick behind.
     if (stream.chance(0.005)) this.now -= 1;
     this.now >>>= 0;

@@ -69,6 +69,10 @@ export class Scene {
     return connections[connections.length - 1 - back];
   }
 
+  latest(count: number): readonly Connection[] {
+    return this.connections.slice(-count);
+  }
+
   /** Somebody and the Service that they ask. */
   meeting(): readonly [client: Socket, asked: Asked] {
     const asked = drawFrontend(this.stream, this.world);

@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The packets that a connection is made of, dressed in options and padding, and those that miss it by a little. */
 import type { PacketHook } from '../core/twin.ts';
-import { isIPv6, segment, SYN, UDP, type Checksum, type Extension, type Segment } from './frame.ts';
+import {
+  headerLength,
+  isIPv6,
+  packetOf,
+  segment,
+  SYN,
+  UDP,
+  type Checksum,
+  type Extension,
+  type Segment,
+} from './frame.ts';
 import { flippedBit, neighbour, type HostAddress } from './address.ts';
 import { NODE_ADDRESS, NODE_ADDRESS_SIX } from './settings.ts';
 import type { Stream } from '../core/random.ts';
@@ -104,6 +114,13 @@ export function dress(stream: Stream, protocol: number): Partial<Segment> {
     padding: stream.chance(0.1) ? new Uint8Array(stream.below(20)) : NOTHING,
     timeToLive: stream.pick([64, 64, 1, 255, 2]),
   };
+}
+
+/** Two bytes with which a datagram's checksum comes out as zero, which must not be written (RFC 768). */
+export function vanishing(it: Segment): Uint8Array {
+  const packet = packetOf({ ...it, protocol: UDP, checksum: 'full', payload: new Uint8Array(2) });
+  const check = headerLength(it) + 6;
+  return packet.slice(check, check + 2);
 }
 
 /** What the client sends. */

@@ -32,12 +32,11 @@ export type WorldEndpoint = {
   readonly pod: string;
 };
 
-/** A port number may be one Service's twice, for TCP and for UDP. */
 export type WorldPort = {
   readonly name: string;
   readonly port: number;
   readonly targetPort: number;
-  /** TCP where it is left out. */
+  /** Default TCP. */
   readonly protocol?: 'TCP' | 'UDP';
 };
 
@@ -60,10 +59,16 @@ function familyOf(address: HostAddress): Family {
   return typeof address === 'number' ? 'IPv4' : 'IPv6';
 }
 
-/** The last word of an IPv6 address is the IPv4 one, so that neither may be told by it alone. */
+/**
+ * IPv6 addresses share their last word with IPv4 ones, so that neither may be told by it alone; the first of them
+ * differs from each other in one word, whichever.
+ */
 function serviceAddress(family: Family, index: number): HostAddress {
   const word = 0x0a600001 + index;
-  return family === 'IPv4' ? word : ipv6(0xfd000096, 0, 0, word);
+  if (family === 'IPv4') return word;
+  const words: [number, number, number, number] = [0xfd000096, 0, 0, 0x0a600001];
+  words[index & 3]! += index;
+  return ipv6(...words);
 }
 
 /** Where pods live: few addresses, so that Services share backends and clients are backends themselves. */
@@ -150,9 +155,11 @@ function changeEndpoints(stream: Stream, { addresses, endpoints }: WorldService)
       return endpoints.map((it, index) => (index === chosen ? { ...it, state: 'terminating' } : it));
     case 2:
       return endpoints.map((it, index) => (index === chosen ? { ...it, state: 'ready' } : it));
-    case 3:
-      // The address passes to another pod: flows to the old one must not count as its own.
-      return endpoints.map((it, index) => (index === chosen ? { ...it, pod: `${it.pod}-again` } : it));
+    case 3: {
+      // The address passes to another pod, or all do: flows to the old one must not count as its own.
+      const passes = stream.chance(0.5);
+      return endpoints.map((it, index) => (passes || index === chosen ? { ...it, pod: `${it.pod}-again` } : it));
+    }
     case 4:
       return [];
     default: {

@@ -103,6 +103,14 @@ function reset(scene: Scene, connection: Connection): void {
     scene.add(stream.chance(0.5) ? data(scene, connection) : fromBackend(stream, connection, ACK));
 }
 
+/** Whatever flags on many connections in a row: their backends may be others' meanwhile. */
+function survey(scene: Scene): void {
+  const { stream } = scene;
+  for (const connection of scene.latest(8))
+    scene.add(fromClient(stream, connection, stream.pick([ACK, ACK, RST | ACK, FIN | ACK])));
+  if (scene.isIdle) open(scene);
+}
+
 function miss(scene: Scene, connection: Connection): void {
   const { stream } = scene;
   const near = stream.chance(0.7) ? data(scene, connection) : fromBackend(stream, connection, ACK);
@@ -147,6 +155,7 @@ export const conversationKinds: readonly NamedKind[] = [
   ['finish', withConnection(finish)],
   ['reset', withConnection(reset)],
   ['halfOpen', halfOpen],
+  ['survey', survey],
   ['retransmit', withConnection(retransmit)],
   ['nearMiss', withConnection(miss)],
   ['flood', flood],

@@ -53,6 +53,8 @@ function drawQuote(stream: Stream, it: Segment): { readonly quote: Uint8Array; r
   const header = headerLength(it);
   const more = stream.pick([8, 8, 8, 12, 17, 18, 19, 20, 28, 60, 200, stream.below(20)]);
   const quote = packet.slice(0, header + more);
+  // A quote that is no packet of the family, by its version.
+  if (stream.chance(0.03)) quote.set([(quote[0] ?? 0) ^ 0x20]);
   if (stream.chance(0.15)) return { quote: paddedQuote(quote, stream.pick([0, 4, 8])), words: QUOTE_PADDED };
   return { quote, words: 0 };
 }

@@ -71,7 +71,7 @@ export const openFaults: readonly Fault[] = [
     name: 'hop-sum-stale',
     file: 'verdict.h',
     find: 'follow_sum(skb, checksum_port_delta((__u32)packet->time_to_live << 8, (__u32)left << 8));',
-    replace: ';',
+    replace: 'follow_sum(skb, 0);',
     meaning: "the device's sum misses that the hop limit has changed",
     shows: /^returned$/,
   },
@@ -308,11 +308,11 @@ export const openFaults: readonly Fault[] = [
     shows: FATE,
   },
   {
-    name: 'reset-checksum-of-whole',
+    name: 'reset-checksum-of-longer',
     file: 'answer.h',
     find: 'pseudo += bpf_htons(IPPROTO_TCP) + bpf_htons(TCP_LENGTH);',
-    replace: 'pseudo += bpf_htons(IPPROTO_TCP) + bpf_htons(header_length + TCP_LENGTH);',
-    meaning: 'the checksum of a reset counts the IP header',
+    replace: 'pseudo += bpf_htons(IPPROTO_TCP) + bpf_htons(TCP_LENGTH + 8);',
+    meaning: 'the checksum of a reset names another length',
     shows: /(tcp\.checksum|returned)$/,
   },
   {

@@ -58,15 +58,17 @@ function inPieces(scene: Scene, whole: Planned): readonly Planned[] {
 }
 
 /** A payload that makes the packet's transport part as long as the cuts think it is. */
-function payloadFor(connection: Connection): Partial<Segment> {
-  const header = connection.protocol === UDP ? 8 : 20;
-  return { payload: new Uint8Array(LENGTH_MAX - header).fill(0x5a), tcpOptions: NOTHING, padding: NOTHING };
+function payloadFor(stream: Stream, connection: Connection): Partial<Segment> {
+  // Options end behind the first fragment now and then.
+  const tcpOptions = stream.chance(0.3) ? new Uint8Array(4 * (1 + stream.below(10))).fill(1) : NOTHING;
+  const header = connection.protocol === UDP ? 8 : 20 + tcpOptions.length;
+  return { payload: new Uint8Array(LENGTH_MAX - header).fill(0x5a), tcpOptions, padding: NOTHING };
 }
 
 function fragments(scene: Scene, known: Connection): void {
   const { stream } = scene;
   const connection = stream.chance(0.3) ? scene.connect(...scene.meeting()) : known;
-  const more = payloadFor(connection);
+  const more = payloadFor(stream, connection);
   // Only of UDP is a first fragment no longer than its headers.
   if (scene.isComplete && connection.protocol !== UDP) return scene.add(fromClient(stream, connection, ACK));
   const opens = connection === known ? ACK : SYN;

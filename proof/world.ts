@@ -19,6 +19,8 @@ export const worldNode: NodeConfig = {
 const NAMESPACE = 'shop';
 const BACKENDS_MAX = 40;
 const SERVICES_MAX = 10;
+/** To which Services move. */
+const SPARE_ADDRESSES = 4;
 
 /** `terminating` still serves, but gets new connections only where nothing else is left. */
 export type EndpointState = 'ready' | 'not-ready' | 'terminating';
@@ -169,7 +171,13 @@ function changeEndpoints(stream: Stream, { addresses, endpoints }: WorldService)
   }
 }
 
-/** One thing happens: an endpoint comes, goes, ends or is replaced; a Service is made anew or taken away. */
+/** The Service at another address: its backends go on serving, but not those who ask the old one. */
+function moved(stream: Stream, service: WorldService): WorldService {
+  const index = SERVICES_MAX + stream.below(SPARE_ADDRESSES);
+  return { ...service, addresses: service.addresses.map((address) => serviceAddress(familyOf(address), index)) };
+}
+
+/** One thing happens: an endpoint comes, goes, ends or is replaced; a Service is made anew, moved or taken away. */
 export function changeWorld(stream: Stream, world: World): World {
   const { services } = world;
   const chosen = stream.below(Math.max(services.length, 1));
@@ -180,10 +188,11 @@ export function changeWorld(stream: Stream, world: World): World {
     return index === undefined ? world : { services: [...services, randomService(stream, index)] };
   }
   if (fate === 1) return { services: services.filter((_, index) => index !== chosen) };
-  const change = (service: WorldService): WorldService =>
-    fate === 2
-      ? { ...service, isLocal: !service.isLocal }
-      : { ...service, endpoints: changeEndpoints(stream, service) };
+  const change = (service: WorldService): WorldService => {
+    if (fate === 2) return { ...service, isLocal: !service.isLocal };
+    if (fate === 3) return moved(stream, service);
+    return { ...service, endpoints: changeEndpoints(stream, service) };
+  };
   return { services: services.map((service, index) => (index === chosen ? change(service) : service)) };
 }
 

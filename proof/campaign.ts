@@ -16,7 +16,7 @@ import { changeWorld, randomWorld, type World } from './world.ts';
 export const EPISODE_PACKETS = 4096;
 const TABLES_EVERY = 256;
 const WORLD_CHANGE_CHANCE = 1 / 250;
-const FAULT_CHANCE = 1 / 600;
+const FAULT_CHANCE = 1 / 300;
 
 export type CampaignOptions = {
   /** A safe integer; with the packet budget it repeats the run. */

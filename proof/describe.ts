@@ -22,17 +22,49 @@ function whole(bytes: Uint8Array, at: number): number {
   return half(bytes, at) * 65536 + half(bytes, at + 2);
 }
 
-function isIPv4(frame: Uint8Array): boolean {
-  return half(frame, 12) === 0x0800 && (frame[14] ?? 0) >>> 4 === 4 && frame.length >= ETHERNET + 20;
+/** Where the headers of an IP packet are, and what they say it carries. */
+export type Layers = {
+  readonly family: 4 | 6;
+  readonly network: number;
+  readonly transport: number;
+  readonly protocol: number;
+  /** A fragment without the transport header. */
+  readonly isLater: boolean;
+  /** The fragment field of IPv4, or that of a fragment header. */
+  readonly fragment: number;
+};
+
+const WALKED_MAX = 12;
+
+/** The headers from here on; undefined where there is no such packet. */
+function layersAt(bytes: Uint8Array, network: number): Layers | undefined {
+  const version = (bytes[network] ?? 0) >>> 4;
+  if (version === 4 && bytes.length >= network + 20) {
+    const fragment = half(bytes, network + 6) & 0x3fff;
+    const transport = network + Math.max(((bytes[network] ?? 0) & 15) * 4, 20);
+    const isLater = (fragment & 0x1fff) !== 0;
+    return { family: 4, network, transport, protocol: bytes[network + 9] ?? 0, isLater, fragment };
+  }
+  return version === 6 && bytes.length >= network + 40 ? walkedFrom(bytes, network) : undefined;
 }
 
-function isIPv6(frame: Uint8Array): boolean {
-  return half(frame, 12) === 0x86dd && (frame[14] ?? 0) >>> 4 === 6 && frame.length >= ETHERNET + 40;
+function walkedFrom(bytes: Uint8Array, network: number): Layers {
+  let [at, protocol, fragment] = [network + 40, bytes[network + 6] ?? 0, 0];
+  for (let n = 0; n < WALKED_MAX && [0, 43, 44, 51, 60, 135].includes(protocol) && fragment >>> 3 === 0; n++) {
+    const units = protocol === 51 ? ((bytes[at + 1] ?? 0) + 2) * 4 : ((bytes[at + 1] ?? 0) + 1) * 8;
+    if (protocol === 44) fragment = half(bytes, at + 2);
+    const length = protocol === 44 ? 8 : units;
+    protocol = bytes[at] ?? 0;
+    at += length;
+  }
+  return { family: 6, network, transport: at, protocol, isLater: fragment >>> 3 !== 0, fragment };
 }
 
-/** Length of the IPv4 header that a frame claims, in bytes. */
-function headerLength(frame: Uint8Array): number {
-  return ((frame[14] ?? 0) & 15) * 4;
+/** The headers of a frame's packet; undefined where it holds none. */
+export function layersOf(frame: Uint8Array): Layers | undefined {
+  const layers = layersAt(frame, ETHERNET);
+  const type = half(frame, 12);
+  return layers !== undefined && type === (layers.family === 6 ? 0x86dd : 0x0800) ? layers : undefined;
 }
 
 export function flagsText(flags: number): string {
@@ -41,39 +73,53 @@ export function flagsText(flags: number): string {
     .join('+');
 }
 
-/** `10.0.0.9:4242 > 10.96.0.1:80 TCP SYN seq 1 ack 0, IP 60 bytes, frame 74`; says so where a frame isn't that. */
+/**
+ * `10.0.0.9:4242 > 10.96.0.1:80 TCP SYN seq 1 ack 0, IP 60 bytes, frame 74`; for an ICMP error also the packet that it
+ * quotes; says so where a frame is nothing of that kind.
+ */
 export function packetText(frame: Uint8Array): string {
-  if (isIPv6(frame)) {
-    const hosts = [readHost(frame, 22, 6), readHost(frame, 38, 6)].map(hostText);
-    return tcpText(frame, hosts, ETHERNET + 40, frame[20] ?? 0, sizesText(frame, 40 + half(frame, 18)));
-  }
-  if (!isIPv4(frame)) return `ethertype 0x${half(frame, 12).toString(16).padStart(4, '0')}, frame ${frame.length}`;
-  const fragment = half(frame, 20) & 0x3fff;
+  const layers = layersOf(frame);
+  if (layers === undefined)
+    return `ethertype 0x${half(frame, 12).toString(16).padStart(4, '0')}, frame ${frame.length}`;
+  const { family, network, transport, fragment } = layers;
+  const length = family === 6 ? 40 + half(frame, network + 4) : half(frame, network + 2);
+  const header = transport - network;
   const marks = [
-    headerLength(frame) === 20 ? '' : `IHL ${headerLength(frame) / 4}`,
+    header === (family === 6 ? 40 : 20) ? '' : `headers ${header}`,
     fragment === 0 ? '' : `fragment 0x${fragment.toString(16)}`,
   ].filter((text) => text !== '');
-  const tail = [...marks, sizesText(frame, half(frame, 16))].join(', ');
-  const hosts = [readHost(frame, 26, 4), readHost(frame, 30, 4)].map(hostText);
-  return tcpText(frame, hosts, ETHERNET + headerLength(frame), frame[23] ?? 0, tail);
+  return [transportText(frame, layers), ...marks, `IP ${length} bytes, frame ${frame.length}`].join(', ');
 }
 
-function sizesText(frame: Uint8Array, length: number): string {
-  return `IP ${length} bytes, frame ${frame.length}`;
+function hostsOf(bytes: Uint8Array, { family, network }: Layers): readonly [string, string] {
+  const [source, destination] = family === 6 ? [network + 8, network + 24] : [network + 12, network + 16];
+  return [hostText(readHost(bytes, source, family)), hostText(readHost(bytes, destination, family))];
 }
 
-function tcpText(
-  frame: Uint8Array,
-  [source, destination]: readonly string[],
-  at: number,
-  protocol: number,
-  tail: string,
-): string {
-  if (protocol !== 6 || at + 20 > frame.length) return `${source} > ${destination} protocol ${protocol}, ${tail}`;
-  const numbers = `seq ${whole(frame, at + 4)} ack ${whole(frame, at + 8)}`;
-  const ports = [half(frame, at), half(frame, at + 2)];
-  const flags = flagsText(frame[at + 13] ?? 0) || 'no flags';
-  return `${source}:${ports[0]} > ${destination}:${ports[1]} TCP ${flags} ${numbers}, ${tail}`;
+function transportText(bytes: Uint8Array, layers: Layers): string {
+  const { protocol, transport: at, isLater } = layers;
+  const [source, destination] = hostsOf(bytes, layers);
+  if (isLater) return `${source} > ${destination} protocol ${protocol}`;
+  const ports = `${source}:${half(bytes, at)} > ${destination}:${half(bytes, at + 2)}`;
+  if (protocol === 6 && at + 20 <= bytes.length) {
+    const numbers = `seq ${whole(bytes, at + 4)} ack ${whole(bytes, at + 8)}`;
+    return `${ports} TCP ${flagsText(bytes[at + 13] ?? 0) || 'no flags'} ${numbers}`;
+  }
+  if (protocol === 17 && at + 8 <= bytes.length) return `${ports} UDP ${half(bytes, at + 4)} bytes`;
+  if (!isIcmp(layers) || at + 8 > bytes.length) return `${source} > ${destination} protocol ${protocol}`;
+  const quoted = layersAt(bytes, at + 8);
+  const about = quoted === undefined ? '' : ` about ${quotedText(bytes, quoted)}`;
+  return `${source} > ${destination} ICMP ${bytes[at]}/${bytes[at + 1]}${about}`;
+}
+
+function quotedText(bytes: Uint8Array, layers: Layers): string {
+  const [source, destination] = hostsOf(bytes, layers);
+  const { transport: at, protocol } = layers;
+  return `${source}:${half(bytes, at)} > ${destination}:${half(bytes, at + 2)} protocol ${protocol}`;
+}
+
+function isIcmp({ family, protocol }: Layers): boolean {
+  return protocol === (family === 6 ? 58 : 1);
 }
 
 /** Name, first byte and length of each field of a header, by its offset there. */
@@ -116,6 +162,12 @@ const TCP_FIELDS: Fields = [
   ['tcp.checksum', 16, 2],
   ['tcp.urgent', 18, 2],
 ];
+const UDP_FIELDS: Fields = [
+  ['udp.sourcePort', 0, 2],
+  ['udp.destinationPort', 2, 2],
+  ['udp.length', 4, 2],
+  ['udp.checksum', 6, 2],
+];
 const ICMP_FIELDS: Fields = [
   ['icmp.type', 0, 1],
   ['icmp.code', 1, 1],
@@ -133,25 +185,39 @@ function fieldIn(fields: Fields, base: number, at: number): Field | undefined {
   return undefined;
 }
 
-/** The field that a byte of this frame belongs to; a quoted packet's bytes are `icmp.quote`. */
+/** The field that a byte of this frame belongs to; those of a packet that it quotes begin with `quote.`. */
 export function fieldAt(frame: Uint8Array, at: number): Field {
   const single = { name: 'bytes', at, length: 1 };
+  const layers = layersOf(frame);
   const link = fieldIn(ETHERNET_FIELDS, 0, at);
-  const isSix = isIPv6(frame);
-  if (link !== undefined || (!isSix && !isIPv4(frame))) return link ?? single;
-  const network = fieldIn(isSix ? IPV6_FIELDS : IPV4_FIELDS, ETHERNET, at);
-  if (network !== undefined) return network;
-  const transport = ETHERNET + (isSix ? 40 : Math.max(headerLength(frame), 20));
-  if (at < transport) return { ...single, name: 'ip.options' };
-  const isIcmp = isSix ? frame[20] === 58 : frame[23] === 1;
-  const field = fieldIn(isIcmp ? ICMP_FIELDS : TCP_FIELDS, transport, at);
-  return field ?? { ...single, name: isIcmp ? 'icmp.quote' : 'tcp.rest' };
+  if (link !== undefined || layers === undefined) return link ?? single;
+  const field = fieldOf(layers, at);
+  const quoted = isIcmp(layers) && field.name === 'icmp.rest' ? layersAt(frame, layers.transport + 8) : undefined;
+  if (quoted === undefined) return field;
+  const inner = fieldOf(quoted, at);
+  return { ...inner, name: `quote.${inner.name}` };
+}
+
+function fieldOf({ family, network, transport, protocol, isLater }: Layers, at: number): Field {
+  const single = { name: 'bytes', at, length: 1 };
+  const field = fieldIn(family === 6 ? IPV6_FIELDS : IPV4_FIELDS, network, at);
+  if (field !== undefined) return field;
+  if (at < transport) return { ...single, name: family === 6 ? 'ip.extensions' : 'ip.options' };
+  const [name, fields] =
+    protocol === 17
+      ? (['udp', UDP_FIELDS] as const)
+      : protocol === (family === 6 ? 58 : 1)
+        ? (['icmp', ICMP_FIELDS] as const)
+        : (['tcp', TCP_FIELDS] as const);
+  if (isLater) return { ...single, name: 'payload' };
+  return fieldIn(fields, transport, at) ?? { ...single, name: `${name}.rest` };
 }
 
 /** The value of a field as people write it: addresses as text, everything else in hex. */
 export function fieldText(frame: Uint8Array, { name, at, length }: Field): string {
   if (at >= frame.length) return 'absent';
-  if (name === 'ip.source' || name === 'ip.destination') return hostText(readHost(frame, at, length === 4 ? 4 : 6));
+  if (name.endsWith('ip.source') || name.endsWith('ip.destination'))
+    return hostText(readHost(frame, at, length === 4 ? 4 : 6));
   if (name.endsWith('Port')) return String(half(frame, at));
   return `0x${[...frame.subarray(at, at + length)].map((byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }

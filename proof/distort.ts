@@ -39,7 +39,11 @@ function lie(stream: Stream, frame: Uint8Array): Uint8Array {
 
 function lieIPv6(stream: Stream, frame: Uint8Array): Uint8Array {
   const view = new DataView(frame.buffer);
-  switch (stream.below(4)) {
+  switch (stream.below(5)) {
+    case 4:
+      // Where a header without extensions has the length of a datagram.
+      if (frame.length > 59) view.setUint16(58, stream.pick([0, 7, 8, frame.length - 54, frame.length - 53]));
+      break;
     case 0:
       view.setUint16(18, stream.pick([0, 1, 19, 20, 39, frame.length - 54, frame.length - 53, 65535]));
       break;
@@ -57,7 +61,10 @@ function lieIPv6(stream: Stream, frame: Uint8Array): Uint8Array {
 
 function lieIPv4(stream: Stream, frame: Uint8Array): Uint8Array {
   const view = new DataView(frame.buffer);
-  switch (stream.below(5)) {
+  switch (stream.below(6)) {
+    case 5:
+      if (frame.length > 39) view.setUint16(38, stream.pick([0, 7, 8, frame.length - 34, frame.length - 33]));
+      break;
     case 0:
       view.setUint16(16, stream.pick([0, 19, 20, 39, 40, frame.length - 14, frame.length - 13, 65535]));
       break;

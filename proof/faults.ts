@@ -19,10 +19,10 @@ import { setOperation, wordOperation, type MapSpec, type MapStore, type Operatio
 
 /**
  * `row`: frontends name others' rows; `slot`: views lie beyond the slots; `state`: backends are other pods' or serve
- * nothing; `generation`: they were used anew; `owner`: they belong to another Service port; `id`: slots name backends
- * that can't exist.
+ * nothing; `reused`: they are other pods', as a takeover says it, or were before that; `generation`: they were used anew; `owner`: they belong
+ * to another Service port; `id`: slots name backends that can't exist.
  */
-export const faultKinds = ['row', 'slot', 'state', 'generation', 'owner', 'id'] as const;
+export const faultKinds = ['row', 'slot', 'state', 'reused', 'generation', 'owner', 'id'] as const;
 
 /** `pick` chooses a third of the entries and what is wrong with them. */
 export type Fault = { readonly kind: (typeof faultKinds)[number]; readonly pick: number };
@@ -66,6 +66,11 @@ function statePlan(entry: readonly [number, BackendRecord], pick: number): Plan 
   return livePlan(entry, [0, live | BACKEND_REUSED, live & ~views, live & ~BACKEND_STATE][pick % 4] ?? 0);
 }
 
+function reusedPlan(entry: readonly [number, BackendRecord], pick: number): Plan {
+  const generation = (entry[1].live >>> BACKEND_GENERATION_SHIFT) + (pick % 2 === 0 ? 1 : 0);
+  return livePlan(entry, (generation << BACKEND_GENERATION_SHIFT) | BACKEND_REUSED);
+}
+
 function ownerPlan([id, record]: readonly [number, BackendRecord]): Plan {
   const wrong = { ...record, servicePort: record.servicePort + 1 };
   return { plant: setOperation(maps.backends, id, wrong), undo: setOperation(maps.backends, id, record) };
@@ -102,6 +107,8 @@ function plansOf(store: MapStore, { kind, pick }: Fault): Result<readonly Plan[]
       );
     case 'state':
       return backends((entry) => statePlan(entry, pick));
+    case 'reused':
+      return backends((entry) => reusedPlan(entry, pick));
     case 'generation':
       return backends((entry) => livePlan(entry, entry[1].live + GENERATION));
     case 'owner':

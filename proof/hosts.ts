@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Who sends and to whom: clients, Service addresses and what lies beside them, and sources that nobody has. */
 import { ipv6, neighbour, type HostAddress } from './address.ts';
+import { TCP, UDP } from './frame.ts';
 import type { Socket } from './segments.ts';
 import type { Stream } from '../core/random.ts';
 import { podAddress, type World } from './world.ts';
@@ -27,16 +28,21 @@ export function drawClient(stream: Stream, asked: HostAddress): Socket {
   return { address: isPod ? 0x0a010000 + 1 + stream.below(24) : 0x0a020000 + 1 + stream.below(4), port };
 }
 
+/** What a client asks: an address, a port and the protocol in which it does. */
+export type Asked = Socket & { readonly protocol: number };
+
 /** Mostly a port of a Service. */
-export function drawFrontend(stream: Stream, { services }: World): Socket {
-  if (services.length === 0) return { address: 0x0a600001, port: 80 };
+export function drawFrontend(stream: Stream, { services }: World): Asked {
+  if (services.length === 0) return { address: 0x0a600001, port: 80, protocol: TCP };
   const service = stream.pick(services);
   const address = stream.pick(service.addresses);
-  const port = stream.pick(service.ports).port;
-  if (stream.chance(0.04)) return { address, port: (port + stream.pick([1, 65535])) & 0xffff };
-  if (stream.chance(0.02)) return { address: neighbour(address, 1), port };
-  if (stream.chance(0.01)) return { address, port: 0 };
-  return { address, port };
+  const { port, protocol: name } = stream.pick(service.ports);
+  const protocol = name === 'UDP' ? UDP : TCP;
+  if (stream.chance(0.03)) return { address, port: (port + stream.pick([1, 65535])) & 0xffff, protocol };
+  if (stream.chance(0.02)) return { address, port, protocol: protocol === UDP ? TCP : UDP };
+  if (stream.chance(0.03)) return { address: neighbour(address, 1 + stream.below(20)), port, protocol };
+  if (stream.chance(0.01)) return { address, port: 0, protocol };
+  return { address, port, protocol };
 }
 
 /** Loopback, multicast, unspecified, v4-mapped; and some that are beside those, by one word each. */

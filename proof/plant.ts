@@ -36,7 +36,12 @@ export function plantMutant({ name, file, find, replace }: Mutant, text: string)
   const count = [...text.matchAll(patternOf(find))].length;
   if (count !== 1) {
     const message = `found ${count} times in bpf/${file}: ${find}`;
-    return fail('input', `mutant ${name}`, message, 'change proof/mutants.ts with the code it changes');
+    return fail(
+      'input',
+      `mutant ${name}`,
+      message,
+      'change the proof/*mutants.ts that has it with the code it changes',
+    );
   }
   return ok(text.replace(patternOf(find), () => replace));
 }

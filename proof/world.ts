@@ -19,6 +19,8 @@ export const worldNode: NodeConfig = {
 const NAMESPACE = 'shop';
 const BACKENDS_MAX = 40;
 const SERVICES_MAX = 10;
+/** To which Services move. */
+const SPARE_ADDRESSES = 4;
 
 /** `terminating` still serves, but gets new connections only where nothing else is left. */
 export type EndpointState = 'ready' | 'not-ready' | 'terminating';
@@ -102,11 +104,13 @@ function randomEndpoints(stream: Stream, families: readonly Family[]): readonly 
 function randomPorts(stream: Stream): readonly WorldPort[] {
   const names = ['http', 'admin', 'grpc'].slice(0, 1 + stream.below(3));
   const first = stream.pick([80, 443, 1, 65534, 8080]);
-  return names.map((name, index) => ({
-    name,
-    port: first + index * 2 - (first > 65000 ? index * 4 : 0),
-    targetPort: stream.pick([8080, 8080, 80, 9000]),
-  }));
+  return names.flatMap((name, index): WorldPort[] => {
+    const port = first + index * 2 - (first > 65000 ? index * 4 : 0);
+    const one = { name, port, targetPort: stream.pick([8080, 8080, 80, 9000]) };
+    if (stream.chance(0.3)) return [{ ...one, protocol: 'UDP' }];
+    // Both protocols of a number: one is never taken for the other.
+    return stream.chance(0.3) ? [one, { ...one, name: `${name}-udp`, protocol: 'UDP' }] : [one];
+  });
 }
 
 const FAMILIES: readonly (readonly Family[])[] = [['IPv4'], ['IPv4', 'IPv6'], ['IPv6', 'IPv4'], ['IPv6']];
@@ -119,6 +123,7 @@ function randomService(stream: Stream, index: number): WorldService {
     isLocal: stream.chance(0.25),
     ports: randomPorts(stream),
     endpoints: randomEndpoints(stream, families),
+    ...(stream.chance(0.15) ? { affinitySeconds: stream.pick([1, 3, 60]) } : {}),
   };
 }
 
@@ -133,10 +138,26 @@ export function withDatagrams(stream: Stream, world: World): World {
   };
 }
 
+/** A Service with the one backend that its neighbours have, too: the same answers would belong to all of them. */
+function narrowService(stream: Stream, index: number, shared: readonly WorldEndpoint[]): WorldService {
+  const ports = randomPorts(stream).map((port) => ({ ...port, targetPort: 8080 }));
+  return { ...randomService(stream, index), isLocal: false, ports, endpoints: shared };
+}
+
 /** A cluster of one to ten Services with up to 40 backends each, drawn from few pods. */
 export function randomWorld(stream: Stream): World {
   const count = 1 + stream.below(SERVICES_MAX);
-  return { services: Array.from({ length: count }, (_, index) => randomService(stream, index)) };
+  const shared = (['IPv4', 'IPv6'] as const).map((family) => ({
+    ...randomEndpoint(stream, [family]),
+    address: podAddress(stream, family),
+    state: 'ready' as const,
+  }));
+  const isNarrow = stream.chance(0.3);
+  return {
+    services: Array.from({ length: count }, (_, index) =>
+      isNarrow && stream.chance(0.8) ? narrowService(stream, index, shared) : randomService(stream, index),
+    ),
+  };
 }
 
 function changeEndpoints(stream: Stream, { addresses, endpoints }: WorldService): readonly WorldEndpoint[] {
@@ -150,9 +171,11 @@ function changeEndpoints(stream: Stream, { addresses, endpoints }: WorldService)
       return endpoints.map((it, index) => (index === chosen ? { ...it, state: 'terminating' } : it));
     case 2:
       return endpoints.map((it, index) => (index === chosen ? { ...it, state: 'ready' } : it));
-    case 3:
-      // The address passes to another pod: flows to the old one must not count as its own.
-      return endpoints.map((it, index) => (index === chosen ? { ...it, pod: `${it.pod}-again` } : it));
+    case 3: {
+      // The address passes to another pod, or all do: flows to the old one must not count as its own.
+      const passes = stream.chance(0.5);
+      return endpoints.map((it, index) => (passes || index === chosen ? { ...it, pod: `${it.pod}-again` } : it));
+    }
     case 4:
       return [];
     default: {
@@ -162,7 +185,13 @@ function changeEndpoints(stream: Stream, { addresses, endpoints }: WorldService)
   }
 }
 
-/** One thing happens: an endpoint comes, goes, ends or is replaced; a Service is made anew or taken away. */
+/** The Service at another address: its backends go on serving, but not those who ask the old one. */
+function moved(stream: Stream, service: WorldService): WorldService {
+  const index = SERVICES_MAX + stream.below(SPARE_ADDRESSES);
+  return { ...service, addresses: service.addresses.map((address) => serviceAddress(familyOf(address), index)) };
+}
+
+/** One thing happens: an endpoint comes, goes, ends or is replaced; a Service is made anew, moved or taken away. */
 export function changeWorld(stream: Stream, world: World): World {
   const { services } = world;
   const chosen = stream.below(Math.max(services.length, 1));
@@ -173,10 +202,11 @@ export function changeWorld(stream: Stream, world: World): World {
     return index === undefined ? world : { services: [...services, randomService(stream, index)] };
   }
   if (fate === 1) return { services: services.filter((_, index) => index !== chosen) };
-  const change = (service: WorldService): WorldService =>
-    fate === 2
-      ? { ...service, isLocal: !service.isLocal }
-      : { ...service, endpoints: changeEndpoints(stream, service) };
+  const change = (service: WorldService): WorldService => {
+    if (fate === 2) return { ...service, isLocal: !service.isLocal };
+    if (fate === 3) return moved(stream, service);
+    return { ...service, endpoints: changeEndpoints(stream, service) };
+  };
   return { services: services.map((service, index) => (index === chosen ? change(service) : service)) };
 }
 

@@ -46,7 +46,7 @@ describe('tandem verify', () => {
     const [service, packet, differs, repeat, shortest] = said.out.split('\n');
     expect(said.code).toBe(1);
     expect(service).toMatch(/^Service {2}shop\/service-\d+(:\w+)?$/);
-    expect(packet).toMatch(new RegExp(`^packet {3}(from|to)-pod ${HOST} > ${HOST} TCP \\S+ seq `));
+    expect(packet).toMatch(new RegExp(`^packet {3}(from|to)-pod ${HOST} > ${HOST} (TCP \\S+ seq |UDP )`));
     expect(differs).toMatch(/^differs {2}.+: model .+, kernel .+$/);
     expect(repeat).toMatch(new RegExp(`^repeat {3}\\./tandem verify --seed 5 --budget \\d+ --object ${object}$`));
     expect(shortest).toMatch(/^shortest \.\/tandem verify --case \S+ --object \S+ {2}\(\d+ steps\)$/);

@@ -33,6 +33,7 @@ static __always_inline backend_id affinity_find(const struct service *service, e
 	struct backend *backend = bpf_map_lookup_elem(&backends, &id);
 
 	if (!backend || backend->service_port != service->service_port ||
+	    is_mapped(&backend->address) != is_mapped(client) ||
 	    !backend_serves(backend->live, view) ||
 	    ((backend->live >> BACKEND_GENERATION_SHIFT ^ (__u32)word) & AFFINITY_GENERATION)) {
 		MARK(AFFINITY_GONE);

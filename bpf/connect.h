@@ -81,12 +81,6 @@ static __always_inline struct backend *choose_backend(struct service *service,
 
 	if (!backend)
 		return NULL;
-	/* Both families of a Service port have one number: slots that lie could mix
-	 * them, and a socket has no room for the other's address. */
-	if (is_mapped(&backend->address) != is_mapped(&connection->asked.address)) {
-		MARK(SOCKET_FAMILY);
-		return NULL;
-	}
 	connection->backend = id;
 	connection->generation = backend->live >> BACKEND_GENERATION_SHIFT;
 	if (service->affinity_seconds)

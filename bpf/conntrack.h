@@ -214,9 +214,14 @@ static __always_inline enum verdict from_pod(struct packet *packet, struct decis
 	__u32 how = FLOW_IF_ABSENT;
 
 	if (flow_lookup(&packet->key, record, packet->length, now)) {
-		if (packet_opening(packet) != TCP_OPENS ||
-		    (!flow_closing(record->state) && still_served(packet, decision)))
-			return forward_known(packet, decision, now);
+		bool opens = packet_opening(packet) == TCP_OPENS;
+
+		if (!opens || (!flow_closing(record->state) && still_served(packet, decision))) {
+			enum verdict verdict = forward_known(packet, decision, now);
+
+			if (!opens || decision->reason != REASON_TUPLE_TAKEN)
+				return verdict;
+		}
 		MARK(FORWARD_RESELECT);
 		how = FLOW_REPLACE;
 	}

@@ -98,7 +98,7 @@ static __always_inline enum verdict carry_out(struct __sk_buff *skb, struct pack
 	__u32 mode = outside->checksum_mode;
 
 	if (hairpin && packet->time_to_live <= 1) {
-		verdict = VERDICT_REFUSE;
+		verdict = packet->time_to_live ? VERDICT_REFUSE : VERDICT_DROP;
 		decision->reason = REASON_TIME_TO_LIVE;
 	}
 	if (verdict == VERDICT_FORWARD || verdict == VERDICT_REPLY) {
@@ -136,6 +136,7 @@ static __always_inline int run(struct __sk_buff *skb, bool from_pod)
 
 	if (reason != REASON_NOT_SERVICE) {
 		report(VERDICT_PASS, reason, 0, 0);
+		count(reason, 0, skb->len);
 		return TC_UNSPEC;
 	}
 	decision->record.service_port = 0;

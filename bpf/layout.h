@@ -96,7 +96,8 @@ enum reason {
 		34,		  /* left to the packet road: affinity wants the client's address */
 	REASON_OUT_OF_SCOPE = 35, /* left: not a socket of this node, or its pod wants it so */
 	REASON_SOCKET_ENDED = 36, /* a connected UDP socket whose backend is gone */
-	REASON_MAX = 37,
+	REASON_GROUP = 37,	  /* passed: a frame to a group of Ethernet addresses */
+	REASON_MAX = 38,
 };
 
 enum direction {
@@ -481,9 +482,10 @@ enum mark {
 	MARK_SOCKET_ANSWER = 111,
 	MARK_SOCKET_STRANGER = 112,
 	MARK_PEER_FORGOTTEN = 113,
-	MARK_SOCKET_FAMILY = 114,
-	MARK_SOCKET_OWN_PEER = 115,
-	MARK_MAX = 116,
+	MARK_SOCKET_OWN_PEER = 114,
+	MARK_GROUP = 115,
+	MARK_QUOTE_FIRST = 116,
+	MARK_MAX = 117,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */

@@ -38,7 +38,8 @@ static __always_inline struct service *frontend_of(const struct packet *packet,
 }
 
 /* Whether an opening packet may go on with the flow that is there: its backend still gets new
- * connections of the Service port that the address belongs to. */
+ * connections of the Service port that the address belongs to; a conversation of datagrams goes on
+ * for as long as its backend serves. */
 static __always_inline bool still_served(const struct packet *packet, struct decision *decision)
 {
 	const struct flow_record *record = &decision->record;
@@ -48,7 +49,8 @@ static __always_inline bool still_served(const struct packet *packet, struct dec
 	if (!record->service_port)
 		return true;
 	if (!backend || backend->live >> BACKEND_GENERATION_SHIFT != record->generation ||
-	    !backend_serves(backend->live, VIEW_INTERNAL))
+	    !(record->state & FLOW_DATAGRAM ? backend_lives(backend->live)
+					    : backend_serves(backend->live, VIEW_INTERNAL)))
 		return false;
 	struct service *service = frontend_of(packet, decision);
 

@@ -13,6 +13,7 @@
 #define HEADERS_MAX	8   /* IPv6 extension headers that are walked */
 #define OFFSET_MASK	511 /* bounds an offset in the frame for the verifier */
 #define OFFSET_MAX	448 /* where a transport header or a quoted one may begin */
+#define ETHERNET_GROUP	1   /* in the first byte: to more than one */
 #define FRAGMENT_OFFSET 0x1fff
 #define FRAGMENT_MORE	0x2000
 

@@ -122,8 +122,89 @@ static __always_inline enum reason parse_icmp(struct packet *packet, void *data,
 	return parse_quoted_ports(packet, data, end, frame_length, quoted->protocol);
 }
 
-/* Unreachable, too big, time exceeded, parameter problem (RFC 4443). A quote with extension headers
- * is left alone. */
+static __always_inline bool is_extension(__u32 next_header)
+{
+	return next_header == NEXT_HOP_BY_HOP || next_header == NEXT_ROUTING ||
+	       next_header == NEXT_FRAGMENT || next_header == NEXT_AUTHENTICATION ||
+	       next_header == NEXT_DESTINATION || next_header == NEXT_MOBILITY;
+}
+
+/* Whether later fragments of this protocol are: in IPv6 further headers may hide the transport. */
+static __always_inline bool is_translated(__u32 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP ||
+	       (protocol != NEXT_HOP_BY_HOP && is_extension(protocol));
+}
+
+/* Bytes of an extension header of this type (RFC 8200, RFC 4302 2.2). */
+static __always_inline __u32 extension_length(__u32 type, const struct extension_header *header)
+{
+	if (type == NEXT_FRAGMENT)
+		return 8;
+	return type == NEXT_AUTHENTICATION ? (header->length + 2) * 4 : (header->length + 1) * 8;
+}
+
+static __always_inline enum reason odd_extension(void)
+{
+	MARK(EXTENSIONS);
+	return REASON_EXTENSIONS;
+}
+
+/*
+ * Walks the extension headers (RFC 8200 4): hop-by-hop may only be the first, a routing header with
+ * segments left hides the destination, what follows a later fragment's header is payload. In a
+ * quote only that of a first fragment is read.
+ */
+static __noinline enum reason walk_extensions(struct packet *packet, void *data, void *end,
+					      __u32 frame_length, __u32 next_header)
+{
+	bool quoted = packet->quote;
+	__u32 at = (quoted ? packet->quote : ETHERNET_LENGTH) + IPV6_LENGTH;
+
+#pragma clang loop unroll(disable)
+	for (int n = 0; n < HEADERS_MAX && is_extension(next_header); n++) {
+		struct extension_header *header = data + (at & OFFSET_MASK);
+
+		if ((next_header == NEXT_HOP_BY_HOP && n) || at > OFFSET_MAX)
+			return odd_extension();
+		if ((void *)(header + 1) > end)
+			return beyond(data, end, frame_length);
+		if (at - packet->network + sizeof(*header) > packet->length)
+			return malformed();
+		if (next_header == NEXT_ROUTING && (header->fragment >> 8))
+			return odd_extension();
+		if (next_header == NEXT_FRAGMENT) {
+			__u32 fragment = bpf_ntohs(header->fragment);
+
+			if (packet->kind != PACKET_WHOLE || (quoted && fragment >> 3))
+				return odd_extension();
+			packet->identification = header->identification;
+			if (quoted)
+				MARK(QUOTE_FIRST);
+			else if (fragment >> 3)
+				packet->kind = PACKET_LATER;
+			else if (fragment & 1)
+				packet->kind = PACKET_FIRST;
+		}
+		at += extension_length(next_header, header);
+		next_header = header->next_header;
+		if (packet->kind == PACKET_LATER)
+			break;
+	}
+	if (at > OFFSET_MAX || (packet->kind != PACKET_LATER && is_extension(next_header)))
+		return odd_extension();
+	if (at - packet->network > packet->length)
+		return malformed();
+	MARK(WALKED);
+	if (quoted)
+		packet->quote_transport = at;
+	else
+		packet->transport = at;
+	packet->key.protocol = next_header;
+	return REASON_NOT_SERVICE;
+}
+
+/* Unreachable, too big, time exceeded, parameter problem (RFC 4443). */
 static __always_inline enum reason parse_icmp6(struct packet *packet, void *data, void *end,
 					       __u32 frame_length)
 {
@@ -149,21 +230,15 @@ static __always_inline enum reason parse_icmp6(struct packet *packet, void *data
 	packet->quote_transport = packet->quote + IPV6_LENGTH;
 	packet->key.source = quoted->destination;
 	packet->key.destination = quoted->source;
-	return parse_quoted_ports(packet, data, end, frame_length, quoted->next_header);
-}
+	packet->key.protocol = quoted->next_header;
+	if (is_extension(quoted->next_header)) {
+		enum reason reason =
+			walk_extensions(packet, data, end, frame_length, quoted->next_header);
 
-static __always_inline bool is_extension(__u32 next_header)
-{
-	return next_header == NEXT_HOP_BY_HOP || next_header == NEXT_ROUTING ||
-	       next_header == NEXT_FRAGMENT || next_header == NEXT_AUTHENTICATION ||
-	       next_header == NEXT_DESTINATION || next_header == NEXT_MOBILITY;
-}
-
-/* Whether later fragments of this protocol are: in IPv6 further headers may hide the transport. */
-static __always_inline bool is_translated(__u32 protocol)
-{
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP ||
-	       (protocol != NEXT_HOP_BY_HOP && is_extension(protocol));
+		if (reason != REASON_NOT_SERVICE)
+			return reason;
+	}
+	return parse_quoted_ports(packet, data, end, frame_length, packet->key.protocol);
 }
 
 /* What follows the IP headers; the kind says whether the packet is a fragment. */
@@ -224,67 +299,6 @@ static __always_inline enum reason parse_ipv4(struct packet *packet, void *data,
 	return parse_transport(packet, data, end, frame_length, ip->protocol);
 }
 
-/* Bytes of an extension header of this type (RFC 8200, RFC 4302 2.2). */
-static __always_inline __u32 extension_length(__u32 type, const struct extension_header *header)
-{
-	if (type == NEXT_FRAGMENT)
-		return 8;
-	return type == NEXT_AUTHENTICATION ? (header->length + 2) * 4 : (header->length + 1) * 8;
-}
-
-static __always_inline enum reason odd_extension(void)
-{
-	MARK(EXTENSIONS);
-	return REASON_EXTENSIONS;
-}
-
-/*
- * Walks the extension headers (RFC 8200 4): hop-by-hop may only be the first, a routing header with
- * segments left hides the destination, what follows a later fragment's header is payload.
- */
-static __noinline enum reason walk_extensions(struct packet *packet, void *data, void *end,
-					      __u32 frame_length, __u32 next_header)
-{
-	__u32 at = ETHERNET_LENGTH + IPV6_LENGTH;
-
-#pragma clang loop unroll(disable)
-	for (int n = 0; n < HEADERS_MAX && is_extension(next_header); n++) {
-		struct extension_header *header = data + (at & OFFSET_MASK);
-
-		if ((next_header == NEXT_HOP_BY_HOP && n) || at > OFFSET_MAX)
-			return odd_extension();
-		if ((void *)(header + 1) > end)
-			return beyond(data, end, frame_length);
-		if (at - packet->network + sizeof(*header) > packet->length)
-			return malformed();
-		if (next_header == NEXT_ROUTING && (header->fragment >> 8))
-			return odd_extension();
-		if (next_header == NEXT_FRAGMENT) {
-			__u32 fragment = bpf_ntohs(header->fragment);
-
-			if (packet->kind != PACKET_WHOLE)
-				return odd_extension();
-			packet->identification = header->identification;
-			if (fragment >> 3)
-				packet->kind = PACKET_LATER;
-			else if (fragment & 1)
-				packet->kind = PACKET_FIRST;
-		}
-		at += extension_length(next_header, header);
-		next_header = header->next_header;
-		if (packet->kind == PACKET_LATER)
-			break;
-	}
-	if (at > OFFSET_MAX || (packet->kind != PACKET_LATER && is_extension(next_header)))
-		return odd_extension();
-	if (at - packet->network > packet->length)
-		return malformed();
-	MARK(WALKED);
-	packet->transport = at;
-	packet->key.protocol = next_header;
-	return REASON_NOT_SERVICE;
-}
-
 static __always_inline enum reason parse_ipv6(struct packet *packet, void *data, void *end,
 					      __u32 frame_length)
 {
@@ -325,6 +339,10 @@ static __always_inline enum reason parse_frame(struct packet *packet, void *data
 {
 	__be16 *type = data + 12;
 
+	if ((void *)(type + 1) <= end && (*(__u8 *)data & ETHERNET_GROUP)) {
+		MARK(GROUP);
+		return REASON_GROUP;
+	}
 	if ((void *)(type + 1) <= end && *type == bpf_htons(ETH_P_IP))
 		return parse_ipv4(packet, data, end, frame_length);
 	if ((void *)(type + 1) <= end && *type == bpf_htons(ETH_P_IPV6))

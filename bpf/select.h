@@ -79,13 +79,19 @@ static __always_inline __u32 select_slot(__u32 hash, const struct view *view)
 	return view->first_slot + (__u32)((__u64)hash * view->count >> 32);
 }
 
+/* Whether a backend serves at all: a conversation goes on with one that new ones no longer get. */
+static __always_inline bool backend_lives(__u32 live)
+{
+	__u32 state = live & BACKEND_STATE;
+
+	return state == BACKEND_ACTIVE || state == BACKEND_TERMINATING;
+}
+
 /* Whether a backend may get a new connection of this view. */
 static __always_inline bool backend_serves(__u32 live, enum view_index view)
 {
-	__u32 state = live & BACKEND_STATE;
-	__u32 bit = view == VIEW_INTERNAL ? BACKEND_IN_INTERNAL : BACKEND_IN_EXTERNAL;
-
-	return (state == BACKEND_ACTIVE || state == BACKEND_TERMINATING) && (live & bit);
+	return backend_lives(live) &&
+	       (live & (view == VIEW_INTERNAL ? BACKEND_IN_INTERNAL : BACKEND_IN_EXTERNAL));
 }
 
 /* The chosen backend, of the frontend's family, and its id, or none where the maps disagree. The

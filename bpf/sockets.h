@@ -8,14 +8,14 @@
 
 #define SOCKET_PEER 0
 
-/* Whether a row's backend is the same pod's still, and may be sent to. */
+/* Whether a row's backend is the same pod's still, and serves. */
 static __always_inline bool socket_serves(const struct socket_row *row)
 {
 	backend_id id = row->backend;
 	struct backend *backend = bpf_map_lookup_elem(&backends, &id);
 
 	return backend && backend->live >> BACKEND_GENERATION_SHIFT == row->generation &&
-	       backend_serves(backend->live, VIEW_INTERNAL);
+	       backend_lives(backend->live);
 }
 
 /* Whether the backend that a socket is connected to is gone: another pod's, or nobody's. One that
@@ -27,10 +27,8 @@ static __always_inline bool socket_abandoned(const struct socket_row *row)
 
 	if (!id || !backend)
 		return false;
-	__u32 state = backend->live & BACKEND_STATE;
-
 	return backend->live >> BACKEND_GENERATION_SHIFT != row->generation ||
-	       (state != BACKEND_ACTIVE && state != BACKEND_TERMINATING);
+	       !backend_lives(backend->live);
 }
 
 /* Whether a row, if it is in use, has this backend. */

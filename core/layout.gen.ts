@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = 'bac6d5b202fa35d5';
+export const LAYOUT_HASH = '5ae7b5d21c0e2bd8';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -80,7 +80,8 @@ export const REASON_NO_STORAGE = 33;
 export const REASON_CLIENT_UNKNOWN = 34;
 export const REASON_OUT_OF_SCOPE = 35;
 export const REASON_SOCKET_ENDED = 36;
-export const REASON_MAX = 37;
+export const REASON_GROUP = 37;
+export const REASON_MAX = 38;
 /** Indexed by value. */
 export const reasonNames: readonly string[] = [
   'not-service',
@@ -120,6 +121,7 @@ export const reasonNames: readonly string[] = [
   'client-unknown',
   'out-of-scope',
   'socket-ended',
+  'group',
 ];
 
 /* enum direction */
@@ -360,9 +362,10 @@ export const MARK_SOCKET_DISCONNECTED = 110;
 export const MARK_SOCKET_ANSWER = 111;
 export const MARK_SOCKET_STRANGER = 112;
 export const MARK_PEER_FORGOTTEN = 113;
-export const MARK_SOCKET_FAMILY = 114;
-export const MARK_SOCKET_OWN_PEER = 115;
-export const MARK_MAX = 116;
+export const MARK_SOCKET_OWN_PEER = 114;
+export const MARK_GROUP = 115;
+export const MARK_QUOTE_FIRST = 116;
+export const MARK_MAX = 117;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
@@ -479,8 +482,9 @@ export const markNames: readonly string[] = [
   'socket-answer',
   'socket-stranger',
   'peer-forgotten',
-  'socket-family',
   'socket-own-peer',
+  'group',
+  'quote-first',
 ];
 
 /* struct affinity_key: size and offsets */
@@ -625,7 +629,7 @@ export const WRITE_SLOT_AT = 8;
 export const WRITE_VALUE_AT = 12;
 
 /* struct test_control: size and offsets */
-export const TEST_CONTROL_SIZE = 1024;
+export const TEST_CONTROL_SIZE = 1032;
 export const TEST_CONTROL_OUTSIDE_AT = 0;
 export const TEST_CONTROL_VERDICT_AT = 56;
 export const TEST_CONTROL_REASON_AT = 60;
@@ -1350,7 +1354,7 @@ export type TestControlRecord = {
 };
 
 export const testControlCodec: Codec<TestControlRecord> = {
-  size: 1024,
+  size: 1032,
   encode: (view, offset, value) => {
     outsideCodec.encode(view, offset, value.outside);
     view.setUint32(offset + 56, value.verdict, true);
@@ -1365,7 +1369,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writeList('test_control.writes', 24, value.writes, (item, index) => {
       writeCodec.encode(view, offset + 176 + index * 16, item);
     });
-    writeList('test_control.marks', 116, value.marks, (item, index) => {
+    writeList('test_control.marks', 118, value.marks, (item, index) => {
       view.setUint32(offset + 560 + index * 4, item, true);
     });
   },
@@ -1379,7 +1383,7 @@ export const testControlCodec: Codec<TestControlRecord> = {
     writesLength: view.getUint32(offset + 76, true),
     trace: readList(96, (index) => view.getUint8(offset + 80 + index * 1)),
     writes: readList(24, (index) => writeCodec.decode(view, offset + 176 + index * 16)),
-    marks: readList(116, (index) => view.getUint32(offset + 560 + index * 4, true)),
+    marks: readList(118, (index) => view.getUint32(offset + 560 + index * 4, true)),
   }),
   text: (value) =>
     [
@@ -1559,7 +1563,7 @@ export const maps: {
     name: 'counters',
     kind: 'percpu-array',
     mmapable: false,
-    maxEntries: 37,
+    maxEntries: 38,
     key: u32Codec,
     value: counterCodec,
   },

@@ -90,6 +90,8 @@ export type Frontend = {
   readonly internal: View | null;
   readonly external: View | null;
   readonly excluded: readonly Exclusion[];
+  /** In no view, but serving: conversations of datagrams go on there (services G1). */
+  readonly serving: readonly Backend[];
 };
 
 /** Something in an object that can't be used as it is; the rest of the object is used. */

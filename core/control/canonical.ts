@@ -3,9 +3,11 @@
 import { endpointText } from '../address.ts';
 import {
   algorithmNames,
+  BACKEND_ACTIVE,
   BACKEND_IN_EXTERNAL,
   BACKEND_IN_INTERNAL,
   BACKEND_STATE,
+  BACKEND_TERMINATING,
   frontendKindNames,
   maps,
   type BackendRecord,
@@ -28,8 +30,9 @@ type Rows = {
 };
 
 /**
- * One line per frontend, sorted: its kind, flags and views with the backends they resolve to. The classifier is left
- * out (a superset is as good), and so is what no frontend reaches. What doesn't fit together reads `broken`.
+ * One line per frontend, sorted: its kind, flags and views with the backends they resolve to; one per backend that only
+ * serves on. The classifier is left out (a superset is as good), and so is what no frontend reaches. What doesn't fit
+ * together reads `broken`.
  */
 export function canonical(store: MapStore): Result<string> {
   const frontends = store.entries(maps.frontends);
@@ -49,7 +52,30 @@ export function canonical(store: MapStore): Result<string> {
       record !== undefined && text === frontendText(record.key.address, record.key.port, record.key.protocol);
     return isOwn ? `${text} ${recordText(rows, record)}` : `${text} broken row`;
   });
-  return ok(lines.toSorted().join('\n'));
+  return ok(
+    [
+      ...lines,
+      ...servingLines(
+        rows,
+        frontends.value.map(([, row]) => records.get(row)),
+      ),
+    ]
+      .toSorted()
+      .join('\n'),
+  );
+}
+
+/** Backends that are in no view and live all the same: conversations of datagrams go on there. */
+function servingLines(rows: Rows, records: readonly (ServiceRecord | undefined)[]): string[] {
+  const ports = new Map(records.flatMap((record) => (record === undefined ? [] : [[record.servicePort, record]])));
+  return [...rows.backends.values()].flatMap((backend) => {
+    const record = ports.get(backend.servicePort);
+    const state = backend.live & BACKEND_STATE;
+    const isServing = state === BACKEND_ACTIVE || state === BACKEND_TERMINATING;
+    const isInView = (backend.live & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL)) !== 0;
+    if (record === undefined || !isServing || isInView) return [];
+    return [`serving ${hashHex(record.nameHash)} ${backendText(record, backend)}`];
+  });
 }
 
 function recordText(rows: Rows, record: ServiceRecord): string {

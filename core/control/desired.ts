@@ -146,6 +146,10 @@ function clusterIPFrontend(
     internal: clusterIPView(service, categories, category, family, config),
     external: null,
     excluded,
+    serving: category.excluded
+      .map(({ candidate }) => candidate)
+      .filter(({ endpoint }) => endpoint.serving)
+      .map(backend),
   };
 }
 

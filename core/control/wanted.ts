@@ -19,7 +19,7 @@ import {
   type ServiceRecord,
   type ViewRecord,
 } from '../layout.gen.ts';
-import type { Backend, Frontend, FrontendKind, Problem, View } from '../service.ts';
+import type { Backend, Frontend, FrontendKind, Problem } from '../service.ts';
 import type { Block } from './image.ts';
 import { podIdentity, type Hash } from './names.ts';
 
@@ -59,11 +59,11 @@ export type WantedBackend = {
   bits: number;
 };
 
-/** Every backend of the views of these frontends, by `address:port`. */
+/** Every backend of the views of these frontends, and those that only serve on, by `address:port`. */
 export function wantedBackends(frontends: readonly Frontend[]): Map<string, WantedBackend> {
   const backends = new Map<string, WantedBackend>();
-  const add = (view: View | null, bit: number, protocol: Protocol): void => {
-    for (const backend of view?.backends ?? []) {
+  const add = (listed: readonly Backend[], bit: number, protocol: Protocol): void => {
+    for (const backend of listed) {
       const known = backends.get(backend.text);
       if (known !== undefined) known.bits |= bit;
       else {
@@ -72,9 +72,10 @@ export function wantedBackends(frontends: readonly Frontend[]): Map<string, Want
       }
     }
   };
-  for (const { internal, external, protocol } of frontends) {
-    add(internal, BACKEND_IN_INTERNAL, protocol);
-    add(external, BACKEND_IN_EXTERNAL, protocol);
+  for (const { internal, external, serving, protocol } of frontends) {
+    add(internal?.backends ?? [], BACKEND_IN_INTERNAL, protocol);
+    add(external?.backends ?? [], BACKEND_IN_EXTERNAL, protocol);
+    add(serving, 0, protocol);
   }
   return backends;
 }

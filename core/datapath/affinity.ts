@@ -23,6 +23,7 @@ import {
 import type { Outside } from '../twin.ts';
 import { logWrite, mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
+import { isMapped } from './packet.ts';
 import { BACKEND_WORDS, backendServes, LIVE } from './select.ts';
 import { tableFind, tableSet } from './table.ts';
 
@@ -64,6 +65,7 @@ export function affinityFind(
   if (
     backend >= maps.backends.length ||
     maps.backends[backend + BACKEND_SERVICE_PORT_AT / 4] !== maps.services[service + SERVICE_SERVICE_PORT_AT / 4] ||
+    isMapped(maps.backends, backend) !== isMapped(client, at) ||
     !backendServes(maps.backends[backend + LIVE]!, view) ||
     (((maps.backends[backend + LIVE]! >>> BACKEND_GENERATION_SHIFT) ^ low) & AFFINITY_GENERATION) !== 0
   ) {

@@ -10,7 +10,6 @@ import {
   MARK_EMPTY_REFUSE,
   MARK_PEER_FAILED,
   MARK_PEER_FORGOTTEN,
-  MARK_SOCKET_FAMILY,
   MARK_SOCKET_GONE,
   MARK_SOCKET_KEPT,
   MARK_SOCKET_LEFT,
@@ -56,7 +55,6 @@ import { affinityFind, affinityKeep } from './affinity.ts';
 import { logWrite, mark, type Log } from './log.ts';
 import { lookupFrontend } from './lookup.ts';
 import type { Maps } from './maps.ts';
-import { isMapped } from './packet.ts';
 import { lookupNetns, netnsInScope, socketClient } from './netns.ts';
 import {
   BACKEND_WORDS,
@@ -178,12 +176,6 @@ export function chooseBackend(
   }
   if (id === 0) id = selectBackend(log, maps, service, VIEW_INTERNAL, input);
   if (id < 0) return -1;
-  // Both families of a Service port have one number: slots that lie could mix them, and a socket has no
-  // room for the other's address.
-  if (isMapped(maps.backends, id * BACKEND_WORDS) !== isMapped(asked, 0)) {
-    mark(log, MARK_SOCKET_FAMILY);
-    return -1;
-  }
   const live = maps.backends[id * BACKEND_WORDS + LIVE]!;
   connection.backend = id;
   connection.generation = live >>> BACKEND_GENERATION_SHIFT;

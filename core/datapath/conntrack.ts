@@ -259,8 +259,11 @@ export function fromPod(log: Log, maps: Maps, packet: Packet, decision: Decision
   if (packet.kind === PACKET_LATER) return laterFragment(log, maps, packet, decision, DIRECTION_FORWARD, now);
   let how = FLOW_IF_ABSENT;
   if (flowLookup(log, maps, packet.key, record, packet.length, now)) {
-    if (packetOpening(packet) !== TCP_OPENS || (!flowClosing(record.state) && stillServed(log, maps, packet, decision)))
-      return forwardKnown(log, maps, packet, decision, now);
+    const opens = packetOpening(packet) === TCP_OPENS;
+    if (!opens || (!flowClosing(record.state) && stillServed(log, maps, packet, decision))) {
+      const verdict = forwardKnown(log, maps, packet, decision, now);
+      if (!opens || decision.reason !== REASON_TUPLE_TAKEN) return verdict;
+    }
     mark(log, MARK_FORWARD_RESELECT);
     how = FLOW_REPLACE;
   }

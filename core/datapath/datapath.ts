@@ -162,7 +162,8 @@ function runPacket(
   if (outside.pullResult === 0) {
     decision.reason = parseFrame(log, packet, frame, frame.length);
     if (decision.reason === REASON_NOT_SERVICE) verdict = decide(maps, log, packet, decision, hook, outside, outcome);
-  }
+    else count(maps, decision.reason, 0, frame.length);
+  } else count(maps, decision.reason, 0, frame.length);
   outcome.verdict = verdict;
   outcome.reason = decision.reason;
   outcome.servicePort = decision.record.servicePort;
@@ -208,7 +209,7 @@ function carryOut(
   const hairpin = isHairpin(packet, decision, decided, hook);
   let verdict = decided;
   if (hairpin && packet.timeToLive <= 1) {
-    verdict = VERDICT_REFUSE;
+    verdict = packet.timeToLive === 0 ? VERDICT_DROP : VERDICT_REFUSE;
     decision.reason = REASON_TIME_TO_LIVE;
   }
   if (verdict === VERDICT_FORWARD || verdict === VERDICT_REPLY) {

@@ -94,6 +94,7 @@ import {
 } from './packet.ts';
 import {
   BACKEND_WORDS,
+  backendLives,
   backendServes,
   LIVE,
   selectBackend,
@@ -130,7 +131,7 @@ export function frontendOf(log: Log, maps: Maps, packet: Packet, decision: Decis
 
 /**
  * Whether an opening packet may go on with the flow that is there: its backend still gets new connections of the
- * Service port that the address belongs to.
+ * Service port that the address belongs to; a conversation of datagrams goes on for as long as its backend serves.
  */
 export function stillServed(log: Log, maps: Maps, packet: Packet, decision: Decision): boolean {
   const { record } = decision;
@@ -139,7 +140,7 @@ export function stillServed(log: Log, maps: Maps, packet: Packet, decision: Deci
   if (
     live === undefined ||
     live >>> BACKEND_GENERATION_SHIFT !== record.generation ||
-    !backendServes(live, VIEW_INTERNAL)
+    !((record.state & FLOW_DATAGRAM) !== 0 ? backendLives(live) : backendServes(live, VIEW_INTERNAL))
   )
     return false;
   const service = frontendOf(log, maps, packet, decision);

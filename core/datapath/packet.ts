@@ -9,6 +9,7 @@ export const UDP_LENGTH = 8;
 export const ICMP_HEADER = 8;
 export const HEADERS_MAX = 8; // IPv6 extension headers that are walked
 export const OFFSET_MAX = 448; // where a transport header or a quoted one may begin
+export const ETHERNET_GROUP = 1; // in the first byte: to more than one
 export const FRAGMENT_OFFSET = 0x1fff;
 export const FRAGMENT_MORE = 0x2000;
 export const EXTENSION_LENGTH = 8; // at least

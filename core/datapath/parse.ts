@@ -9,6 +9,7 @@ import {
   MARK_FRAGMENT,
   MARK_FRAGMENT_FIRST,
   MARK_FRAGMENT_LATER,
+  MARK_GROUP,
   MARK_IPV6,
   MARK_MALFORMED,
   MARK_MARTIAN,
@@ -16,11 +17,13 @@ import {
   MARK_OPTIONS,
   MARK_OTHER_PROTOCOL,
   MARK_QUOTE,
+  MARK_QUOTE_FIRST,
   MARK_QUOTE_ODD,
   MARK_UDP,
   MARK_WALKED,
   REASON_EXTENSIONS,
   REASON_FRAGMENT,
+  REASON_GROUP,
   REASON_MALFORMED,
   REASON_MARTIAN,
   REASON_NOT_IP,
@@ -29,6 +32,7 @@ import {
 } from '../layout.gen.ts';
 import { mark, type Log } from './log.ts';
 import {
+  ETHERNET_GROUP,
   ETHERNET_LENGTH,
   EXTENSION_LENGTH,
   FRAGMENT_MORE,
@@ -159,8 +163,73 @@ export function parseIcmp(log: Log, packet: Packet, frame: Uint8Array, end: numb
   return parseQuotedPorts(log, packet, frame, end, frame[quote + 9]!);
 }
 
+export function isExtension(nextHeader: number): boolean {
+  return (
+    nextHeader === NEXT_HOP_BY_HOP ||
+    nextHeader === NEXT_ROUTING ||
+    nextHeader === NEXT_FRAGMENT ||
+    nextHeader === NEXT_AUTHENTICATION ||
+    nextHeader === NEXT_DESTINATION ||
+    nextHeader === NEXT_MOBILITY
+  );
+}
+
+/** Whether later fragments of this protocol are: in IPv6 further headers may hide the transport. */
+export function isTranslated(protocol: number): boolean {
+  return (
+    protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || (protocol !== NEXT_HOP_BY_HOP && isExtension(protocol))
+  );
+}
+
+/** Bytes of an extension header of this type (RFC 8200, RFC 4302 2.2). */
+export function extensionLength(type: number, length: number): number {
+  if (type === NEXT_FRAGMENT) return 8;
+  return type === NEXT_AUTHENTICATION ? (length + 2) * 4 : (length + 1) * 8;
+}
+
+export function oddExtension(log: Log): number {
+  mark(log, MARK_EXTENSIONS);
+  return REASON_EXTENSIONS;
+}
+
 /**
- * Unreachable, too big, time exceeded, parameter problem (RFC 4443). A quote with extension headers is left alone.
+ * Walks the extension headers (RFC 8200 4): hop-by-hop may only be the first, a routing header with segments left hides
+ * the destination, what follows a later fragment's header is payload. In a quote only that of a first
+ * fragment is read.
+ */
+export function walkExtensions(log: Log, packet: Packet, frame: Uint8Array, end: number, first: number): number {
+  let nextHeader = first;
+  const quoted = packet.quote !== 0;
+  let at = (quoted ? packet.quote : ETHERNET_LENGTH) + IPV6_LENGTH;
+  for (let n = 0; n < HEADERS_MAX && isExtension(nextHeader); n++) {
+    if ((nextHeader === NEXT_HOP_BY_HOP && n > 0) || at > OFFSET_MAX) return oddExtension(log);
+    if (at + EXTENSION_LENGTH > end) return beyond(log);
+    if (at - packet.network + EXTENSION_LENGTH > packet.length) return malformed(log);
+    if (nextHeader === NEXT_ROUTING && frame[at + 3] !== 0) return oddExtension(log);
+    if (nextHeader === NEXT_FRAGMENT) {
+      const fragment = swap16(halfAt(frame, at + 2));
+      if (packet.kind !== PACKET_WHOLE || (quoted && fragment >>> 3 !== 0)) return oddExtension(log);
+      packet.identification = wordAt(frame, at + 4);
+      if (quoted) mark(log, MARK_QUOTE_FIRST);
+      else if (fragment >>> 3 !== 0) packet.kind = PACKET_LATER;
+      else if ((fragment & 1) !== 0) packet.kind = PACKET_FIRST;
+    }
+    const type = nextHeader;
+    nextHeader = frame[at]!;
+    at += extensionLength(type, frame[at + 1]!);
+    if (packet.kind === PACKET_LATER) break;
+  }
+  if (at > OFFSET_MAX || (packet.kind !== PACKET_LATER && isExtension(nextHeader))) return oddExtension(log);
+  if (at - packet.network > packet.length) return malformed(log);
+  mark(log, MARK_WALKED);
+  if (quoted) packet.quoteTransport = at;
+  else packet.transport = at;
+  packet.key[KEY_PROTOCOL] = nextHeader;
+  return REASON_NOT_SERVICE;
+}
+
+/**
+ * Unreachable, too big, time exceeded, parameter problem (RFC 4443).
  */
 export function parseIcmp6(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
   const at = packet.transport;
@@ -185,25 +254,13 @@ export function parseIcmp6(log: Log, packet: Packet, frame: Uint8Array, end: num
     packet.key[KEY_SOURCE + word] = wordAt(frame, quote + 24 + word * 4);
     packet.key[KEY_DESTINATION + word] = wordAt(frame, quote + 8 + word * 4);
   }
-  return parseQuotedPorts(log, packet, frame, end, frame[quote + 6]!);
-}
-
-export function isExtension(nextHeader: number): boolean {
-  return (
-    nextHeader === NEXT_HOP_BY_HOP ||
-    nextHeader === NEXT_ROUTING ||
-    nextHeader === NEXT_FRAGMENT ||
-    nextHeader === NEXT_AUTHENTICATION ||
-    nextHeader === NEXT_DESTINATION ||
-    nextHeader === NEXT_MOBILITY
-  );
-}
-
-/** Whether later fragments of this protocol are: in IPv6 further headers may hide the transport. */
-export function isTranslated(protocol: number): boolean {
-  return (
-    protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || (protocol !== NEXT_HOP_BY_HOP && isExtension(protocol))
-  );
+  const nextHeader = frame[quote + 6]!;
+  packet.key[KEY_PROTOCOL] = nextHeader;
+  if (isExtension(nextHeader)) {
+    const reason = walkExtensions(log, packet, frame, end, nextHeader);
+    if (reason !== REASON_NOT_SERVICE) return reason;
+  }
+  return parseQuotedPorts(log, packet, frame, end, packet.key[KEY_PROTOCOL]);
 }
 
 /** What follows the IP headers; the kind says whether the packet is a fragment. */
@@ -251,49 +308,6 @@ export function parseIpv4(log: Log, packet: Packet, frame: Uint8Array, end: numb
   return parseTransport(log, packet, frame, end, frame[at + 9]!);
 }
 
-/** Bytes of an extension header of this type (RFC 8200, RFC 4302 2.2). */
-export function extensionLength(type: number, length: number): number {
-  if (type === NEXT_FRAGMENT) return 8;
-  return type === NEXT_AUTHENTICATION ? (length + 2) * 4 : (length + 1) * 8;
-}
-
-export function oddExtension(log: Log): number {
-  mark(log, MARK_EXTENSIONS);
-  return REASON_EXTENSIONS;
-}
-
-/**
- * Walks the extension headers (RFC 8200 4): hop-by-hop may only be the first, a routing header with segments left hides
- * the destination, what follows a later fragment's header is payload.
- */
-export function walkExtensions(log: Log, packet: Packet, frame: Uint8Array, end: number, first: number): number {
-  let nextHeader = first;
-  let at = ETHERNET_LENGTH + IPV6_LENGTH;
-  for (let n = 0; n < HEADERS_MAX && isExtension(nextHeader); n++) {
-    if ((nextHeader === NEXT_HOP_BY_HOP && n > 0) || at > OFFSET_MAX) return oddExtension(log);
-    if (at + EXTENSION_LENGTH > end) return beyond(log);
-    if (at - packet.network + EXTENSION_LENGTH > packet.length) return malformed(log);
-    if (nextHeader === NEXT_ROUTING && frame[at + 3] !== 0) return oddExtension(log);
-    if (nextHeader === NEXT_FRAGMENT) {
-      const fragment = swap16(halfAt(frame, at + 2));
-      if (packet.kind !== PACKET_WHOLE) return oddExtension(log);
-      packet.identification = wordAt(frame, at + 4);
-      if (fragment >>> 3 !== 0) packet.kind = PACKET_LATER;
-      else if ((fragment & 1) !== 0) packet.kind = PACKET_FIRST;
-    }
-    const type = nextHeader;
-    nextHeader = frame[at]!;
-    at += extensionLength(type, frame[at + 1]!);
-    if (packet.kind === PACKET_LATER) break;
-  }
-  if (at > OFFSET_MAX || (packet.kind !== PACKET_LATER && isExtension(nextHeader))) return oddExtension(log);
-  if (at - packet.network > packet.length) return malformed(log);
-  mark(log, MARK_WALKED);
-  packet.transport = at;
-  packet.key[KEY_PROTOCOL] = nextHeader;
-  return REASON_NOT_SERVICE;
-}
-
 export function parseIpv6(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
   const at = ETHERNET_LENGTH;
   const nextHeader = frame[at + 6]!;
@@ -322,7 +336,12 @@ export function parseIpv6(log: Log, packet: Packet, frame: Uint8Array, end: numb
 /** REASON_NOT_SERVICE: parsed; anything else: why the packet passes untouched. */
 export function parseFrame(log: Log, packet: Packet, frame: Uint8Array, end: number): number {
   const type = ETHERNET_LENGTH > end ? 0 : swap16(halfAt(frame, 12));
+  if (end >= ETHERNET_LENGTH && (frame[0]! & ETHERNET_GROUP) !== 0) {
+    mark(log, MARK_GROUP);
+    return REASON_GROUP;
+  }
   packet.kind = PACKET_WHOLE;
+  packet.quote = 0;
   packet.flags = 0;
   packet.key[KEY_PORTS] = 0;
   if (type === TYPE_IPV4) return parseIpv4(log, packet, frame, end);

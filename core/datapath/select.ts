@@ -116,11 +116,16 @@ export function selectSlot(maps: Maps, hash: number, view: number): number {
   return (rows[view + VIEW_FIRST_SLOT_AT / 4]! + multiplyHigh(hash, rows[view + VIEW_COUNT_AT / 4]!)) >>> 0;
 }
 
+/** Whether a backend serves at all: a conversation goes on with one that new ones no longer get. */
+export function backendLives(live: number): boolean {
+  const state = live & BACKEND_STATE;
+  return state === BACKEND_ACTIVE || state === BACKEND_TERMINATING;
+}
+
 /** Whether a backend may get a new connection of this view. */
 export function backendServes(live: number, view: number): boolean {
-  const state = live & BACKEND_STATE;
   const bit = view === VIEW_INTERNAL ? BACKEND_IN_INTERNAL : BACKEND_IN_EXTERNAL;
-  return (state === BACKEND_ACTIVE || state === BACKEND_TERMINATING) && (live & bit) !== 0;
+  return backendLives(live) && (live & bit) !== 0;
 }
 
 /** The id of the chosen backend, of the frontend's family, -1: none, where the maps disagree. The view must not be empty. */

@@ -5,10 +5,7 @@
  * `struct socket_state`, an address the five of `struct frontend_key`.
  */
 import {
-  BACKEND_ACTIVE,
   BACKEND_GENERATION_SHIFT,
-  BACKEND_STATE,
-  BACKEND_TERMINATING,
   MARK_SOCKET_DISCONNECTED,
   MARK_SOCKET_HIDDEN,
   MARK_SOCKET_ROW_FREE,
@@ -25,14 +22,13 @@ import {
   SOCKET_STATE_ATTEMPTS_AT,
   SOCKET_STATE_SIZE,
   SOCKET_STATE_TURN_AT,
-  VIEW_INTERNAL,
   WRITE_FORGET,
   WRITE_SOCKET,
 } from '../layout.gen.ts';
 import { logWrite, mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
 import { sameAddress } from './nat.ts';
-import { BACKEND_WORDS, backendServes, LIVE } from './select.ts';
+import { BACKEND_WORDS, backendLives, LIVE } from './select.ts';
 
 export const SOCKET_PEER = 0;
 export const TURN: number = SOCKET_STATE_TURN_AT / 4;
@@ -59,14 +55,10 @@ function sameAsked(state: Uint32Array, row: number, asked: Uint32Array): boolean
   return true;
 }
 
-/** Whether a row's backend is the same pod's still, and may be sent to. */
+/** Whether a row's backend is the same pod's still, and serves. */
 export function socketServes(maps: Maps, state: Uint32Array, row: number): boolean {
   const live = maps.backends[state[row + ROW_BACKEND]! * BACKEND_WORDS + LIVE];
-  return (
-    live !== undefined &&
-    live >>> BACKEND_GENERATION_SHIFT === state[row + ROW_GENERATION] &&
-    backendServes(live, VIEW_INTERNAL)
-  );
+  return live !== undefined && live >>> BACKEND_GENERATION_SHIFT === state[row + ROW_GENERATION] && backendLives(live);
 }
 
 /**
@@ -77,11 +69,7 @@ export function socketAbandoned(maps: Maps, state: Uint32Array, row: number): bo
   const id = state[row + ROW_BACKEND]!;
   const live = maps.backends[id * BACKEND_WORDS + LIVE];
   if (id === 0 || live === undefined) return false;
-  const life = live & BACKEND_STATE;
-  return (
-    live >>> BACKEND_GENERATION_SHIFT !== state[row + ROW_GENERATION] ||
-    (life !== BACKEND_ACTIVE && life !== BACKEND_TERMINATING)
-  );
+  return live >>> BACKEND_GENERATION_SHIFT !== state[row + ROW_GENERATION] || !backendLives(live);
 }
 
 /** Whether a row, if it is in use, has this backend. */

@@ -49,6 +49,7 @@ function frontend(name: string, place: number, number: number, internal: View, e
     internal,
     external,
     excluded: [],
+    serving: [],
   };
 }
 

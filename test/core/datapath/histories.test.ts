@@ -48,8 +48,8 @@ function turned({ services }: World): World {
   return { services: services.map((it) => ({ ...it, endpoints: it.endpoints.toReversed() })).toReversed() };
 }
 
-/** Even: when a place is due is noted in pairs of ticks, so which of two goes first may turn on an odd one. */
-const SHIFT = 0x9abc_def0;
+/** Whole spans of 4,096 ticks: within one, entries of a conversation of datagrams are not refreshed again. */
+const SHIFT = 0x9abc_d000;
 const retellings: readonly (readonly [string, Retelling])[] = [
   ['other Services come and go', { world: withStrangers }],
   ['endpoints and Services are listed in another order', { world: turned }],
@@ -111,16 +111,33 @@ describe.each(retellings)('nothing changes for anybody when %s', (name, retellin
 
 type End = { readonly address: HostAddress; readonly port: number };
 
-/** Both ends of a TCP or UDP packet that shows its ports; undefined: a later fragment, an error, extension headers. */
-function endsOf(bytes: Uint8Array): readonly [from: End, to: End] | undefined {
-  const isSix = bytes[12] === 0x86;
+const EXTENSIONS = new Set([0, 43, 44, 51, 60, 135]);
+
+/** Where the transport header is, and what it is; undefined: behind a later fragment's header there is none. */
+function transportOf(bytes: Uint8Array): readonly [at: number, protocol: number] | undefined {
   const half = (at: number): number => (bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0);
-  const protocol = isSix ? bytes[20] : bytes[23];
-  if ((protocol !== 6 && protocol !== 17) || (!isSix && (half(20) & 0x1fff) !== 0)) return undefined;
-  const [from, to] = isSix
-    ? [readHost(bytes, 22, 6), readHost(bytes, 38, 6)]
-    : [readHost(bytes, 26, 4), readHost(bytes, 30, 4)];
-  const at = isSix ? 54 : 14 + ((bytes[14] ?? 0) & 15) * 4;
+  if (bytes[12] !== 0x86)
+    return (half(20) & 0x1fff) === 0 ? [14 + ((bytes[14] ?? 0) & 15) * 4, bytes[23] ?? 0] : undefined;
+  let at = 54;
+  let next = bytes[20] ?? 0;
+  while (at < bytes.length && EXTENSIONS.has(next)) {
+    if (next === 44 && half(at + 2) >> 3 !== 0) return undefined;
+    const units = next === 44 ? 8 : next === 51 ? ((bytes[at + 1] ?? 0) + 2) * 4 : ((bytes[at + 1] ?? 0) + 1) * 8;
+    next = bytes[at] ?? 0;
+    at += units;
+  }
+  return [at, next];
+}
+
+/** Both ends of a TCP or UDP packet that shows its ports; undefined: a later fragment, an error. */
+function endsOf(bytes: Uint8Array): readonly [from: End, to: End] | undefined {
+  const [at, protocol] = transportOf(bytes) ?? [0, 0];
+  if (protocol !== 6 && protocol !== 17) return undefined;
+  const half = (place: number): number => (bytes[place] ?? 0) * 256 + (bytes[place + 1] ?? 0);
+  const [from, to] =
+    bytes[12] === 0x86
+      ? [readHost(bytes, 22, 6), readHost(bytes, 38, 6)]
+      : [readHost(bytes, 26, 4), readHost(bytes, 30, 4)];
   return [
     { address: from, port: half(at) },
     { address: to, port: half(at + 2) },

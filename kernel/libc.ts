@@ -34,7 +34,7 @@ const c = {
     data: Uint8Array,
     size: number,
     flags: number,
-    to: Uint8Array,
+    to: Uint8Array | null,
     toSize: number,
   ) => number,
   getsockopt: library.func('int getsockopt(int fd, int level, int option, void *value, void *size)') as (
@@ -56,6 +56,26 @@ const c = {
     fd: number,
     to: Uint8Array,
     toSize: number,
+  ) => number,
+  bind: library.func('int bind(int fd, void *address, uint32_t size)') as (
+    fd: number,
+    address: Uint8Array,
+    size: number,
+  ) => number,
+  getsockname: library.func('int getsockname(int fd, void *address, void *size)') as (
+    fd: number,
+    address: Uint8Array,
+    size: Uint8Array,
+  ) => number,
+  recvfrom: library.func(
+    'int64_t recvfrom(int fd, void *data, size_t size, int flags, void *from, void *fromSize)',
+  ) as (
+    fd: number,
+    data: Uint8Array,
+    size: number,
+    flags: number,
+    from: Uint8Array | null,
+    fromSize: Uint8Array | null,
   ) => number,
   setsockopt: library.func('int setsockopt(int fd, int level, int option, void *value, uint32_t size)') as (
     fd: number,
@@ -83,6 +103,8 @@ export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = 0o4000;
 /** Without it a socket would leak into every process that we start. */
 export const SOCK_CLOEXEC = 0o2000000;
+export const AF_UNSPEC = 0;
+const MSG_DONTWAIT = 0x40;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 1;
@@ -155,6 +177,32 @@ export function connectSocket(fd: number, to: Uint8Array): number {
 /** Sends the bytes to a `struct sockaddr`; the number of bytes taken. */
 export function sendTo(fd: number, data: Uint8Array, to: Uint8Array): Result<number> {
   return judged(c.sendto(fd, data, data.length, 0, to, to.length), 'sendto');
+}
+
+/** Sends to a `struct sockaddr`, or to whom the socket is connected to: 0, or the errno, which callers are after. */
+export function sendDatagram(fd: number, data: Uint8Array, to?: Uint8Array, flags = 0): number {
+  return c.sendto(fd, data, data.length, flags, to ?? null, to?.length ?? 0) >= 0 ? 0 : koffi.errno();
+}
+
+/** Binds to a `struct sockaddr`: 0 or the errno. */
+export function bindSocket(fd: number, address: Uint8Array): number {
+  return c.bind(fd, address, address.length) === 0 ? 0 : koffi.errno();
+}
+
+/** Fills `address`, a `struct sockaddr`, with the socket's own. */
+export function socketName(fd: number, address: Uint8Array): Result<number> {
+  const size = new Uint8Array(Uint32Array.of(address.length).buffer);
+  return judged(c.getsockname(fd, address, size), 'getsockname');
+}
+
+/**
+ * Takes what has arrived, without waiting: the number of bytes, or minus the errno (EAGAIN: nothing is there). `from`
+ * is filled with the sender's `struct sockaddr`.
+ */
+export function receiveFrom(fd: number, data: Uint8Array, from?: Uint8Array): number {
+  const size = from === undefined ? null : new Uint8Array(Uint32Array.of(from.length).buffer);
+  const got = c.recvfrom(fd, data, data.length, MSG_DONTWAIT, from ?? null, size);
+  return got < 0 ? -koffi.errno() : got;
 }
 
 /** Fills `value` with a socket option. */

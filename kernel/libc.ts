@@ -84,6 +84,11 @@ const c = {
     value: Uint8Array,
     size: number,
   ) => number,
+  recvmsg: library.func('int64_t recvmsg(int fd, void *message, int flags)') as (
+    fd: number,
+    message: Uint8Array,
+    flags: number,
+  ) => number,
   syscall: library.func('int64_t syscall(int64_t number, int64_t a, int64_t b, int64_t c)') as (
     number: number,
     a: number,
@@ -234,4 +239,29 @@ export function mapMemory(fd: number, lengthBytes: number): Result<ArrayBuffer> 
   // MAP_FAILED; a view of it would crash Node.
   if (address === null || address === MAP_FAILED) return fail('environment', 'mmap', errnoName(koffi.errno()));
   return ok(koffi.view(address, lengthBytes));
+}
+
+const MSG_ERRQUEUE = 0x2000;
+
+/** One error of a socket's queue: the packet that met it, whom that was for, and what is said of it (ancillary data). */
+export type QueuedError = { readonly data: Uint8Array; readonly to: Uint8Array; readonly control: Uint8Array };
+
+/** Takes the oldest error out of a socket's queue (IP_RECVERR), without waiting; undefined where there is none. */
+export function receiveError(fd: number): QueuedError | undefined {
+  const [data, to, control] = [Buffer.alloc(2048), Buffer.alloc(28), Buffer.alloc(512)];
+  const vector = Buffer.alloc(16);
+  vector.writeBigUInt64LE(addressOf(data), 0);
+  vector.writeBigUInt64LE(BigInt(data.length), 8);
+  // struct msghdr { name, its length, vector, its length, control, its length, flags }
+  const message = Buffer.alloc(56);
+  message.writeBigUInt64LE(addressOf(to), 0);
+  message.writeUInt32LE(to.length, 8);
+  message.writeBigUInt64LE(addressOf(vector), 16);
+  message.writeBigUInt64LE(1n, 24);
+  message.writeBigUInt64LE(addressOf(control), 32);
+  message.writeBigUInt64LE(BigInt(control.length), 40);
+  const length = c.recvmsg(fd, message, MSG_ERRQUEUE | MSG_DONTWAIT);
+  if (length < 0) return undefined;
+  const controlLength = Number(message.readBigUInt64LE(40));
+  return { data: data.subarray(0, length), to, control: control.subarray(0, controlLength) };
 }

@@ -104,6 +104,33 @@ export function frameOf(spec: FrameSpec): Buffer {
   ]);
 }
 
+/** The frame's packet in fragments of so many bytes, a multiple of eight. */
+export function fragmentsOf(frame: Uint8Array, size: number, id: number): readonly Buffer[] {
+  const whole = Buffer.from(frame);
+  const isSix = (whole[ETHERNET] ?? 0) >> 4 === 6;
+  const start = ETHERNET + (isSix ? 40 : 20);
+  const count = Math.ceil((whole.length - start) / size);
+  return Array.from({ length: count }, (_, index) => {
+    const piece = whole.subarray(start + index * size, start + (index + 1) * size);
+    const [offset, more] = [(index * size) / 8, index < count - 1];
+    const head = Buffer.from(whole.subarray(0, start));
+    if (isSix) {
+      const extension = Buffer.from([head[ETHERNET + 6] ?? 0, 0, 0, 0, 0, 0, 0, 0]);
+      extension.writeUInt16BE(offset * 8 + (more ? 1 : 0), 2);
+      extension.writeUInt32BE(id, 4);
+      head.writeUInt8(44, ETHERNET + 6);
+      head.writeUInt16BE(8 + piece.length, ETHERNET + 4);
+      return Buffer.concat([head, extension, piece]);
+    }
+    head.writeUInt16BE(20 + piece.length, ETHERNET + 2);
+    head.writeUInt16BE(id, ETHERNET + 4);
+    head.writeUInt16BE(offset + (more ? 0x2000 : 0), ETHERNET + 6);
+    head.writeUInt16BE(0, ETHERNET + 10);
+    head.writeUInt16BE(0xffff - sumOf(head.subarray(ETHERNET)), ETHERNET + 10);
+    return Buffer.concat([head, piece]);
+  });
+}
+
 /** Port unreachable, from one host to another, quoting a whole packet. */
 export function icmpErrorOf(
   from: string,

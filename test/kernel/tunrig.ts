@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A node of two tap devices: frames enter as a pod's or a backend's, pass the production programs and leave again. */
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { createLoop } from '../../agent/loop.ts';
 import { configOf } from '../../core/datapath/datapath.ts';
 import { maps, reasonNames } from '../../core/layout.gen.ts';
@@ -42,6 +42,9 @@ const services: readonly SmallService[] = [
 const deviceMtu = 9000;
 const waitMs = 400;
 
+/** `name` tells rigs of one process apart. */
+export type RigOptions = TapOptions & { readonly name?: string };
+
 export type Side = 'pod' | 'out';
 
 /** A frame that left, and what it says. */
@@ -62,10 +65,11 @@ export class TunRig implements Disposable {
   private readonly loaded: LoadedObject;
   private readonly taps = new Map<Side, Tap>();
   private readonly attachments: Attachment[] = [];
+  private readonly bridged: Tap[] = [];
 
   /** The object is loaded for production: what it sees of a packet is what the kernel has. */
-  constructor(object: Uint8Array, options: TapOptions = {}) {
-    this.name = `tandem-tun-${process.pid}`;
+  constructor(object: Uint8Array, { name = 'rig', ...options }: RigOptions = {}) {
+    this.name = `tandem-tun-${process.pid}-${name}`;
     const settings = configOf({
       testMode: 0,
       flowSecret: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
@@ -117,20 +121,51 @@ export class TunRig implements Disposable {
     execFileSync('ip', ['-n', this.name, '-batch', '-'], { input: lines.join('\n') });
     // Where segments are merged on arrival, headers are pulled into the linear part for it.
     this.inside(() => value(writeOffload(side, 'generic-receive', false)));
-    if (side !== 'pod') return;
+    if (side === 'pod') this.attach('pod');
+  }
+
+  /** The device vanishes. */
+  unplug(side: Side): void {
+    this.tap(side)[Symbol.dispose]();
+  }
+
+  /**
+   * A bridge between a device with the programs and one without: whatever passes comes out at the other end as it
+   * was, also what no IP stack would touch. Frames cross before `send` returns.
+   */
+  bridge(): { readonly pod: Tap; readonly other: Tap } {
+    const names = ['odd', 'other'] as const;
+    const [pod, other] = names.map((name) => this.inside(() => value(openTap(name))));
+    if (pod === undefined || other === undefined) throw new Error('two names, two devices');
+    const lines = [
+      'link add br0 type bridge forward_delay 0 mcast_snooping 0',
+      ...[...names, 'br0'].map((name) => `link set ${name} addrgenmode none mtu ${deviceMtu}`),
+      ...names.map((name) => `link set ${name} master br0 up`),
+      'link set br0 up',
+    ];
+    execFileSync('ip', ['-n', this.name, '-batch', '-'], { input: lines.join('\n') });
+    this.inside(() => {
+      // No address, no neighbour discovery: nothing but our frames is on the bridge.
+      for (const name of [...names, 'br0']) writeFileSync(`/proc/sys/net/ipv6/conf/${name}/disable_ipv6`, '1');
+      // Where the module is loaded, it judges IP headers before a bridge forwards them.
+      for (const key of ['iptables', 'ip6tables', 'arptables']) {
+        const path = `/proc/sys/net/bridge/bridge-nf-call-${key}`;
+        if (existsSync(path)) writeFileSync(path, '0');
+      }
+    });
+    this.attach('odd');
+    this.bridged.push(pod, other);
+    return { pod, other };
+  }
+
+  private attach(device: string): void {
     for (const [program, direction] of [
       ['tc_to_pod', 'egress'],
       ['tc_from_pod', 'ingress'],
     ] as const) {
       const programFd = this.loaded.programFd(program);
-      this.attachments.push(this.inside(() => value(attachDevice({ programFd, device: side, direction }))));
+      this.attachments.push(this.inside(() => value(attachDevice({ programFd, device, direction }))));
     }
-  }
-
-  /** The device vanishes. */
-  unplug(side: Side): void {
-    this.tap(side).receive();
-    this.tap(side)[Symbol.dispose]();
   }
 
   tap(side: Side): Tap {
@@ -173,7 +208,7 @@ export class TunRig implements Disposable {
 
   [Symbol.dispose](): void {
     for (const attachment of this.attachments) attachment[Symbol.dispose]();
-    for (const tap of this.taps.values()) tap[Symbol.dispose]();
+    for (const tap of [...this.taps.values(), ...this.bridged]) tap[Symbol.dispose]();
     this.loaded[Symbol.dispose]();
     execFileSync('ip', ['netns', 'del', this.name]);
   }

@@ -181,26 +181,28 @@ export function readPacket(packet: Uint8Array, isQuote = false): Seen {
     : [bytes.subarray(12, 16), bytes.subarray(16, 20)];
   const number = bytes[isSix ? 6 : 9] ?? 0;
   const transport = bytes.subarray(start, end);
+  // Fields that are cut off read as zero.
+  const fields = Buffer.concat([transport, Buffer.alloc(20)]);
   const wrong: string[] = [];
   if (!isSix && sumOf(bytes.subarray(0, start)) !== 0xffff) wrong.push('IP');
   const protocol = number === 6 ? 'TCP' : number === 17 ? 'UDP' : number === 1 || number === 58 ? 'ICMP' : 'other';
   const isWhole = end <= bytes.length;
   const pseudo = number === 1 ? 0 : pseudoHeader(source, destination, number, transport.length);
-  const isUnchecked = protocol === 'UDP' && transport.readUInt16BE(6) === 0;
+  const isUnchecked = protocol === 'UDP' && fields.readUInt16BE(6) === 0;
   if (isWhole && !isUnchecked && protocol !== 'other' && sumOf(transport, pseudo) !== 0xffff) wrong.push(protocol);
   if (protocol === 'ICMP' && !isQuote) {
     const quote = readPacket(transport.subarray(8), true);
-    const kind = { sequence: transport.readUInt16BE(0), flags: 0, payload: transport.subarray(8) };
+    const kind = { sequence: fields.readUInt16BE(0), flags: 0, payload: transport.subarray(8) };
     return { protocol, source: textOf(source), destination: textOf(destination), ...kind, wrong, quote };
   }
   const isTcp = protocol === 'TCP';
   return {
     protocol,
-    source: `${textOf(source)}:${transport.readUInt16BE(0)}`,
-    destination: `${textOf(destination)}:${transport.readUInt16BE(2)}`,
-    sequence: isTcp ? transport.readUInt32BE(4) : 0,
-    flags: isTcp ? (transport[13] ?? 0) : 0,
-    payload: transport.subarray(isTcp ? ((transport[12] ?? 0) >> 4) * 4 : 8),
+    source: `${textOf(source)}:${fields.readUInt16BE(0)}`,
+    destination: `${textOf(destination)}:${fields.readUInt16BE(2)}`,
+    sequence: isTcp ? fields.readUInt32BE(4) : 0,
+    flags: isTcp ? (fields[13] ?? 0) : 0,
+    payload: transport.subarray(isTcp ? ((fields[12] ?? 0) >> 4) * 4 : 8),
     wrong,
   };
 }

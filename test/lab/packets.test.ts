@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { buildMutant } from '../../cli/mutant.ts';
 import { startNode, type RunningNode } from '../../cli/demo/node.ts';
 import { applyEvent } from '../../cli/demo/stream.ts';
 import { maps, reasonNames } from '../../core/layout.gen.ts';
@@ -52,10 +53,12 @@ describe('pods whose sockets nobody translates', () => {
   let lab: Lab;
   let nodes: RunningNode[] = [];
   const open: Disposable[] = [];
-  const count = (reason: string): number => {
+  const counter = (reason: string): { readonly packets: number; readonly bytes: number } => {
     const { store } = nodes[0] ?? expect.unreachable('node1 runs');
-    return Number(value(store.get(maps.counters, reasonNames.indexOf(reason)))?.packets ?? 0n);
+    const found = value(store.get(maps.counters, reasonNames.indexOf(reason)));
+    return { packets: Number(found?.packets ?? 0n), bytes: Number(found?.bytes ?? 0n) };
   };
+  const count = (reason: string): number => counter(reason).packets;
   const at = (name: keyof typeof services, family: Family, port: number): Place => ({
     address: services[name].addresses[family],
     port,
@@ -288,7 +291,11 @@ describe('pods whose sockets nobody translates', () => {
 
   test.each(families)('megabytes over %s come back as they were sent', async (family) => {
     const sent = bytes(6_000_000);
+    const before = counter('known-flow');
     expect((await echoed(at('wide', family, 90), sent)).equals(sent)).toBe(true);
+    // Several segments in one: the programs see what the sender's stack hands over, not what a wire would carry.
+    const after = counter('known-flow');
+    expect((after.bytes - before.bytes) / (after.packets - before.packets)).toBeGreaterThan(4_000);
   });
 
   test.each(families)('a narrower road behind the node is told over %s, and the transfer goes on', async (family) => {
@@ -322,5 +329,36 @@ describe('pods whose sockets nobody translates', () => {
 
   test('nobody has counted a wrong checksum in all of that', () => {
     expect(wrongChecksums(lab)).toEqual({});
+  });
+
+  test.each([
+    {
+      fault: 'ports added to a sum that a device completes',
+      file: 'checksum.h',
+      find: 'return checksum_fold((__u32)check + address_delta);',
+      replace: 'return checksum_fold((__u32)check + address_delta + port_delta);',
+      size: 40,
+      wrong: { 'web3 udp': 1 },
+    },
+    {
+      fault: 'later fragments left alone',
+      file: 'verdict.h',
+      find: '__u32 delta = write_addresses(ip, end, packet->family, &packet->key, translation);',
+      replace:
+        '__u32 delta = packet->kind == PACKET_LATER ? 0 : write_addresses(ip, end, packet->family, &packet->key, translation);',
+      size: 4_000,
+      wrong: {},
+    },
+  ])('a node with $fault loses the datagram', async ({ fault, size, wrong, ...mutant }) => {
+    const built = value(buildMutant({ name: fault, ...mutant, meaning: fault, shows: /./, road: 'packets' }));
+    nodes[0]?.[Symbol.dispose]();
+    nodes[0] = value(startNode(lab, 'node1', { selectionKey, object: built }));
+    for (const event of listed(Object.values(services))) value(applyEvent(nodes[0], event));
+    const before = wrongChecksums(lab);
+    const client = datagrams('client1', 'IPv4');
+    expect(await exchange(client, ['web3', 'IPv4'], bytes(size), at('wide', 'IPv4', 53))).toMatchObject({
+      asked: undefined,
+    });
+    expect({ ...before, ...wrong }).toEqual(wrongChecksums(lab));
   });
 });

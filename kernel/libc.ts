@@ -23,6 +23,11 @@ const c = {
     request: number,
     argument: Uint8Array,
   ) => number,
+  recvmsg: library.func('int64_t recvmsg(int fd, void *message, int flags)') as (
+    fd: number,
+    message: Uint8Array,
+    flags: number,
+  ) => number,
   ifNameToIndex: library.func('unsigned int if_nametoindex(str name)') as (name: string) => number,
   socket: library.func('int socket(int family, int type, int protocol)') as (
     family: number,
@@ -84,17 +89,16 @@ const c = {
     value: Uint8Array,
     size: number,
   ) => number,
-  recvmsg: library.func('int64_t recvmsg(int fd, void *message, int flags)') as (
+  listen: library.func('int listen(int fd, int backlog)') as (fd: number, backlog: number) => number,
+  accept: library.func('int accept(int fd, void *address, void *size)') as (
     fd: number,
-    message: Uint8Array,
-    flags: number,
+    address: null,
+    size: null,
   ) => number,
-  syscall: library.func('int64_t syscall(int64_t number, int64_t a, int64_t b, int64_t c)') as (
-    number: number,
-    a: number,
-    b: number,
-    c: number,
-  ) => number,
+  dup: library.func('int dup(int fd)') as (fd: number) => number,
+  syscall: library.func(
+    'int64_t syscall(int64_t number, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e, int64_t f)',
+  ) as (number: number, ...words: readonly (number | bigint)[]) => number,
 };
 
 export const CLONE_NEWNET = 0x40000000;
@@ -163,6 +167,31 @@ export function addressOf(bytes: Uint8Array): bigint {
   return koffi.address(bytes);
 }
 
+const MSG_ERRQUEUE = 0x2000;
+
+/** One error of a socket's queue: the packet that met it, whom that was for, and what is said of it (ancillary data). */
+export type QueuedError = { readonly data: Uint8Array; readonly to: Uint8Array; readonly control: Uint8Array };
+
+/** Takes the oldest error out of a socket's queue (IP_RECVERR), without waiting; undefined where there is none. */
+export function receiveError(fd: number): QueuedError | undefined {
+  const [data, to, control] = [Buffer.alloc(2048), Buffer.alloc(28), Buffer.alloc(512)];
+  const vector = Buffer.alloc(16);
+  vector.writeBigUInt64LE(addressOf(data), 0);
+  vector.writeBigUInt64LE(BigInt(data.length), 8);
+  // struct msghdr { name, its length, vector, its length, control, its length, flags }
+  const message = Buffer.alloc(56);
+  message.writeBigUInt64LE(addressOf(to), 0);
+  message.writeUInt32LE(to.length, 8);
+  message.writeBigUInt64LE(addressOf(vector), 16);
+  message.writeBigUInt64LE(1n, 24);
+  message.writeBigUInt64LE(addressOf(control), 32);
+  message.writeBigUInt64LE(BigInt(control.length), 40);
+  const length = c.recvmsg(fd, message, MSG_ERRQUEUE | MSG_DONTWAIT);
+  if (length < 0) return undefined;
+  const controlLength = Number(message.readBigUInt64LE(40));
+  return { data: data.subarray(0, length), to, control: control.subarray(0, controlLength) };
+}
+
 /** Index of a device in the caller's network namespace. */
 export function deviceIndex(name: string): Result<number> {
   const index = c.ifNameToIndex(name);
@@ -220,6 +249,25 @@ export function setSocketOption(fd: number, level: number, option: number, value
   return judged(c.setsockopt(fd, level, option, value, value.length), `setsockopt ${option}`);
 }
 
+export function listenOn(fd: number, backlog: number): Result<number> {
+  return judged(c.listen(fd, backlog), 'listen');
+}
+
+/** The descriptor of the next connection; waits for it where the socket does. */
+export function acceptFrom(fd: number): Result<number> {
+  return judged(c.accept(fd, null, null), 'accept');
+}
+
+/** A second descriptor of the same thing. */
+export function duplicate(fd: number): Result<number> {
+  return judged(c.dup(fd), 'dup');
+}
+
+/** A system call by its number; below 0: failed. Pointers by `addressOf`, whose memory the caller keeps. */
+export function systemCall(number: number, ...given: readonly (number | bigint)[]): number {
+  return c.syscall(number, ...Array.from({ length: 6 }, (_, at) => given[at] ?? 0));
+}
+
 /**
  * Returns when every BPF program that was running has ended (synchronize_rcu, about 8 ms): what was taken out of the
  * maps before is then out of sight for all of them. Linux 4.3.
@@ -227,41 +275,16 @@ export function setSocketOption(fd: number, level: number, option: number, value
 export function barrier(): Result<number> {
   const number = membarrierNumber[process.arch];
   if (number === undefined) return fail('environment', 'membarrier', `unknown on ${process.arch}`);
-  return judged(c.syscall(number, MEMBARRIER_CMD_GLOBAL, 0, 0), 'membarrier');
+  return judged(systemCall(number, MEMBARRIER_CMD_GLOBAL), 'membarrier');
 }
 
 /**
  * Memory of a mmapable BPF map, readable and writable, shared with the kernel. Never unmapped: a view of unmapped
  * memory would crash the process, and it goes with the process anyway. Linux 5.5.
  */
-export function mapMemory(fd: number, lengthBytes: number): Result<ArrayBuffer> {
-  const address = c.mmap(null, lengthBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+export function mapMemory(fd: number, lengthBytes: number, offset = 0): Result<ArrayBuffer> {
+  const address = c.mmap(null, lengthBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
   // MAP_FAILED; a view of it would crash Node.
   if (address === null || address === MAP_FAILED) return fail('environment', 'mmap', errnoName(koffi.errno()));
   return ok(koffi.view(address, lengthBytes));
-}
-
-const MSG_ERRQUEUE = 0x2000;
-
-/** One error of a socket's queue: the packet that met it, whom that was for, and what is said of it (ancillary data). */
-export type QueuedError = { readonly data: Uint8Array; readonly to: Uint8Array; readonly control: Uint8Array };
-
-/** Takes the oldest error out of a socket's queue (IP_RECVERR), without waiting; undefined where there is none. */
-export function receiveError(fd: number): QueuedError | undefined {
-  const [data, to, control] = [Buffer.alloc(2048), Buffer.alloc(28), Buffer.alloc(512)];
-  const vector = Buffer.alloc(16);
-  vector.writeBigUInt64LE(addressOf(data), 0);
-  vector.writeBigUInt64LE(BigInt(data.length), 8);
-  // struct msghdr { name, its length, vector, its length, control, its length, flags }
-  const message = Buffer.alloc(56);
-  message.writeBigUInt64LE(addressOf(to), 0);
-  message.writeUInt32LE(to.length, 8);
-  message.writeBigUInt64LE(addressOf(vector), 16);
-  message.writeBigUInt64LE(1n, 24);
-  message.writeBigUInt64LE(addressOf(control), 32);
-  message.writeBigUInt64LE(BigInt(control.length), 40);
-  const length = c.recvmsg(fd, message, MSG_ERRQUEUE | MSG_DONTWAIT);
-  if (length < 0) return undefined;
-  const controlLength = Number(message.readBigUInt64LE(40));
-  return { data: data.subarray(0, length), to, control: control.subarray(0, controlLength) };
 }

@@ -61,6 +61,17 @@ describe.each([
     expect(await new Talk(rig, row.family, row.protocol, row.shape, nextPort++).whole()).toEqual([]);
   });
 
+  test.each(rows)('$protocol over $family comes back to a pod that is its own backend with $name', async (row) => {
+    expect(await new Talk(rig, row.family, row.protocol, row.shape, nextPort++).hairpin()).toEqual([]);
+  });
+
+  test.each(rows.filter(({ shape }) => shape.segmentBytes === undefined))(
+    '$protocol over $family with $name comes back no more once its time is over',
+    async (row) => {
+      expect(await new Talk(rig, row.family, row.protocol, row.shape, nextPort++).hairpinExpired()).toEqual([]);
+    },
+  );
+
   test.each(rows.filter(({ shape }) => shape.segmentBytes === undefined))(
     '$protocol over $family with $name is refused by a Service without endpoints',
     async (row) => {
@@ -90,7 +101,7 @@ describe.each([
 const wrongRules: readonly (Pick<Mutant, 'name' | 'file' | 'find' | 'replace'> & {
   readonly shape: Shape;
   readonly protocol: 'TCP' | 'UDP';
-  readonly act: 'whole' | 'refused';
+  readonly act: 'whole' | 'refused' | 'hairpin';
   readonly fault: string;
 })[] = [
   {
@@ -132,6 +143,16 @@ const wrongRules: readonly (Pick<Mutant, 'name' | 'file' | 'find' | 'replace'> &
     protocol: 'TCP',
     act: 'refused',
     fault: 'wrong checksum of ICMP',
+  },
+  {
+    name: 'no-hop-counted',
+    file: 'verdict.h',
+    find: '__u8 left = packet->time_to_live - 1;',
+    replace: '__u8 left = packet->time_to_live;',
+    shape: { name: '', ...gso },
+    protocol: 'TCP',
+    act: 'hairpin',
+    fault: 'not one hop older',
   },
   {
     name: 'headers-never-pulled',

@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { createLoop } from '../../agent/loop.ts';
+import { parseAddress } from '../../core/address.ts';
 import { configOf } from '../../core/datapath/datapath.ts';
 import { maps, reasonNames } from '../../core/layout.gen.ts';
 import { failureText, type Result } from '../../core/result.ts';
@@ -20,7 +21,11 @@ export const client: Both = { IPv4: '10.1.0.2', IPv6: 'fd00:1::2' };
 export const backend: Both = { IPv4: '10.2.0.2', IPv6: 'fd00:2::2' };
 export const service: Both = { IPv4: '10.96.0.10', IPv6: 'fd00:96::10' };
 export const empty: Both = { IPv4: '10.96.0.50', IPv6: 'fd00:96::50' };
-const gateway = { pod: { IPv4: '10.1.0.1', IPv6: 'fd00:1::1' }, out: { IPv4: '10.2.0.1', IPv6: 'fd00:2::1' } } as const;
+export const self: Both = { IPv4: '10.96.0.20', IPv6: 'fd00:96::20' };
+export const gateway = {
+  pod: { IPv4: '10.1.0.1', IPv6: 'fd00:1::1' },
+  out: { IPv4: '10.2.0.1', IPv6: 'fd00:2::1' },
+} as const;
 
 /** Who has which Ethernet address; the devices' own are the node's. */
 const macs = {
@@ -35,6 +40,7 @@ const ports = [
 
 const services: readonly SmallService[] = [
   { name: 'web', addresses: service, ports, endpoints: [{ pod: 'web1', node: 'node-a', addresses: backend }] },
+  { name: 'self', addresses: self, ports, endpoints: [{ pod: 'self', node: 'node-a', addresses: client }] },
   { name: 'empty', addresses: empty, ports, endpoints: [] },
 ];
 
@@ -74,6 +80,7 @@ export class TunRig implements Disposable {
       testMode: 0,
       flowSecret: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
       selectionKey: [1, 2],
+      hairpinSource: [value(parseAddress(gateway.pod.IPv4)), value(parseAddress(gateway.pod.IPv6))],
     });
     const loaded = loadObject({ object, name: 'tandem.bpf.o', settings, programs: ['tc_from_pod', 'tc_to_pod'] });
     if (!loaded.ok) throw new Error(failureText(loaded.error));

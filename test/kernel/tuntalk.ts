@@ -2,7 +2,7 @@
 /** A client and a backend talk over the tap devices in packets of one shape; what is wrong with what leaves. */
 import type { FrameState } from '../../kernel/tun.ts';
 import type { Family } from '../lab/cluster.ts';
-import { at, backend, client, empty, service, type Left, type Side, type TunRig } from './tunrig.ts';
+import { at, backend, client, empty, gateway, self, service, type Left, type Side, type TunRig } from './tunrig.ts';
 import {
   ACK,
   ETHERNET,
@@ -39,7 +39,7 @@ function payloadOf(length: number): Uint8Array {
   return Uint8Array.from({ length }, (_, index) => (index * 7 + (index >> 8)) & 0xff);
 }
 
-type Message = Pick<FrameSpec, 'protocol' | 'from' | 'to' | 'flags' | 'payload'>;
+type Message = Pick<FrameSpec, 'protocol' | 'from' | 'to' | 'flags' | 'payload' | 'timeToLive'>;
 
 export class Talk {
   private readonly rig: TunRig;
@@ -99,14 +99,12 @@ export class Talk {
     message: Message,
     expected: readonly [Endpoint, Endpoint],
     shape: Shape,
+    out: Side = into === 'pod' ? 'out' : 'pod',
   ): Promise<readonly Left[]> {
     const { segmentBytes = Infinity } = shape;
     const payload = message.payload ?? new Uint8Array();
     this.send(into, message, shape);
-    const left = await this.rig.leaving(
-      into === 'pod' ? 'out' : 'pod',
-      Math.max(1, Math.ceil(payload.length / segmentBytes)),
-    );
+    const left = await this.rig.leaving(out, Math.max(1, Math.ceil(payload.length / segmentBytes)));
     this.judge(step, left, expected[0], expected[1], payload);
     return left;
   }
@@ -126,6 +124,41 @@ export class Talk {
     const payload = payloadOf(shape.payloadBytes);
     await this.cross('forward', 'pod', { ...there, flags: ACK, payload }, [own, real], shape);
     await this.cross('reply', 'out', { ...back, flags: ACK, payload }, [asked, own], shape);
+    return this.faults;
+  }
+
+  /** The client is its own backend: what it sends comes back to it, past the node's stack, one hop older. */
+  async hairpin(): Promise<readonly string[]> {
+    const { family, protocol, shape, own } = this;
+    const { service: front, pod } = serverPorts[protocol];
+    const [asked, real] = [at(self, family, front), at(client, family, pod)];
+    const asNode = at(gateway.pod, family, own.port);
+    const there = { protocol, from: own, to: asked };
+    const back = { protocol, from: real, to: asNode, flags: ACK };
+    if (protocol === 'TCP') {
+      const plain: Shape = { name: 'plain', checksum: 'whole', payloadBytes: 0 };
+      await this.cross('SYN', 'pod', there, [asNode, real], plain, 'pod');
+      await this.cross('SYN-ACK', 'pod', { ...back, flags: SYN | ACK }, [asked, own], plain, 'pod');
+    }
+    const payload = payloadOf(shape.payloadBytes);
+    const left = [
+      ...(await this.cross('forward', 'pod', { ...there, flags: ACK, payload }, [asNode, real], shape, 'pod')),
+      ...(await this.cross('reply', 'pod', { ...back, payload }, [asked, own], shape, 'pod')),
+    ];
+    if (left.some(({ timeToLive }) => timeToLive !== 63)) this.faults.push('hairpin: not one hop older');
+    return this.faults;
+  }
+
+  /** The same with a packet that may go no further; the error must come back. */
+  async hairpinExpired(): Promise<readonly string[]> {
+    const { family, protocol, shape, own } = this;
+    const asked = at(self, family, serverPorts[protocol].service);
+    this.send('pod', { protocol, from: own, to: asked, payload: payloadOf(shape.payloadBytes), timeToLive: 1 }, shape);
+    const [answer] = await this.rig.leaving('pod');
+    const kind = family === 'IPv4' ? 0x0b00 : 0x0300;
+    if (answer?.sequence !== kind) this.faults.push(`expired: ${answer?.protocol ?? 'nothing'} came`);
+    const wrong = [...(answer?.wrong ?? []), ...(answer?.quote?.wrong ?? [])];
+    if (wrong.length > 0) this.faults.push(`expired: wrong checksum of ${wrong.join(' and ')}`);
     return this.faults;
   }
 

@@ -18,6 +18,7 @@ export type FrameSpec = {
   readonly payload?: Uint8Array;
   /** TCP flags, default SYN. */
   readonly flags?: number;
+  readonly timeToLive?: number;
   readonly sequence?: number;
   readonly acknowledgement?: number;
   /** `partial`: the sum of the pseudo-header, as a sender leaves it to its device. */
@@ -73,20 +74,26 @@ export function headerBytes(spec: FrameSpec): number {
   return partialOf(spec).start + (spec.protocol === 'TCP' ? 20 : 8);
 }
 
-export function ipHeader(source: Uint8Array, destination: Uint8Array, next: number, length: number): Buffer {
+export function ipHeader(
+  source: Uint8Array,
+  destination: Uint8Array,
+  next: number,
+  length: number,
+  timeToLive = 64,
+): Buffer {
   const isSix = source.length === 16;
   const header = Buffer.alloc(isSix ? 40 : 20);
   header.writeUInt8(isSix ? 0x60 : 0x45, 0);
   if (isSix) {
     header.writeUInt16BE(length, 4);
-    header.set([next, 64], 6);
+    header.set([next, timeToLive], 6);
     header.set(source, 8);
     header.set(destination, 24);
     return header;
   }
   header.writeUInt16BE(20 + length, 2);
   header.writeUInt16BE(0x4000, 6);
-  header.set([64, next], 8);
+  header.set([timeToLive, next], 8);
   header.set(source, 12);
   header.set(destination, 16);
   header.writeUInt16BE(0xffff - sumOf(header), 10);
@@ -99,7 +106,7 @@ export function frameOf(spec: FrameSpec): Buffer {
   const ethertype = source.length === 16 ? [0x86, 0xdd] : [0x08, 0x00];
   return Buffer.concat([
     Buffer.from([...spec.destinationMac, ...spec.sourceMac, ...ethertype]),
-    ipHeader(source, destination, numbers[spec.protocol], transport.length),
+    ipHeader(source, destination, numbers[spec.protocol], transport.length, spec.timeToLive),
     transport,
   ]);
 }
@@ -157,6 +164,7 @@ export type Seen = {
   readonly protocol: Protocol | 'ICMP' | 'other';
   readonly source: string;
   readonly destination: string;
+  readonly timeToLive: number;
   readonly sequence: number;
   readonly flags: number;
   readonly payload: Uint8Array;
@@ -180,6 +188,7 @@ export function readPacket(packet: Uint8Array, isQuote = false): Seen {
     ? [bytes.subarray(8, 24), bytes.subarray(24, 40)]
     : [bytes.subarray(12, 16), bytes.subarray(16, 20)];
   const number = bytes[isSix ? 6 : 9] ?? 0;
+  const timeToLive = bytes[isSix ? 7 : 8] ?? 0;
   const transport = bytes.subarray(start, end);
   // Fields that are cut off read as zero.
   const fields = Buffer.concat([transport, Buffer.alloc(20)]);
@@ -192,7 +201,7 @@ export function readPacket(packet: Uint8Array, isQuote = false): Seen {
   if (isWhole && !isUnchecked && protocol !== 'other' && sumOf(transport, pseudo) !== 0xffff) wrong.push(protocol);
   if (protocol === 'ICMP' && !isQuote) {
     const quote = readPacket(transport.subarray(8), true);
-    const kind = { sequence: fields.readUInt16BE(0), flags: 0, payload: transport.subarray(8) };
+    const kind = { timeToLive, sequence: fields.readUInt16BE(0), flags: 0, payload: transport.subarray(8) };
     return { protocol, source: textOf(source), destination: textOf(destination), ...kind, wrong, quote };
   }
   const isTcp = protocol === 'TCP';
@@ -200,6 +209,7 @@ export function readPacket(packet: Uint8Array, isQuote = false): Seen {
     protocol,
     source: `${textOf(source)}:${fields.readUInt16BE(0)}`,
     destination: `${textOf(destination)}:${fields.readUInt16BE(2)}`,
+    timeToLive,
     sequence: isTcp ? fields.readUInt32BE(4) : 0,
     flags: isTcp ? (fields[13] ?? 0) : 0,
     payload: transport.subarray(isTcp ? ((fields[12] ?? 0) >> 4) * 4 : 8),

@@ -23,6 +23,11 @@ const c = {
     request: number,
     argument: Uint8Array,
   ) => number,
+  recvmsg: library.func('int64_t recvmsg(int fd, void *message, int flags)') as (
+    fd: number,
+    message: Uint8Array,
+    flags: number,
+  ) => number,
   ifNameToIndex: library.func('unsigned int if_nametoindex(str name)') as (name: string) => number,
   socket: library.func('int socket(int family, int type, int protocol)') as (
     family: number,
@@ -160,6 +165,31 @@ export function ioctl(fd: number, request: number, argument: Uint8Array, step: s
 /** Address of the bytes for a pointer inside a struct; it does not keep the bytes alive. */
 export function addressOf(bytes: Uint8Array): bigint {
   return koffi.address(bytes);
+}
+
+const MSG_ERRQUEUE = 0x2000;
+
+/** One error of a socket's queue: the packet that met it, whom that was for, and what is said of it (ancillary data). */
+export type QueuedError = { readonly data: Uint8Array; readonly to: Uint8Array; readonly control: Uint8Array };
+
+/** Takes the oldest error out of a socket's queue (IP_RECVERR), without waiting; undefined where there is none. */
+export function receiveError(fd: number): QueuedError | undefined {
+  const [data, to, control] = [Buffer.alloc(2048), Buffer.alloc(28), Buffer.alloc(512)];
+  const vector = Buffer.alloc(16);
+  vector.writeBigUInt64LE(addressOf(data), 0);
+  vector.writeBigUInt64LE(BigInt(data.length), 8);
+  // struct msghdr { name, its length, vector, its length, control, its length, flags }
+  const message = Buffer.alloc(56);
+  message.writeBigUInt64LE(addressOf(to), 0);
+  message.writeUInt32LE(to.length, 8);
+  message.writeBigUInt64LE(addressOf(vector), 16);
+  message.writeBigUInt64LE(1n, 24);
+  message.writeBigUInt64LE(addressOf(control), 32);
+  message.writeBigUInt64LE(BigInt(control.length), 40);
+  const length = c.recvmsg(fd, message, MSG_ERRQUEUE | MSG_DONTWAIT);
+  if (length < 0) return undefined;
+  const controlLength = Number(message.readBigUInt64LE(40));
+  return { data: data.subarray(0, length), to, control: control.subarray(0, controlLength) };
 }
 
 /** Index of a device in the caller's network namespace. */

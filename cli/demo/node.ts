@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** tandem on one node of a lab: programs on its cgroup and pod devices, and the loop that keeps its maps. */
 import { createLoop, type StepReport } from '../../agent/loop.ts';
-import { parsePrefix } from '../../core/address.ts';
+import { parseAddress, parsePrefix, type Address } from '../../core/address.ts';
 import { nameHash } from '../../core/control/names.ts';
 import { configOf } from '../../core/datapath/datapath.ts';
 import { maps, reasonNames } from '../../core/layout.gen.ts';
 import type { ClusterEvent } from '../../core/objects.ts';
-import { ok, type Failure, type Result } from '../../core/result.ts';
+import { assert, ok, type Failure, type Result } from '../../core/result.ts';
 import type { NodeConfig } from '../../core/service.ts';
 import type { MapStore } from '../../core/store.ts';
 import { attachCgroup, attachDevice, type Attachment, type CgroupHook } from '../../kernel/attach.ts';
@@ -52,7 +52,8 @@ export function startNode(lab: Lab, name: string, options: NodeOptions): Result<
   const bytes = options.object === undefined ? readObjectFile(objectPath) : ok(options.object);
   if (!bytes.ok) return bytes;
   const flowSecret = options.flowSecret ?? [...crypto.getRandomValues(new Uint32Array(12))];
-  const settings = configOf({ testMode: 0, flowSecret, selectionKey: options.selectionKey });
+  const hairpinSource = hairpinSources(lab, name);
+  const settings = configOf({ testMode: 0, flowSecret, selectionKey: options.selectionKey, hairpinSource });
   const object = loadObject({ object: bytes.value, name: objectPath, settings });
   if (!object.ok) return object;
   const attached: Attachment[] = [];
@@ -63,6 +64,14 @@ export function startNode(lab: Lab, name: string, options: NodeOptions): Result<
   if (done.ok) return ok(serve(lab, name, { object: object.value, attached, end, options }));
   end();
   return done;
+}
+
+/** The node's own addresses: as these a pod hears itself where it is its own backend. */
+function hairpinSources(lab: Lab, name: string): readonly [Address, Address] {
+  const { address: ipv4, addressIPv6 = '::' } = lab.node(name).spec;
+  const [four, six] = [parseAddress(ipv4), parseAddress(addressIPv6)];
+  assert(four.ok && six.ok, 'the addresses of a lab were checked before');
+  return [four.value, six.value];
 }
 
 type Loaded = {

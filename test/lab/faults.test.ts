@@ -40,8 +40,9 @@ const faults: readonly Fault[] = [
   {
     what: 'answers keep the address of the backend',
     file: 'verdict.h',
-    text: 'ip->source = address->words[3];',
-    instead: 'ip->source = old;',
+    text: 'delta += write_ipv4_address(ip, &ip->source, &translation->source);',
+    instead:
+      '{ __be32 old = ip->source; delta += write_ipv4_address(ip, &ip->source, &translation->source); ip->source = old; }',
     from: 'packet',
     result: 'timeout',
     // The header's own checksum is wrong then, and that is not the transport's to count.
@@ -68,9 +69,9 @@ const faults: readonly Fault[] = [
   },
   {
     what: 'an ICMPv6 answer is summed without its pseudo-header',
-    file: 'verdict.h',
-    text: 'icmp->check = ~checksum_fold(0x0401 + pseudo + sum);',
-    instead: 'icmp->check = ~checksum_fold(0x0401 + (pseudo & 0) + sum);',
+    file: 'answer.h',
+    text: 'icmp->check = ~checksum_fold(type + pseudo + sum);',
+    instead: 'icmp->check = ~checksum_fold(type + (pseudo & 0) + sum);',
     family: 'IPv6',
     from: 'packet',
     to: 'shop/empty:http',

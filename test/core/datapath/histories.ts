@@ -81,13 +81,16 @@ function fateOf({ verdict, reason, bytes, length }: Outcome): Fate {
   return { fate, bytes: Buffer.from(bytes.subarray(0, length)).toString('hex') };
 }
 
-/** The history of a seed; classifiers are large, since a false hit in one may be told from a miss. */
+/**
+ * The history of a seed. Classifiers are large, since a false hit in one may be told from a miss, and Service ports
+ * have no shares: numbers of ports that are given out anew count what their last owner holds.
+ */
 export function historyOf(seed: number, packets: number): History {
   const drawn = settingsOf(seed);
   const settings = {
     ...drawn,
     sizes: { ...drawn.sizes, classifierWords: 16384 },
-    config: { ...drawn.config, classifierMask: 16383 },
+    config: { ...drawn.config, classifierMask: 16383, shareService: 99 },
     isComplete: false,
   };
   const stream = createStream(seed, 6);

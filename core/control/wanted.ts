@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Frontends as map records, and which of them this build can program. */
-import { protocolText, TCP, type Address, type Port, type Protocol } from '../address.ts';
+import { protocolText, TCP, UDP, type Address, type Port, type Protocol } from '../address.ts';
 import {
   ALGORITHM_HASH,
   BACKEND_ACTIVE,
@@ -31,7 +31,7 @@ export type WantedPort = { readonly name: string; readonly frontends: readonly F
 /** Why the datapath of this build can't serve a frontend; undefined: it can. */
 export function whyNotProgrammed({ kind, protocol }: Frontend): string | undefined {
   if (kind !== 'ClusterIP') return kind;
-  return protocol === TCP ? undefined : protocolText(protocol);
+  return protocol === TCP || protocol === UDP ? undefined : protocolText(protocol);
 }
 
 /** What of these frontends the datapath leaves out, one line each; both families of a port are one. */

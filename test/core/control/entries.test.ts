@@ -91,7 +91,7 @@ describe('what a Service becomes', () => {
     expect(all.store.lookup(key('10.96.0.1', 80))).toMatchObject({ whenEmpty: 'refuse', backends: [] });
   });
 
-  test('both families are programmed for TCP; UDP, SCTP and affinity are named as not programmed', () => {
+  test('both families are programmed for TCP and UDP; SCTP and affinity are named as not programmed', () => {
     const all = rig();
     const ports = [
       { name: 'http', port: 80 },
@@ -109,13 +109,13 @@ describe('what a Service becomes', () => {
         }),
       ),
     );
-    expect(all.store.keys()).toHaveLength(4);
+    expect(all.store.keys()).toHaveLength(6);
     expect(all.loop.problems().map(({ field, message }) => `${field}: ${message}`)).toEqual([
       'spec.ports[0].nodePort: unsupported: NodePort 30000 is not compiled yet',
       'spec.ports[1].nodePort: unsupported: NodePort 30001 is not compiled yet',
       'spec.ports[2].nodePort: unsupported: NodePort 30002 is not compiled yet',
       'spec.sessionAffinity: unsupported: port "http" TCP: clients are not kept on their backend yet',
-      'spec.ports: unsupported: port "dns" UDP: UDP is not programmed yet',
+      'spec.sessionAffinity: unsupported: port "dns" UDP: clients are not kept on their backend yet',
       'spec.ports: unsupported: port "assoc" SCTP: SCTP is not programmed yet',
     ]);
   });

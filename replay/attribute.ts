@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which frames show the same packet: its first sighting at a hook is an input, later ones are what was observed. */
-import { addressEquals, type Address } from '../core/address.ts';
+import { addressEquals, UDP, type Address } from '../core/address.ts';
 import type { PacketHook } from '../core/twin.ts';
 import type { NodeFacts } from '../formats/node.ts';
 import { ICMP, ICMP_V6, type Headers } from './headers.ts';
@@ -103,10 +103,19 @@ function placeText({ device, direction }: Place): string {
   return `${device} ${direction}`;
 }
 
-/** Nothing but its ends tells one datagram from another that says the same. */
+/**
+ * Nothing but its ends tells one datagram from another that says the same, and what comes from a pod begins there. Of
+ * other protocols the numbers tell: only the last can be meant.
+ */
 function packetOf(alike: readonly Sighted[], sighting: Sighting): Sighted | undefined {
-  const possible = alike.filter((packet) => isSighting(packet, sighting));
-  return possible.findLast((packet) => hasSameEnd(packet.first.headers, sighting.headers)) ?? possible.at(-1);
+  const { headers, place } = sighting;
+  const isDatagram = headers.protocol === UDP;
+  if (isDatagram && place.role === 'pod' && place.direction === 'incoming') return undefined;
+  const last = alike.at(-1);
+  const same = isDatagram
+    ? alike.findLast((packet) => isSighting(packet, sighting) && hasSameEnd(packet.first.headers, headers))
+    : undefined;
+  return same ?? (last !== undefined && isSighting(last, sighting) ? last : undefined);
 }
 
 /** Whether address and port of one side are equal. */

@@ -35,8 +35,11 @@ export function observedOf({ backend, reply }: Connection): Observed | undefined
 
 /** The verdict on a packet that asked, once no more will be seen of it; undefined: it has none. */
 export function judgePacket(connection: Connection, packet: Sighted, oracle: OracleTimeline): Verdict | undefined {
-  noteForwarded(connection, packet);
-  if (connection.datagrams !== undefined) return judgeAsDatagram(connection, packet, oracle);
+  if (connection.datagrams !== undefined) {
+    noteForwarded(connection, packet);
+    return judgeAsDatagram(connection, packet, oracle);
+  }
+  noteForwarded(connection);
   judgeConnection(connection, packet.first, oracle);
   return connection.decided === packet.first ? connection.verdict : undefined;
 }

@@ -102,6 +102,8 @@ describe('without kernel/ and koffi, as a normal user', () => {
     ['rolling-update', 'node2', 0],
     ['no-endpoints', 'node1', 3],
     ['no-endpoints', 'node2', 0],
+    ['udp-stale', 'node1', 0],
+    ['udp-stale', 'node2', 0],
   ])('%s on %s is judged as written down', (name, host, code) => {
     const answer = replay(...recording(name, host));
     expect(answer.notes).toBe('');

@@ -47,6 +47,8 @@ export type Draft = {
   readonly connection: Connection | undefined;
   /** Whether a verdict on the packet is its. */
   readonly asks: boolean;
+  /** Whether it is an answer to the client, or a translated error. */
+  readonly isReply: boolean;
   /** The frame at this hook, where the packet can be read. */
   readonly sighting: Sighting | undefined;
   readonly model: OutcomeRecord;
@@ -61,8 +63,11 @@ export function draftOf(
   about: Pick<Draft, 'asks' | 'connection' | 'sighting'> & { readonly repliedBackend?: string | undefined },
 ): Draft {
   const { repliedBackend, ...rest } = about;
+  const { connection, sighting } = about;
+  const isAnswer = connection !== undefined && sighting?.headers.error === undefined;
   return {
     ...rest,
+    isReply: isAnswer || repliedBackend !== undefined,
     place,
     model: recordOf(ran.model, repliedBackend),
     kernel: ran.kernel === undefined ? null : recordOf(ran.kernel, repliedBackend),
@@ -103,21 +108,20 @@ export function lineOf(
   };
 }
 
-function observedOf({ asks, connection, sighting }: Draft, packet: Sighted): ObservedRecord | null {
+function observedOf({ asks, connection, isReply, sighting }: Draft, packet: Sighted): ObservedRecord | null {
   if (sighting === undefined) return null;
   const { translated, elsewhere, first } = packet;
   const lagMs = (later: Sighting): number => (later.timeNs - first.timeNs) / 1e6;
   if (sighting.place.direction === 'outgoing') {
-    const isReply = connection !== undefined && sighting.headers.error === undefined;
-    const backend = connection?.backend && endpointText(connection.backend.address, connection.backend.port);
+    const backend = connection && answererOf(connection, packet);
     const common = { frame: sighting.frame, lagMs: lagMs(sighting) };
     return isReply
       ? { ...common, verdict: 'reply', backend: backend ?? null }
       : { ...common, verdict: 'pass', backend: null };
   }
   if (translated !== undefined && connection !== undefined) {
-    const { destination, destinationPort } = translated.headers;
-    const backend = endpointText(destination, destinationPort);
+    const { destination, destinationPort, part } = translated.headers;
+    const backend = part === 'later' ? null : endpointText(destination, destinationPort);
     return { frame: translated.frame, verdict: 'forward', backend, lagMs: lagMs(translated) };
   }
   const refusal = asks && connection !== undefined ? refusalOf(connection, packet) : undefined;
@@ -127,6 +131,14 @@ function observedOf({ asks, connection, sighting }: Draft, packet: Sighted): Obs
   return elsewhere === undefined
     ? null
     : { frame: elsewhere.frame, verdict: 'pass', backend: null, lagMs: lagMs(elsewhere) };
+}
+
+/** Who sent an answer: a flow may have moved since it began. */
+function answererOf({ backend }: Connection, { first, translated }: Sighted): string | undefined {
+  const { error, part, source, sourcePort } = first.headers;
+  const isShown = translated !== undefined && error === undefined && part !== 'later';
+  if (isShown) return endpointText(source, sourcePort);
+  return backend && endpointText(backend.address, backend.port);
 }
 
 function refusalOf({ datagrams, decided, refusal, reply }: Connection, packet: Sighted): Sighting | undefined {

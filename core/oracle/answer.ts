@@ -15,6 +15,8 @@ export type Question = {
   readonly port: Port;
   /** Of a datagram: the backend of the one before it in its flow; undefined: it begins one. Nothing to TCP. */
   readonly kept?: Backend | undefined;
+  /** The last connection of the same client address to the same Service port (E1); undefined: none, or not remembered. */
+  readonly last?: { readonly backend: Backend; readonly ageNs: number } | undefined;
 };
 
 /** What one Service port permits. `service` is `namespace/name:portName`, without the colon where the port has no name. */

@@ -13,6 +13,7 @@ import {
 } from '../address.ts';
 import type { Answer, Outcome, Question, Unsupported } from './answer.ts';
 import { addressKey, familyOf, type Family } from './facts.ts';
+import { outcomesForClient } from './affinity.ts';
 import { answerForFlow } from './flow.ts';
 import { frontendKey, portKey, type PodView, type ServiceView, type View } from './view.ts';
 
@@ -65,7 +66,7 @@ function answerFromFrontends(services: readonly ServiceView[], question: Questio
   const external = services.map((view) => view.external.get(key)).find((claim) => claim !== undefined);
   if (external !== undefined) return external;
   const frontends = services.map((view) => view.cluster.get(key)).filter((found) => found !== undefined);
-  const claims = frontends.flatMap((frontend) => frontend.outcomes);
+  const claims = frontends.flatMap((frontend) => outcomesForClient(frontend, question));
   const unsupported = claims.find((claim): claim is Unsupported => claim.kind === 'unsupported');
   if (unsupported !== undefined) return unsupported;
   const outcomes = claims.filter((claim): claim is Outcome => claim.kind !== 'unsupported');

@@ -20,6 +20,7 @@ export type ClusterFrontend = Frontend & {
   readonly outcomes: readonly (Outcome | Unsupported)[];
   /** Of UDP: whom a flow may keep. */
   readonly serving: readonly ServingBackend[];
+  readonly affinitySeconds: number;
 };
 
 export type ServiceView = {
@@ -85,6 +86,7 @@ export function viewOfService(service: ServiceFacts, slices: readonly SliceFacts
         port,
         outcomes: [...(known?.outcomes ?? []), ...outcomes],
         serving: [...(known?.serving ?? []), ...serving],
+        affinitySeconds: service.affinitySeconds,
       });
     }
     const claim = (reason: Unsupported['reason'], address: Address): unknown =>
@@ -156,8 +158,7 @@ export function shareView(previous: View | undefined, next: View | undefined): V
   for (const [key, frontend] of cluster) {
     const before = previous.cluster.get(key);
     if (before === undefined) same = false;
-    else if (sameJson([before.outcomes, before.serving], [frontend.outcomes, frontend.serving]))
-      cluster.set(key, before);
+    else if (sameJson(before, frontend)) cluster.set(key, before);
     else {
       same = false;
       cluster.set(key, { ...frontend, outcomes: shareBackends(before.outcomes, frontend.outcomes) });

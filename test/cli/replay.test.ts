@@ -141,6 +141,23 @@ describe('without kernel/ and koffi, as a normal user', () => {
     expect(connections).toMatchObject({ none: printed.length - good - failed });
   });
 
+  test('as many datagrams were answered, by the pod whose name its client printed', () => {
+    const printed =
+      readFileSync(join(root, 'fixtures/udp-stale/client1.log'), 'utf8').match(/web-84ffd9f65d-.{5}/g) ?? [];
+    const answer = replay(...recording('udp-stale', 'node1'), '-o', 'ndjson');
+    const answers = linesOf(answer).filter(({ flow, hook, observed }) => {
+      return flow?.endsWith('/UDP') === true && hook === 'to-pod' && observed?.verdict === 'reply';
+    });
+    const pods = podNames('udp-stale');
+    const names = answers.map(({ observed }) => pods.get(observed?.backend?.replace(':8081', '') ?? ''));
+    // The last is an error of the pod itself, after which the client ended.
+    expect(names.slice(0, -1)).toEqual(printed);
+    expect(summaryOf(answer)).toMatchObject({
+      datagrams: { flows: 1, sent: printed.length + 1, judged: printed.length + 1, notPermitted: 0 },
+      replies: { reproduced: printed.length + 1, differing: 0 },
+    });
+  });
+
   test('the last line says plainly that nothing was compared', () => {
     const answer = replay(...recording('no-endpoints', 'node1'), '-o', 'ndjson');
     expect(summaryOf(answer)).toMatchObject({

@@ -137,7 +137,10 @@ describe('a frame for the twins', () => {
   });
 });
 
-/** In ones' complement all ones are zero, and no incremental update can tell which of them was there (RFC 1624 3). */
+/**
+ * In ones' complement all ones are zero, and no incremental update can tell which of them was there (RFC 1624 3). Only
+ * UDP says which is written (RFC 768).
+ */
 function oneZero(bytes: Uint8Array, at: number): Uint8Array {
   const copy = bytes.slice();
   if (copy[at] === 0xff && copy[at + 1] === 0xff) copy.fill(0, at, at + 2);
@@ -152,7 +155,7 @@ const kinds = families.flatMap(([family, ends, headerBytes]) =>
   transports.map(([protocol, checksumAt, make]) => ({ family, protocol, ends, at: headerBytes + checksumAt, make })),
 );
 
-describe.each(kinds)('another source of $protocol over $family', ({ at, ends, family, make }) => {
+describe.each(kinds)('another source of $protocol over $family', ({ at, ends, family, make, protocol }) => {
   const states = fc.constantFrom<Segment['checksum'] & string>('right', 'partial', 'wrong');
   const pod = (last: number): string => (family === 'IPv4' ? `10.244.7.${last}` : `fd00:10:244:7:a:b:c:${last}`);
   const endpoint = (address: string, port: number): string =>
@@ -172,7 +175,8 @@ describe.each(kinds)('another source of $protocol over $family', ({ at, ends, fa
     expect(changed.subarray(ETHERNET_BYTES)).toEqual(wanted);
     const service = { address: headersOf(packet).source, port: 80, clientPort };
     const back = withSource({ ...posed, bytes: changed }, headersOf(packet), service);
-    expect(oneZero(back, ETHERNET_BYTES + at)).toEqual(oneZero(posed.bytes, ETHERNET_BYTES + at));
+    const same = (bytes: Uint8Array): Uint8Array => (protocol === 'TCP' ? oneZero(bytes, ETHERNET_BYTES + at) : bytes);
+    expect(same(back)).toEqual(same(posed.bytes));
   }
 
   test('gives the packet that this source would have sent, whatever the state of its checksum', () => {

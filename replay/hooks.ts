@@ -132,7 +132,11 @@ function takeAsking(bench: Bench, connection: Connection, packet: Sighted, ran: 
   const reason = whyNotJudged(bench, connection, packet.first.timeNs, choice);
   if (reason === undefined) noteModelJudgement(bench, connection, packet.first.timeNs, choice);
   else if (isFirst) connection.notJudged = reason;
-  else bench.openings.delete(packet);
+  else {
+    // Nobody will judge it, nor wait for errors about it.
+    bench.openings.delete(packet);
+    datagrams?.pending.pop();
+  }
   return reason;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which frames show the same packet: its first sighting at a hook is an input, later ones are what was observed. */
-import { addressEquals, type Address } from '../core/address.ts';
+import { addressEquals, UDP, type Address } from '../core/address.ts';
 import type { PacketHook } from '../core/twin.ts';
 import type { NodeFacts } from '../formats/node.ts';
 import { ICMP, ICMP_V6, type Headers } from './headers.ts';
@@ -28,6 +28,8 @@ export type Sighted = {
   translated: Sighting | undefined;
   /** The first later sighting on another device, translated or not. */
   elsewhere: Sighting | undefined;
+  /** Of a datagram: the error that its sender got for it. */
+  refusal: Sighting | undefined;
   /** Frames that show it, and how many of them a twin has been asked about. */
   frames: number;
   runs: number;
@@ -46,15 +48,14 @@ export type Attribution = {
 };
 
 export function createAttribution(): Attribution {
-  const recent = new Map<string, Sighted>();
+  const recent = new Map<string, Sighted[]>();
   const queue: Sighted[] = [];
 
   function take(sighting: Sighting): Attributed {
     const identity = identityOf(sighting.headers);
-    const known = recent.get(identity);
-    if (known !== undefined && isSighting(known, sighting)) {
-      return { packet: known, hook: noteSighting(known, sighting) };
-    }
+    const known = recent.get(identity) ?? [];
+    const same = packetOf(known, sighting);
+    if (same !== undefined) return { packet: same, hook: noteSighting(same, sighting) };
     const packet: Sighted = {
       first: sighting,
       hook: hookAt(sighting.place),
@@ -62,9 +63,11 @@ export function createAttribution(): Attribution {
       runs: 0,
       translated: undefined,
       elsewhere: undefined,
+      refusal: undefined,
       hopsAt: new Map([[placeText(sighting.place), sighting.headers.hops]]),
     };
-    recent.set(identity, packet);
+    known.push(packet);
+    recent.set(identity, known);
     queue.push(packet);
     return { packet, hook: packet.hook };
   }
@@ -74,7 +77,10 @@ export function createAttribution(): Attribution {
     const over = queue.splice(0, index < 0 ? queue.length : index);
     for (const packet of over) {
       const identity = identityOf(packet.first.headers);
-      if (recent.get(identity) === packet) recent.delete(identity);
+      const alike = recent.get(identity);
+      // They are as old as they are far in front.
+      if (alike?.[0] === packet) alike.shift();
+      if (alike?.length === 0) recent.delete(identity);
     }
     return over;
   }
@@ -84,17 +90,40 @@ export function createAttribution(): Attribution {
 
 /** What no translation changes: source ports may be rewritten, addresses on one side only. */
 function identityOf(headers: Headers): string {
-  const { protocol, identification, sequence, acknowledgement, flags, payloadLength, digest } = headers;
+  const { protocol, identification, sequence, acknowledgement, flags, payloadLength, digest, fragmentOffset } = headers;
   const isIcmp = protocol === ICMP || protocol === ICMP_V6;
   const { error } = headers;
   // ICMPv6 has no identification: the packet that it is about tells one error of a Service from another.
   const kind = error === undefined ? '' : `/${error.type}/${error.code}/${error.sequence}`;
-  const tail = isIcmp ? kind : `/${sequence}/${acknowledgement}/${flags}/${digest}`;
+  const tail = isIcmp ? kind : `/${sequence}/${acknowledgement}/${flags}/${digest}/${fragmentOffset}`;
   return `${headers.family}/${protocol}/${identification}/${payloadLength}${tail}`;
 }
 
 function placeText({ device, direction }: Place): string {
   return `${device} ${direction}`;
+}
+
+/**
+ * Nothing but its ends tells one datagram from another that says the same, and what comes from a pod begins there. Of
+ * other protocols the numbers tell: only the last can be meant.
+ */
+function packetOf(alike: readonly Sighted[], sighting: Sighting): Sighted | undefined {
+  const { headers, place } = sighting;
+  const isDatagram = headers.protocol === UDP;
+  if (isDatagram && place.role === 'pod' && place.direction === 'incoming') return undefined;
+  const last = alike.at(-1);
+  const same = isDatagram
+    ? alike.findLast((packet) => isSighting(packet, sighting) && hasSameEnd(packet.first.headers, headers))
+    : undefined;
+  return same ?? (last !== undefined && isSighting(last, sighting) ? last : undefined);
+}
+
+/** Whether address and port of one side are equal. */
+function hasSameEnd(left: Headers, right: Headers): boolean {
+  const isSource = left.sourcePort === right.sourcePort && addressEquals(left.source, right.source);
+  return (
+    isSource || (left.destinationPort === right.destinationPort && addressEquals(left.destination, right.destination))
+  );
 }
 
 /**

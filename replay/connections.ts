@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Connections to Services as a recording shows them: opened by whom, answered by whom, refused or left alone. */
-import { port, protocolText, TCP, type Address } from '../core/address.ts';
+import { port, protocolText, TCP, UDP, type Address } from '../core/address.ts';
 import type { Answer, Question, Verdict } from '../core/oracle/answer.ts';
+import { datagramAbout, newDatagrams, type Datagrams } from './datagrams.ts';
+import type { AnswerEnds } from './frame.ts';
 import {
   flowText,
   FLAG_RST,
-  hasExtensions,
   ICMP,
+  isFollowed,
   isMapped,
   isOpening,
   turned,
@@ -20,7 +22,6 @@ export const CONNECTIONS_MAX = 1_000_000;
 
 /** Why a connection, or a packet of it, is not judged by this build. */
 export type NotJudged =
-  | 'UDP'
   | 'SCTP'
   | 'NodePort'
   | 'LoadBalancer'
@@ -38,6 +39,9 @@ export type NotJudged =
   | 'events-incomplete'
   | 'not-seen-again';
 
+/** Fragmented datagrams whose later parts are still expected. */
+const FRAGMENTED_MAX = 65_536;
+
 /** What the client got back. `unreachable`: an ICMP error that is no refusal, such as one from a router on the way. */
 export type Reply = 'none' | 'answered' | 'reset' | 'refused' | 'unreachable';
 
@@ -53,8 +57,10 @@ export type Connection = {
   readonly opened: Sighting;
   /** Set from the beginning for what this build can't judge. */
   notJudged: NotJudged | undefined;
-  /** Packets that asked for it: more than one means it was sent again. */
+  /** Packets of TCP that asked for it: more than one means it was sent again. */
   openings: number;
+  /** Of UDP, where every datagram asks; undefined: it is another protocol's. */
+  readonly datagrams: Datagrams | undefined;
   packets: number;
   /** Who got it; undefined: not seen. */
   backend: { readonly address: Address; readonly port: number; readonly lagNs: number } | undefined;
@@ -68,7 +74,8 @@ export type Connection = {
   model: Choice | undefined;
   kernel: Choice | undefined;
   /** Where the model sends its packets now, as its answers would come from. */
-  modelBackend: { readonly address: Address; readonly port: number } | undefined;
+  modelBackend: AnswerEnds | undefined;
+  /** Of UDP the worst of all datagrams. */
   verdict: Verdict | undefined;
 };
 
@@ -84,29 +91,52 @@ export type Connections = {
 
 export function createConnections(): Connections {
   const byFlow = new Map<string, Connection>();
+  const byDatagram = new Map<string, Connection>();
   const all: Connection[] = [];
+
+  /** Only the first part of a datagram shows its ports. */
+  function noteFirst(headers: Headers, connection: Connection | undefined): Connection | undefined {
+    if (headers.part !== 'first' || connection === undefined) return connection;
+    const key = datagramText(headers);
+    byDatagram.delete(key);
+    byDatagram.set(key, connection);
+    const [oldest] = byDatagram.size > FRAGMENTED_MAX ? byDatagram.keys() : [];
+    if (oldest !== undefined) byDatagram.delete(oldest);
+    return connection;
+  }
+
+  function find(headers: Headers, flow: Tuple): Connection | undefined {
+    const known = headers.part === 'later' ? byDatagram.get(datagramText(headers)) : undefined;
+    return known ?? byFlow.get(flowText(flow));
+  }
 
   function fromPod(sighting: Sighting, answerTo: (question: Question) => Answer): Connection | undefined {
     const { headers } = sighting;
     if (isMapped(headers)) return undefined;
-    const known = byFlow.get(flowText(headers));
+    // An error from a client is about an answer, which came from the Service.
+    const known = find(headers, headers.error?.about === undefined ? headers : turned(headers.error.about));
     if (known !== undefined && !isAnother(known, headers)) {
       known.packets += 1;
-      return known;
+      return noteFirst(headers, known);
     }
     const connection = newConnection(sighting, answerTo);
     if (connection === undefined || all.length >= CONNECTIONS_MAX) return undefined;
     byFlow.set(connection.flow, connection);
     all.push(connection);
-    return connection;
+    return noteFirst(headers, connection);
   }
 
   return {
     fromPod,
-    toPod: (headers) => (isMapped(headers) ? undefined : byFlow.get(flowText(turned(headers)))),
+    toPod: (headers) => (isMapped(headers) ? undefined : noteFirst(headers, find(headers, turned(headers)))),
     about: ({ error }) => (error?.about === undefined ? undefined : byFlow.get(flowText(error.about))),
     all,
   };
+}
+
+/** What the fragments of one datagram have in common. RFC 791, RFC 8200 section 4.5 */
+function datagramText(headers: Headers): string {
+  return `${flowText({ ...headers, sourcePort: 0, destinationPort: 0 })}/${headers.identification}`;
 }
 
 /** A client that uses its port again begins with another sequence number. */
@@ -133,6 +163,7 @@ function newConnection(sighting: Sighting, answerTo: (question: Question) => Ans
     opened: sighting,
     notJudged: whyNotJudged(answer, headers),
     openings: 0,
+    datagrams: protocol === UDP ? newDatagrams() : undefined,
     opening: undefined,
     refusal: undefined,
     decided: undefined,
@@ -163,22 +194,20 @@ export function serviceOf(answer: Answer): string {
   }
 }
 
-/** What this build programs is TCP to a ClusterIP. */
+/** What this build programs is TCP and UDP to a ClusterIP. */
 function whyNotJudged(answer: Answer, headers: Headers): NotJudged | undefined {
-  if (headers.isFragment) return 'fragment';
+  if (headers.part === 'later') return 'fragment';
+  if (headers.isRouted || !isFollowed(headers)) return 'extensions';
   if (answer.kind === 'unsupported') return answer.reason;
-  if (hasExtensions(headers)) return 'extensions';
   if (answer.kind === 'drop-unallocated') return 'unallocated-address';
-  if (headers.protocol !== TCP) {
-    const name = protocolText(headers.protocol);
-    return name === 'UDP' || name === 'SCTP' ? name : 'protocol';
-  }
+  if (headers.protocol === UDP) return undefined;
+  if (headers.protocol !== TCP) return protocolText(headers.protocol) === 'SCTP' ? 'SCTP' : 'protocol';
   return isOpening(headers) ? undefined : 'opened-before';
 }
 
 /** The packet that asks for the connection went somewhere else: that is where the recorded proxy sent it. */
-export function noteForwarded(connection: Connection): void {
-  const { backend, opening } = connection;
+export function noteForwarded(connection: Connection, opening: Sighted | undefined = connection.opening): void {
+  const { backend } = connection;
   if (backend !== undefined || opening?.translated === undefined) return;
   const { first, translated } = opening;
   const { destination, destinationPort } = translated.headers;
@@ -196,6 +225,7 @@ export function noteReply(connection: Connection, sighting: Sighting, packet: Si
     connection.backend = { address: source, port: sourcePort, lagNs: 0 };
     connection.decided = connection.opening?.first;
   }
+  if (connection.datagrams !== undefined && headers.part !== 'later') connection.datagrams.answers += 1;
   if (connection.reply === 'answered') return;
   if ((headers.flags & FLAG_RST) === 0) connection.reply = 'answered';
   else if (connection.reply === 'none')
@@ -208,17 +238,32 @@ const REFUSALS: ReadonlySet<number> = new Set([3, 9, 10, 13]);
 /** The same of ICMPv6, type 1; codes 5 and 6 are kinds of "prohibited". RFC 4443 section 3.1 */
 const REFUSALS_V6: ReadonlySet<number> = new Set([1, 4, 5, 6]);
 
-function isRefusal({ error, protocol }: Headers): boolean {
+export function isRefusal({ error, protocol }: Headers): boolean {
   if (error === undefined) return false;
   if (protocol === ICMP) return error.type === 3 && REFUSALS.has(error.code);
   return error.type === 1 && REFUSALS_V6.has(error.code);
 }
 
-export function noteIcmpError(connection: Connection, sighting: Sighting): void {
+/** Whether it is about a packet that had gone on to a backend, and so not the proxy's own. */
+export function noteIcmpError(connection: Connection, sighting: Sighting): boolean {
   const { error } = sighting.headers;
-  if (error === undefined || connection.reply === 'answered') return;
+  if (error === undefined) return false;
+  if (connection.datagrams !== undefined) return noteDatagramError(connection, connection.datagrams, sighting);
+  if (connection.reply === 'answered') return true;
   const isRefused = isRefusal(sighting.headers) && connection.backend === undefined;
   noteEnd(connection, sighting, isRefused ? 'refused' : 'unreachable');
+  return connection.backend !== undefined;
+}
+
+function noteDatagramError(connection: Connection, datagrams: Datagrams, sighting: Sighting): boolean {
+  const packet = datagramAbout(datagrams, sighting.headers);
+  if (packet === undefined) return false;
+  packet.refusal = sighting;
+  const isRefused = isRefusal(sighting.headers) && packet.translated === undefined;
+  if (isRefused) datagrams.refused += 1;
+  else datagrams.unreachable += 1;
+  if (connection.reply === 'none') noteEnd(connection, sighting, isRefused ? 'refused' : 'unreachable');
+  return packet.translated !== undefined;
 }
 
 function noteEnd(connection: Connection, refusal: Sighting, reply: Reply): void {

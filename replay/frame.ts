@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A captured packet as the Ethernet frame that a hook would meet, with the answers from outside that go with it. */
-import { address, addressFromIPv4, isIPv4, TCP, type Address } from '../core/address.ts';
+import { isIPv4, TCP, UDP, type Address } from '../core/address.ts';
 import { CHECKSUM_MODE_NONE, CHECKSUM_MODE_PARTIAL } from '../core/layout.gen.ts';
 import { assert } from '../core/result.ts';
-import { hasExtensions, type Family, type Headers } from './headers.ts';
+import { isFollowed, readHeaders, type Family, type Headers } from './headers.ts';
 
 /** The largest frame that a test run of the kernel accepts; longer ones are run with their payload cut. */
 export const FRAME_BYTES_MAX = 3712;
 
 export const ETHERNET_BYTES = 14;
-const IPV4_BYTES = 20;
 const IPV6_BYTES = 40;
 const CHECKSUM_IN_TCP = 16;
+const CHECKSUM_IN_UDP = 6;
 
 /** In place of addresses that a cooked capture does not keep; locally administered, so that they are nobody's. */
 const NO_ETHERNET = [0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
 
 /**
- * What the captured TCP checksum is: `right`, `partial` (the sum of the pseudo-header, to be completed by whoever
+ * What the captured checksum of TCP or UDP is: `right`, `partial` (the sum of the pseudo-header, to be completed by whoever
  * sends the packet), `wrong`, or `unknown` where bytes are missing or nothing carries one.
  */
 export type ChecksumState = 'right' | 'partial' | 'wrong' | 'unknown';
@@ -71,23 +71,37 @@ export function poseFrame(packet: CapturedPacket): PosedFrame {
 /** 0 where the header itself was not captured. */
 function tcpHeaderEnd(network: Uint8Array, headers: Headers): number {
   const at = headers.transportOffset + 12;
-  return isReadableTcp(headers) && at < network.length ? headers.transportOffset + ((network[at] ?? 0) >>> 4) * 4 : 0;
+  return headers.protocol === TCP && showsPorts(headers) && at < network.length
+    ? headers.transportOffset + ((network[at] ?? 0) >>> 4) * 4
+    : 0;
 }
 
 function gsoSizeOf(headers: Headers, mtu: number): number {
-  if (headers.protocol !== TCP || headers.length <= mtu) return 0;
+  const isSegmented = headers.protocol === TCP || (headers.protocol === UDP && headers.part === 'whole');
+  if (!isSegmented || headers.length <= mtu) return 0;
   return Math.max(1, mtu - (headers.length - headers.payloadLength));
 }
 
-/** Behind extension headers nothing is read: a routing header changes whose address the checksum covers. */
-export function isReadableTcp(headers: Headers): boolean {
-  return headers.protocol === TCP && !headers.isFragment && !hasExtensions(headers);
+/** Behind a routing header that is not done nothing is translated: the checksum covers the address of the last stop. */
+export function isTranslatable(headers: Headers): boolean {
+  const { isRouted, protocol } = headers;
+  return (protocol === TCP || protocol === UDP) && !isRouted && isFollowed(headers);
+}
+
+function showsPorts(headers: Headers): boolean {
+  return isTranslatable(headers) && headers.part !== 'later';
+}
+
+function checksumAt({ protocol, transportOffset }: Headers): number {
+  return transportOffset + (protocol === TCP ? CHECKSUM_IN_TCP : CHECKSUM_IN_UDP);
 }
 
 function checksumState(network: Uint8Array, headers: Headers): ChecksumState {
-  const at = headers.transportOffset + CHECKSUM_IN_TCP;
-  if (!isReadableTcp(headers) || at + 2 > network.length) return 'unknown';
+  const at = checksumAt(headers);
+  if (!showsPorts(headers) || headers.part !== 'whole' || at + 2 > network.length) return 'unknown';
   const found = half(network, at);
+  // RFC 768: the sender of this datagram made none.
+  if (headers.protocol === UDP && found === 0) return 'unknown';
   const pseudo = pseudoSum(network, headers);
   if (found === fold(pseudo)) return 'partial';
   if (network.length < headers.length) return 'unknown';
@@ -111,51 +125,66 @@ function sourceRange(family: Family): { readonly from: number; readonly to: numb
   return family === 'IPv4' ? { from: 12, to: 16 } : { from: 8, to: 24 };
 }
 
-/** The frame as it was before its source became a Service: that source put back, all checksums mended. */
-export function withSource(frame: PosedFrame, headers: Headers, source: Address, sourcePort: number): Uint8Array {
-  const { family } = headers;
-  assert(isReadableTcp(headers), 'only TCP packets get another source');
-  assert(isIPv4(source) === (family === 'IPv4'), 'the other source is of the same family');
+/** Both ends of an answer as a twin would get it; `clientPort` differs from the client's own where that was taken. */
+export type AnswerEnds = { readonly address: Address; readonly port: number; readonly clientPort: number };
+
+/** The frame as it was before its source became a Service: these ends put back, all checksums mended. */
+export function withSource(frame: PosedFrame, headers: Headers, ends: AnswerEnds): Uint8Array {
+  assert(isTranslatable(headers), 'only packets of TCP and UDP get another source');
+  assert(isIPv4(ends.address) === (headers.family === 'IPv4'), 'the other source is of the same family');
   const bytes = frame.bytes.slice();
   const ip = ETHERNET_BYTES;
-  const tcp = ip + headers.transportOffset;
-  const check = tcp + CHECKSUM_IN_TCP;
-  const { from, to } = sourceRange(family);
-  const before = sum(bytes, ip + from, ip + to);
-  const portDelta = 0xffff - half(bytes, tcp) + sourcePort;
-  const words = family === 'IPv4' ? [source.d] : [source.a, source.b, source.c, source.d];
-  for (const [index, word] of words.entries()) putWord(bytes, ip + from + index * 4, word);
-  putHalf(bytes, tcp, sourcePort);
-  const addressDelta = ((to - from) / 2) * 0xffff - before + sum(bytes, ip + from, ip + to);
-  if (family === 'IPv4') mend(bytes, ip + 10, addressDelta);
-  // Whoever completes a partial checksum adds the port: the address alone counts.
+  const addressDelta = putAddress(bytes, ip + sourceRange(headers.family).from, ends.address);
+  if (headers.family === 'IPv4') mend(bytes, ip + 10, addressDelta);
+  const transport = ip + headers.transportOffset;
+  if (!showsPorts(headers) || transport + 4 > bytes.length) return bytes;
+  const portDelta = replaceHalf(bytes, transport, ends.port) + replaceHalf(bytes, transport + 2, ends.clientPort);
+  const check = ip + checksumAt(headers);
+  if (check + 2 > bytes.length) return bytes;
+  // Whoever completes a partial checksum adds the ports: the address alone counts.
   if (frame.checksum === 'partial') putHalf(bytes, check, fold(half(bytes, check) + addressDelta));
-  else mend(bytes, check, addressDelta + portDelta);
+  else if (headers.protocol === TCP) mend(bytes, check, addressDelta + portDelta);
+  else mendUdp(bytes, check, addressDelta + portDelta);
   return bytes;
 }
 
+/** Writes an address and returns by how much the ones' complement sum of the bytes has grown. */
+export function putAddress(bytes: Uint8Array, at: number, address: Address): number {
+  const words = isIPv4(address) ? [address.d] : [address.a, address.b, address.c, address.d];
+  const before = sum(bytes, at, at + words.length * 4);
+  for (const [index, word] of words.entries()) putWord(bytes, at + index * 4, word);
+  return words.length * 2 * 0xffff - before + sum(bytes, at, at + words.length * 4);
+}
+
+/** The same for a port. */
+export function replaceHalf(bytes: Uint8Array, at: number, value: number): number {
+  const before = half(bytes, at);
+  putHalf(bytes, at, value);
+  return 0xffff - before + value;
+}
+
 /** RFC 1624, equation 3. */
-function mend(bytes: Uint8Array, at: number, delta: number): void {
+export function mend(bytes: Uint8Array, at: number, delta: number): void {
   putHalf(bytes, at, ~fold((~half(bytes, at) & 0xffff) + delta) & 0xffff);
 }
 
-/** Destination address and port of a frame that a twin has translated. */
-export function destinationOf(frame: Uint8Array): { readonly address: Address; readonly port: number } {
-  const ip = ETHERNET_BYTES;
-  const first = frame[ip] ?? 0;
-  const isIPv6 = first >>> 4 === 6;
-  const tcp = ip + (isIPv6 ? IPV6_BYTES : (first & 15) * 4);
-  assert(frame.length >= tcp + 4 && tcp >= ip + IPV4_BYTES, 'a twin translates only what it has read');
-  const found = isIPv6
-    ? address(word(frame, ip + 24), word(frame, ip + 28), word(frame, ip + 32), word(frame, ip + 36))
-    : addressFromIPv4(word(frame, ip + 16));
-  return { address: found, port: half(frame, tcp + 2) };
+/** RFC 768: zero means that there is none, and a sum that comes to zero is written as all ones. */
+export function mendUdp(bytes: Uint8Array, at: number, delta: number): void {
+  if (half(bytes, at) === 0) return;
+  mend(bytes, at, delta);
+  if (half(bytes, at) === 0) putHalf(bytes, at, 0xffff);
+}
+
+/** Both ends of a frame that a twin has translated; undefined where the frame does not show its ports. */
+export function endsOf(frame: Uint8Array): Headers | undefined {
+  const headers = readHeaders(frame.subarray(ETHERNET_BYTES));
+  return headers !== undefined && showsPorts(headers) ? headers : undefined;
 }
 
 /** Both addresses, the protocol and the length of what follows the IP header (RFC 9293 3.1, RFC 8200 8.1). */
-function pseudoSum(network: Uint8Array, { family, length, transportOffset }: Headers): number {
+function pseudoSum(network: Uint8Array, { family, length, protocol, transportOffset }: Headers): number {
   const { from, to } = sourceRange(family);
-  return sum(network, from, to + (to - from)) + TCP + length - transportOffset;
+  return sum(network, from, to + (to - from)) + protocol + length - transportOffset;
 }
 
 /** Ones' complement sum of big-endian halves, not folded; an odd last byte is the high one of its half (RFC 1071). */
@@ -173,10 +202,6 @@ function fold(total: number): number {
 
 function half(bytes: Uint8Array, at: number): number {
   return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
-}
-
-function word(bytes: Uint8Array, at: number): number {
-  return ((half(bytes, at) << 16) | half(bytes, at + 2)) >>> 0;
 }
 
 function putWord(bytes: Uint8Array, at: number, value: number): void {

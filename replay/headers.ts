@@ -35,13 +35,17 @@ export type Tuple = {
   readonly destinationPort: number;
 };
 
-/** An ICMP error: what kind, which packet it is about, and the TCP sequence number of that one, else 0. */
+/** An ICMP error: what kind, which packet it is about, and that one's TCP sequence number and identification, else 0. */
 export type IcmpError = {
   readonly type: number;
   readonly code: number;
   readonly about: Tuple | undefined;
   readonly sequence: number;
+  readonly identification: number;
 };
+
+/** What a packet is of its datagram: all of it, the part with the transport header, or one without. */
+export type Part = 'whole' | 'first' | 'later';
 
 export type Headers = Tuple & {
   readonly family: Family;
@@ -51,9 +55,13 @@ export type Headers = Tuple & {
   readonly transportOffset: number;
   /** TTL or hop limit. */
   readonly hops: number;
-  /** 0 in IPv6, which has none. */
+  /** 0 in IPv6 without a fragment header. */
   readonly identification: number;
-  readonly isFragment: boolean;
+  readonly part: Part;
+  /** Bytes of its datagram before it. */
+  readonly fragmentOffset: number;
+  /** Behind a routing header that is not done: whose address the checksum covers is not the destination's. */
+  readonly isRouted: boolean;
   /** Of TCP; 0 elsewhere. */
   readonly flags: number;
   readonly sequence: number;
@@ -74,7 +82,9 @@ type Network = {
   readonly transportOffset: number;
   readonly hops: number;
   readonly identification: number;
-  readonly isFragment: boolean;
+  readonly part: Part;
+  readonly fragmentOffset: number;
+  readonly isRouted: boolean;
 };
 
 /** The headers of the IP packet in `bytes`, as far as it was captured; undefined where its IP header can't be read. */
@@ -83,8 +93,8 @@ export function readHeaders(bytes: Uint8Array): Headers | undefined {
   const network = readNetwork(view);
   if (network === undefined) return undefined;
   const at = network.transportOffset;
-  const ports = network.isFragment ? NO_PORTS : portsAt(view, at, network.protocol);
-  const isTcp = network.protocol === TCP && !network.isFragment && at + 14 <= view.byteLength;
+  const ports = network.part === 'later' ? NO_PORTS : portsAt(view, at, network.protocol);
+  const isTcp = network.protocol === TCP && network.part !== 'later' && at + 14 <= view.byteLength;
   const headerLength = isTcp ? (view.getUint8(at + 12) >>> 4) * 4 : TRANSPORT_BYTES;
   const isIcmp = network.protocol === ICMP || network.protocol === ICMP_V6;
   return {
@@ -96,7 +106,7 @@ export function readHeaders(bytes: Uint8Array): Headers | undefined {
     acknowledgement: isTcp ? view.getUint32(at + 8) : 0,
     payloadLength: Math.max(0, network.length - at - headerLength),
     digest: isTcp || isIcmp ? 0 : digestOf(bytes, at + TRANSPORT_BYTES),
-    error: isIcmp && !network.isFragment ? readError(bytes, at, network.protocol) : undefined,
+    error: isIcmp && network.part === 'whole' ? readError(bytes, at, network.protocol) : undefined,
   };
 }
 
@@ -131,41 +141,75 @@ function readIPv4(view: DataView): Network | undefined {
     transportOffset,
     hops: view.getUint8(8),
     identification: view.getUint16(4),
-    isFragment: (view.getUint16(6) & 0x3fff) !== 0,
+    ...partOf((view.getUint16(6) & 0x1fff) * 8, (view.getUint16(6) & 0x2000) !== 0),
+    isRouted: false,
   };
+}
+
+function partOf(fragmentOffset: number, hasMore: boolean): { readonly part: Part; readonly fragmentOffset: number } {
+  return { fragmentOffset, part: fragmentOffset > 0 ? 'later' : hasMore ? 'first' : 'whole' };
 }
 
 function readIPv6(view: DataView): Network | undefined {
   if (view.byteLength < IPV6_BYTES) return undefined;
   const wordsAt = (at: number): Address =>
     address(view.getUint32(at), view.getUint32(at + 4), view.getUint32(at + 8), view.getUint32(at + 12));
-  const { protocol, transportOffset, isFragment } = skipExtensions(view);
   return {
     family: 'IPv6',
     source: wordsAt(8),
     destination: wordsAt(24),
-    protocol,
     length: IPV6_BYTES + view.getUint16(4),
-    transportOffset,
     hops: view.getUint8(7),
-    identification: 0,
-    isFragment,
+    ...skipExtensions(view),
   };
 }
 
-/** Options and routing headers have their length in 8 bytes, a fragment header has 8. RFC 8200 section 4 */
-function skipExtensions(view: DataView): { protocol: number; transportOffset: number; isFragment: boolean } {
+const HOP_BY_HOP = 0;
+const ROUTING = 43;
+const FRAGMENT = 44;
+const AUTHENTICATION = 51;
+const DESTINATION_OPTIONS = 60;
+const MOBILITY = 135;
+const EXTENSIONS: ReadonlySet<number> = new Set([
+  HOP_BY_HOP,
+  ROUTING,
+  FRAGMENT,
+  AUTHENTICATION,
+  DESTINATION_OPTIONS,
+  MOBILITY,
+]);
+
+type Chain = Pick<Network, 'fragmentOffset' | 'identification' | 'isRouted' | 'part' | 'protocol' | 'transportOffset'>;
+
+/** The chain up to the transport header, or to where a later fragment's part of the datagram begins. RFC 8200 section 4 */
+function skipExtensions(view: DataView): Chain {
   let protocol = view.getUint8(6);
   let at = IPV6_BYTES;
-  let isFragment = false;
+  let isRouted = false;
+  let fragment = { identification: 0, ...partOf(0, false) };
   for (let seen = 0; seen < EXTENSION_HEADERS_MAX && at + 8 <= view.byteLength; seen += 1) {
-    if (protocol !== 0 && protocol !== 43 && protocol !== 44 && protocol !== 60) break;
-    const length = protocol === 44 ? 8 : (view.getUint8(at + 1) + 1) * 8;
-    if (protocol === 44) isFragment = true;
+    if (!EXTENSIONS.has(protocol) || fragment.part === 'later') break;
+    if (protocol === ROUTING) isRouted ||= view.getUint8(at + 3) > 0;
+    if (protocol === FRAGMENT) {
+      const word = view.getUint16(at + 2);
+      fragment = { identification: view.getUint32(at + 4), ...partOf(word & 0xfff8, (word & 1) !== 0) };
+    }
+    const length = extensionBytes(protocol, view.getUint8(at + 1));
     protocol = view.getUint8(at);
     at += length;
   }
-  return { protocol, transportOffset: at, isFragment };
+  return { protocol, transportOffset: at, isRouted, ...fragment };
+}
+
+/** A fragment header has 8 bytes, the authentication header counts in fours (RFC 4302 2.2), the others in eights. */
+function extensionBytes(protocol: number, lengthField: number): number {
+  if (protocol === FRAGMENT) return 8;
+  return protocol === AUTHENTICATION ? (lengthField + 2) * 4 : (lengthField + 1) * 8;
+}
+
+/** Whether all of a chain of extension headers was followed. */
+export function isFollowed({ family, protocol }: Headers): boolean {
+  return family === 'IPv4' || !EXTENSIONS.has(protocol);
 }
 
 /** Errors quote the packet they are about: types 3, 11, 12 of ICMP, below 128 of ICMPv6. */
@@ -178,17 +222,16 @@ function readError(bytes: Uint8Array, at: number, protocol: number): IcmpError |
   const quote = bytes.subarray(at + TRANSPORT_BYTES);
   const view = new DataView(quote.buffer, quote.byteOffset, quote.byteLength);
   const network = readNetwork(view);
-  if (network === undefined || isMapped(network)) return { type, code, about: undefined, sequence: 0 };
+  // What a later fragment has in place of ports is payload.
+  if (network === undefined || isMapped(network) || network.part === 'later') {
+    return { type, code, about: undefined, sequence: 0, identification: 0 };
+  }
   const { destination, source, transportOffset } = network;
   const ports = portsAt(view, transportOffset, network.protocol);
   const hasSequence = network.protocol === TCP && transportOffset + 8 <= view.byteLength;
   const sequence = hasSequence ? view.getUint32(transportOffset + 4) : 0;
-  return { type, code, about: { source, destination, protocol: network.protocol as Protocol, ...ports }, sequence };
-}
-
-/** Whether an IPv6 packet has more than its fixed header before the transport header. */
-export function hasExtensions({ family, transportOffset }: Headers): boolean {
-  return family === 'IPv6' && transportOffset > IPV6_BYTES;
+  const about = { source, destination, protocol: network.protocol as Protocol, ...ports };
+  return { type, code, about, sequence, identification: network.identification };
 }
 
 /** Whether an IPv6 packet bears an address that stands for an IPv4 one, and so for another flow than it is of. */
@@ -207,6 +250,11 @@ function digestOf(bytes: Uint8Array, at: number): number {
 /** Whether a TCP packet asks for a new connection. */
 export function isOpening(headers: Headers): boolean {
   return headers.protocol === TCP && (headers.flags & (FLAG_SYN | FLAG_ACK | FLAG_RST | FLAG_FIN)) === FLAG_SYN;
+}
+
+/** Whether a packet gets a decision of its own: a new TCP connection does, and every datagram. */
+export function isAsking(headers: Headers): boolean {
+  return headers.protocol === UDP ? headers.part !== 'later' : isOpening(headers);
 }
 
 /** `10.0.0.9:4242>10.96.0.1:80/TCP`, the name of a flow in every output. */

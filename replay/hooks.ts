@@ -4,13 +4,24 @@ import { endpointText, port } from '../core/address.ts';
 import { VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
 import type { OracleTimeline } from '../core/oracle.ts';
 import type { Question } from '../core/oracle/answer.ts';
+import type { Outcome } from '../core/twin.ts';
 import { isSticky } from './affinity.ts';
 import type { Attributed, Sighted, Sighting } from './attribute.ts';
 import { compareBytes, type Difference } from './compare.ts';
-import { noteForwarded, noteIcmpError, noteReply, type Connection, type Connections } from './connections.ts';
-import { destinationOf, isReadableTcp, withSource, type PosedFrame } from './frame.ts';
-import { flowText, isOpening } from './headers.ts';
-import { permitsChoice, questionOf } from './judge.ts';
+import {
+  noteForwarded,
+  noteIcmpError,
+  noteReply,
+  type Choice,
+  type Connection,
+  type Connections,
+  type NotJudged,
+} from './connections.ts';
+import { backendAt, noteModelChoice } from './datagrams.ts';
+import { withQuotedBackend } from './error.ts';
+import { endsOf, isTranslatable, withSource, type PosedFrame } from './frame.ts';
+import { flowText, isAsking } from './headers.ts';
+import { isModelPermitted } from './judge.ts';
 import { draftOf, type Draft } from './lines.ts';
 import { addTo, type PacketPlace, type Tally } from './tally.ts';
 import { backendOf, reasonOf, verdictOf, type Ran, type Twins } from './twins.ts';
@@ -80,88 +91,133 @@ function keepDraft({ drafts }: Bench, packet: Sighted, make: () => Draft): void 
 
 export function takeFromPod(bench: Bench, sighting: Sighting, packet: Sighted, posed: PosedFrame): void {
   const { connections, oracle, tally } = bench;
+  const { headers } = sighting;
   const connection = connections.fromPod(sighting, (question) => oracle.answerAt(sighting.timeNs, question));
   const place = placeOf('from-pod', sighting, connection);
   const ran = runSighted(bench, packet, place, posed.bytes, posed);
-  const opensConnection = connection !== undefined && isOpening(sighting.headers);
-  keepDraft(bench, packet, () => draftOf(place, ran, { connection, opensConnection, sighting }));
+  const asks = connection !== undefined && isAsking(headers);
+  keepDraft(bench, packet, () => draftOf(place, ran, { asks, connection, sighting }));
   if (connection === undefined) return;
-  if (ran.model.verdict === VERDICT_FORWARD) {
-    connection.modelBackend = destinationOf(ran.model.bytes.subarray(0, ran.model.length));
-  }
-  if (opensConnection) takeOpening(bench, connection, packet, ran);
-  if (connection.notJudged !== undefined) addTo(tally.unsupportedPackets, connection.notJudged);
-  else if (!isReadableTcp(sighting.headers)) addTo(tally.unsupportedPackets, 'extensions');
+  const ends =
+    ran.model.verdict === VERDICT_FORWARD ? endsOf(ran.model.bytes.subarray(0, ran.model.length)) : undefined;
+  if (ends !== undefined) {
+    connection.modelBackend = {
+      address: ends.destination,
+      port: ends.destinationPort,
+      clientPort: ends.sourcePort,
+    };
+  } else if (asks) connection.modelBackend = undefined;
+  const reason = asks ? takeAsking(bench, connection, packet, ran) : connection.notJudged;
+  if (reason !== undefined) addTo(tally.unsupportedPackets, reason);
+  else if (headers.error === undefined && !isTranslatable(headers)) addTo(tally.unsupportedPackets, 'extensions');
 }
 
-function takeOpening(bench: Bench, connection: Connection, packet: Sighted, ran: Ran): void {
-  const { timeNs } = packet.first;
-  connection.openings += 1;
+/** Returns why the packet can't be judged, if it can't. */
+function takeAsking(bench: Bench, connection: Connection, packet: Sighted, ran: Ran): NotJudged | undefined {
+  const { datagrams } = connection;
+  const choice = choiceOf(ran.model);
+  if (datagrams === undefined) connection.openings += 1;
+  else {
+    datagrams.sent += 1;
+    datagrams.pending.push(packet);
+    noteModelChoice(datagrams, connection.model, choice);
+  }
   connection.opening = packet;
   bench.openings.set(packet, connection);
-  if (connection.model !== undefined || connection.notJudged !== undefined) return;
-  const { model, kernel } = ran;
-  connection.model = { verdict: verdictOf(model), reason: reasonOf(model), backend: backendOf(model) };
-  if (kernel !== undefined) {
-    connection.kernel = { verdict: verdictOf(kernel), reason: reasonOf(kernel), backend: backendOf(kernel) };
+  if (connection.notJudged !== undefined) return connection.notJudged;
+  const isFirst = connection.model === undefined;
+  connection.model ??= choice;
+  connection.kernel ??= ran.kernel && choiceOf(ran.kernel);
+  if (!isFirst && datagrams === undefined) return undefined;
+  const reason = whyNotJudged(bench, connection, packet.first.timeNs, choice);
+  if (reason === undefined) noteModelJudgement(bench, connection, packet.first.timeNs, choice);
+  else if (isFirst) connection.notJudged = reason;
+  else {
+    // Nobody will judge it, nor wait for errors about it.
+    bench.openings.delete(packet);
+    datagrams?.pending.pop();
   }
-  if (timeNs > bench.completeNs) connection.notJudged = 'events-incomplete';
-  else if (connection.model.reason === 'hairpin') connection.notJudged = 'hairpin';
-  else if (isSticky(bench.sticky, connection.service)) connection.notJudged = 'affinity';
-  else if (!isModelPermitted(bench, connection, timeNs)) bench.tally.modelNotPermitted.push(connection);
+  return reason;
 }
 
-/** With every event applied at once, the model has no excuse. */
-function isModelPermitted({ oracle }: Bench, connection: Connection, timeNs: number): boolean {
-  const { model, modelBackend } = connection;
-  const isForwarded = model?.verdict === 'forward' && modelBackend !== undefined;
-  const backend = isForwarded ? modelBackend : undefined;
-  return permitsChoice(oracle.answerAt(timeNs, questionOf(connection)), model?.verdict ?? '', backend);
+function choiceOf(outcome: Outcome): Choice {
+  return { verdict: verdictOf(outcome), reason: reasonOf(outcome), backend: backendOf(outcome) };
+}
+
+function whyNotJudged(bench: Bench, connection: Connection, timeNs: number, choice: Choice): NotJudged | undefined {
+  if (timeNs > bench.completeNs) return 'events-incomplete';
+  if (choice.reason === 'hairpin') return 'hairpin';
+  return isSticky(bench.sticky, connection.service) ? 'affinity' : undefined;
+}
+
+function noteModelJudgement({ oracle, tally }: Bench, connection: Connection, timeNs: number, choice: Choice): void {
+  const { datagrams, modelBackend } = connection;
+  const { modelNotPermitted } = tally;
+  const isRight = isModelPermitted(oracle, connection, timeNs, { verdict: choice.verdict, kept: datagrams?.modelKept });
+  if (!isRight && !modelNotPermitted.includes(connection)) modelNotPermitted.push(connection);
+  if (datagrams === undefined) return;
+  datagrams.modelKept = modelBackend && { backend: backendAt(modelBackend.address, modelBackend.port), atNs: timeNs };
 }
 
 /** A frame that leaves for a pod: the answer of a Service, an error about one, or a packet no proxy has touched. */
 export function takeToPod(bench: Bench, sighting: Sighting, attributed: Attributed, pose: () => PosedFrame): void {
   const { connections, tally } = bench;
   const { packet, hook } = attributed;
-  const connection = connections.toPod(sighting.headers);
+  const { headers } = sighting;
+  const connection = connections.toPod(headers);
   if (connection !== undefined) {
     noteReply(connection, sighting, packet);
     const backend = connection.modelBackend;
-    const isReadable = isReadableTcp(sighting.headers);
+    const isReadable = isTranslatable(headers);
     if (connection.notJudged !== undefined) addTo(tally.unsupportedPackets, connection.notJudged);
     else if (!isReadable) addTo(tally.unsupportedPackets, 'extensions');
     else if (backend === undefined) tally.replies.withoutFlow += 1;
-    if (backend !== undefined && isReadable) return takeReply(bench, sighting, packet, pose(), { connection, backend });
+    if (backend !== undefined && isReadable) {
+      const posed = pose();
+      const answer = { connection, backend, posed, bytes: withSource(posed, headers, backend) };
+      return takeReply(bench, sighting, packet, answer);
+    }
   }
-  const subject = connection ?? connections.about(sighting.headers);
-  if (connection === undefined && subject !== undefined) noteError(bench, subject, sighting);
+  const subject = connection ?? connections.about(headers);
+  const isRelated = connection === undefined && subject !== undefined && noteError(bench, subject, sighting);
+  if (isRelated && subject.modelBackend !== undefined) {
+    const posed = pose();
+    const backend = subject.modelBackend;
+    const bytes = withQuotedBackend(posed, headers, backend);
+    if (bytes !== undefined) return takeReply(bench, sighting, packet, { connection: subject, backend, posed, bytes });
+  }
   if (hook === undefined) return;
   const posed = pose();
   const place = placeOf('to-pod', sighting, subject);
   const ran = runSighted(bench, packet, place, posed.bytes, posed);
-  keepDraft(bench, packet, () => draftOf(place, ran, { connection: subject, opensConnection: false, sighting }));
+  keepDraft(bench, packet, () => draftOf(place, ran, { asks: false, connection: subject, sighting }));
 }
 
-function noteError({ tally }: Bench, connection: Connection, sighting: Sighting): void {
+/** Whether the error is an answer that a proxy translates, to a packet that went on. */
+function noteError({ tally }: Bench, connection: Connection, sighting: Sighting): boolean {
   noteForwarded(connection);
-  noteIcmpError(connection, sighting);
-  if (connection.notJudged !== undefined) addTo(tally.unsupportedPackets, connection.notJudged);
+  const isRelated = noteIcmpError(connection, sighting);
+  if (connection.notJudged === undefined) return isRelated;
+  addTo(tally.unsupportedPackets, connection.notJudged);
+  return false;
 }
 
-/** What the pod got is what must come out; what goes in is what the model's own backend would have sent. */
-function takeReply(
-  bench: Bench,
-  sighting: Sighting,
-  packet: Sighted,
-  posed: PosedFrame,
-  { connection, backend }: { connection: Connection; backend: NonNullable<Connection['modelBackend']> },
-): void {
+/** What a pod got, and what goes in for it: what the model's own backend would have sent. */
+type Answer = {
+  readonly connection: Connection;
+  readonly backend: NonNullable<Connection['modelBackend']>;
+  readonly posed: PosedFrame;
+  readonly bytes: Uint8Array;
+};
+
+/** What the pod got is what must come out. */
+function takeReply(bench: Bench, sighting: Sighting, packet: Sighted, answer: Answer): void {
+  const { backend, bytes, connection, posed } = answer;
   const { replies } = bench.tally;
-  const bytes = withSource(posed, sighting.headers, backend.address, backend.port);
   const place = placeOf('to-pod', sighting, connection);
   const ran = runSighted(bench, packet, place, bytes, posed);
-  const repliedBackend = endpointText(backend.address, backend.port);
-  keepDraft(bench, packet, () => draftOf(place, ran, { connection, opensConnection: false, sighting, repliedBackend }));
+  const repliedBackend = endpointText(backend.address, port(backend.port));
+  keepDraft(bench, packet, () => draftOf(place, ran, { asks: false, connection, sighting, repliedBackend }));
   const difference = differenceFromRecorded(ran, posed.bytes);
   if (difference === undefined) {
     replies.reproduced += 1;

@@ -3,10 +3,18 @@
 import { port, type Address } from '../core/address.ts';
 import type { ClusterEvent } from '../core/objects.ts';
 import type { OracleTimeline } from '../core/oracle.ts';
-import { judgeOutcome, permits, type Answer, type Observed, type Question } from '../core/oracle/answer.ts';
+import {
+  judgeOutcome,
+  permits,
+  type Answer,
+  type Observed,
+  type Question,
+  type Verdict,
+} from '../core/oracle/answer.ts';
 import type { TimedEvent } from '../formats/events.ts';
-import type { Sighting } from './attribute.ts';
-import type { Choice, Connection } from './connections.ts';
+import type { Sighted, Sighting } from './attribute.ts';
+import { isRefusal, noteForwarded, type Choice, type Connection } from './connections.ts';
+import { judgeDatagram, observedOf as observedOfDatagram, questionsOf, worse, type Kept } from './datagrams.ts';
 
 /** A choice that was right this long ago is stale, not wrong: no proxy that is alive is later. */
 export const STALE_WINDOW_NS = 60_000_000_000;
@@ -25,8 +33,37 @@ export function observedOf({ backend, reply }: Connection): Observed | undefined
   return reply === 'refused' ? { kind: 'refused' } : undefined;
 }
 
+/** The verdict on a packet that asked, once no more will be seen of it; undefined: it has none. */
+export function judgePacket(connection: Connection, packet: Sighted, oracle: OracleTimeline): Verdict | undefined {
+  if (connection.datagrams !== undefined) {
+    noteForwarded(connection, packet);
+    return judgeAsDatagram(connection, packet, oracle);
+  }
+  noteForwarded(connection);
+  judgeConnection(connection, packet.first, oracle);
+  return connection.decided === packet.first ? connection.verdict : undefined;
+}
+
+function judgeAsDatagram(connection: Connection, packet: Sighted, oracle: OracleTimeline): Verdict | undefined {
+  const { datagrams, notJudged } = connection;
+  if (datagrams === undefined) return undefined;
+  datagrams.pending.splice(0, datagrams.pending.indexOf(packet) + 1);
+  if (notJudged !== undefined) return undefined;
+  const { timeNs } = packet.first;
+  const verdict = judgeDatagram(datagrams, {
+    question: questionOf(connection),
+    observed: observedOfDatagram(packet, isRefusal),
+    timeNs,
+    judge: (question) => oracle.judge(timeNs, STALE_WINDOW_NS, question, EARLY_WINDOW_NS),
+  });
+  if (verdict === undefined) return undefined;
+  if (verdict.kind === 'unsupported') connection.notJudged = verdict.reason;
+  else connection.verdict = worse(connection.verdict, verdict);
+  return verdict;
+}
+
 /** Sets the verdict, if it was this packet that was sent on or refused, or if nothing is what it had to get. */
-export function judgeConnection(connection: Connection, opening: Sighting, oracle: OracleTimeline): void {
+function judgeConnection(connection: Connection, opening: Sighting, oracle: OracleTimeline): void {
   if (connection.verdict !== undefined || connection.notJudged !== undefined) return;
   if (connection.decided !== undefined && connection.decided !== opening) return;
   const judgement = oracle.judge(opening.timeNs, STALE_WINDOW_NS, questionOf(connection), EARLY_WINDOW_NS);
@@ -40,8 +77,24 @@ export function judgeConnection(connection: Connection, opening: Sighting, oracl
   else connection.verdict = verdict;
 }
 
-/** Whether the model's choice for a new connection is one that the oracle permits at that moment. */
-export function permitsChoice(
+/**
+ * Whether the model's choice is one that the oracle permits at that moment: with every event applied at once, it has no
+ * excuse. `kept`: where the datagram before went.
+ */
+export function isModelPermitted(
+  oracle: OracleTimeline,
+  connection: Connection,
+  timeNs: number,
+  choice: { readonly verdict: string; readonly kept: Kept | undefined },
+): boolean {
+  const { modelBackend } = connection;
+  const backend = choice.verdict === 'forward' ? modelBackend : undefined;
+  return questionsOf(questionOf(connection), choice.kept, timeNs).some((question) =>
+    permitsChoice(oracle.answerAt(timeNs, question), choice.verdict, backend),
+  );
+}
+
+function permitsChoice(
   answer: Answer,
   verdict: string,
   backend: { address: Address; port: number } | undefined,
@@ -53,7 +106,7 @@ export function permitsChoice(
 }
 
 /** Whether what was observed is permitted; undefined: not judged. */
-export function isPermitted({ verdict }: Connection): boolean | undefined {
+export function isPermitted({ verdict }: Pick<Connection, 'verdict'>): boolean | undefined {
   switch (verdict?.kind) {
     case 'permitted':
     case 'early':
@@ -86,7 +139,10 @@ export function spanText(ns: number): string {
 }
 
 /** The verdict in words: `stale: 412.3 ms after EndpointSlice shop/web-7jbxk MODIFIED (line 31)`. */
-export function verdictText({ verdict, notJudged }: Connection, events: readonly TimedEvent[]): string {
+export function verdictText(
+  { verdict, notJudged }: Pick<Connection, 'notJudged' | 'verdict'>,
+  events: readonly TimedEvent[],
+): string {
   const name = (index: number): string => {
     const timed = events[index];
     return timed === undefined ? 'an event' : eventText(timed);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One line for each packet at a hook: what the twins did with it, what was observed, and whether that is permitted. */
 import { endpointText } from '../core/address.ts';
+import type { Verdict } from '../core/oracle/answer.ts';
 import type { Instant } from '../formats/instant.ts';
 import { instantText } from '../formats/instant.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import type { Sighted, Sighting } from './attribute.ts';
-import type { Connection } from './connections.ts';
+import { isRefusal, type Connection } from './connections.ts';
 import { isPermitted, verdictText } from './judge.ts';
 import type { PacketPlace } from './tally.ts';
 import { recordOf, type OutcomeRecord, type Ran } from './twins.ts';
@@ -44,7 +45,10 @@ export type PacketLine = {
 export type Draft = {
   readonly place: PacketPlace;
   readonly connection: Connection | undefined;
-  readonly opensConnection: boolean;
+  /** Whether a verdict on the packet is its. */
+  readonly asks: boolean;
+  /** Whether it is an answer to the client, or a translated error. */
+  readonly isReply: boolean;
   /** The frame at this hook, where the packet can be read. */
   readonly sighting: Sighting | undefined;
   readonly model: OutcomeRecord;
@@ -56,11 +60,14 @@ export type Draft = {
 export function draftOf(
   place: PacketPlace,
   ran: Ran,
-  about: Pick<Draft, 'connection' | 'opensConnection' | 'sighting'> & { readonly repliedBackend?: string | undefined },
+  about: Pick<Draft, 'asks' | 'connection' | 'sighting'> & { readonly repliedBackend?: string | undefined },
 ): Draft {
   const { repliedBackend, ...rest } = about;
+  const { connection, sighting } = about;
+  const isAnswer = connection !== undefined && sighting?.headers.error === undefined;
   return {
     ...rest,
+    isReply: isAnswer || repliedBackend !== undefined,
     place,
     model: recordOf(ran.model, repliedBackend),
     kernel: ran.kernel === undefined ? null : recordOf(ran.kernel, repliedBackend),
@@ -68,18 +75,22 @@ export function draftOf(
   };
 }
 
-/** The line of a draft; without `packet` nothing more was to be seen of it. */
+/** What is known of a packet once no more will be seen of it. */
+export type Settled = { readonly packet: Sighted; readonly verdict: Verdict | undefined };
+
+/** The line of a draft; without `settled` nothing more was to be seen of it. */
 export function lineOf(
   draft: Draft,
-  packet: Sighted | undefined,
+  settled: Settled | undefined,
   origin: Instant,
   events: readonly TimedEvent[],
 ): PacketLine {
-  const { place, connection, model, kernel, equal, opensConnection } = draft;
+  const { asks, connection, equal, kernel, model, place } = draft;
+  const packet = settled?.packet;
+  const verdict = asks ? settled?.verdict : undefined;
   const { file, hook, service, flow } = place;
   const observed = packet === undefined ? null : observedOf(draft, packet);
   const isReply = observed?.verdict === 'reply';
-  const judged = opensConnection && connection?.decided === packet?.first ? connection : undefined;
   return {
     file,
     frame: isReply && packet !== undefined ? packet.first.frame : place.frame,
@@ -90,42 +101,49 @@ export function lineOf(
     model,
     kernel,
     observed,
-    permitted: judged === undefined ? null : (isPermitted(judged) ?? null),
+    permitted: isPermitted({ verdict }) ?? null,
     equal,
     ...(connection?.notJudged !== undefined && { unsupported: connection.notJudged }),
-    ...(judged !== undefined && { verdict: verdictText(judged, events) }),
+    ...(verdict !== undefined && { verdict: verdictText({ verdict, notJudged: connection?.notJudged }, events) }),
   };
 }
 
-function observedOf({ connection, sighting, opensConnection }: Draft, packet: Sighted): ObservedRecord | null {
+function observedOf({ asks, connection, isReply, sighting }: Draft, packet: Sighted): ObservedRecord | null {
   if (sighting === undefined) return null;
   const { translated, elsewhere, first } = packet;
   const lagMs = (later: Sighting): number => (later.timeNs - first.timeNs) / 1e6;
   if (sighting.place.direction === 'outgoing') {
-    const isReply = connection !== undefined && sighting.headers.error === undefined;
-    const backend = connection?.backend && endpointText(connection.backend.address, connection.backend.port);
+    const backend = connection && answererOf(connection, packet);
     const common = { frame: sighting.frame, lagMs: lagMs(sighting) };
     return isReply
       ? { ...common, verdict: 'reply', backend: backend ?? null }
       : { ...common, verdict: 'pass', backend: null };
   }
   if (translated !== undefined && connection !== undefined) {
-    const { destination, destinationPort } = translated.headers;
-    const backend = endpointText(destination, destinationPort);
+    const { destination, destinationPort, part } = translated.headers;
+    const backend = part === 'later' ? null : endpointText(destination, destinationPort);
     return { frame: translated.frame, verdict: 'forward', backend, lagMs: lagMs(translated) };
   }
-  if (
-    opensConnection &&
-    connection?.refusal !== undefined &&
-    connection.reply === 'refused' &&
-    connection.decided === first
-  ) {
-    const { refusal } = connection;
+  const refusal = asks && connection !== undefined ? refusalOf(connection, packet) : undefined;
+  if (refusal !== undefined) {
     return { frame: refusal.frame, verdict: 'refuse', backend: null, lagMs: lagMs(refusal) };
   }
   return elsewhere === undefined
     ? null
     : { frame: elsewhere.frame, verdict: 'pass', backend: null, lagMs: lagMs(elsewhere) };
+}
+
+/** Who sent an answer: a flow may have moved since it began. */
+function answererOf({ backend }: Connection, { first, translated }: Sighted): string | undefined {
+  const { error, part, source, sourcePort } = first.headers;
+  const isShown = translated !== undefined && error === undefined && part !== 'later';
+  if (isShown) return endpointText(source, sourcePort);
+  return backend && endpointText(backend.address, backend.port);
+}
+
+function refusalOf({ datagrams, decided, refusal, reply }: Connection, packet: Sighted): Sighting | undefined {
+  if (datagrams === undefined) return reply === 'refused' && decided === packet.first ? refusal : undefined;
+  return packet.refusal !== undefined && isRefusal(packet.refusal.headers) ? packet.refusal : undefined;
 }
 
 /** The moment so many nanoseconds after another. */

@@ -4,6 +4,7 @@ import { endpointText } from '../core/address.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import { instantText } from '../formats/instant.ts';
 import type { Connection } from './connections.ts';
+import type { Datagrams } from './datagrams.ts';
 import { choiceText, isPermitted, spanText, verdictText } from './judge.ts';
 import { momentOf } from './lines.ts';
 import { isDoubtful, whyNotJudged, type ReplaySetting, type ReplaySummary } from './summary.ts';
@@ -103,7 +104,7 @@ function findingLines(title: string, finding: Finding, other: string, command: s
   ];
 }
 
-function connectionLines({ connections, notPermitted }: ReplaySummary): string[] {
+function connectionLines({ connections, datagrams, notPermitted }: ReplaySummary): string[] {
   const { answered, early, never, none, notJudged, permitted, refused, reset, stale, total, unreachable } = connections;
   const got = { answered, reset, refused, unreachable, 'no answer': none };
   return [
@@ -114,6 +115,9 @@ function connectionLines({ connections, notPermitted }: ReplaySummary): string[]
     row('never permitted', never),
     row('not permitted, in all', notPermitted),
     row('not judged', notJudged),
+    ...(datagrams.flows === 0
+      ? []
+      : [row('datagrams', datagrams.sent, `${datagrams.judged} judged: ${datagrams.notPermitted} not permitted`)]),
   ];
 }
 
@@ -141,7 +145,9 @@ function unsupportedLines({ unsupported }: ReplaySummary): string[] {
 
 function matters(connection: Connection): boolean {
   if (whyNotJudged(connection) !== undefined) return connection.notJudged === undefined;
-  return isPermitted(connection) === false || connection.reply !== 'answered' || connection.openings > 1;
+  const { datagrams, openings, reply } = connection;
+  const errors = datagrams === undefined ? 0 : datagrams.refused + datagrams.unreachable;
+  return isPermitted(connection) === false || reply !== 'answered' || openings > 1 || errors > 0;
 }
 
 function matterLines({ tally, events }: ReportInput): string[] {
@@ -154,7 +160,7 @@ function matterLines({ tally, events }: ReportInput): string[] {
 }
 
 function connectionText(connection: Connection, tally: Tally, events: readonly TimedEvent[], at: string): string {
-  const { backend, flow, kernel, model, opened, openings, reply, service } = connection;
+  const { backend, datagrams, flow, kernel, model, opened, openings, reply, service } = connection;
   const target = backend === undefined ? 'no backend' : endpointText(backend.address, backend.port);
   const lag = backend === undefined || backend.lagNs === 0 ? '' : ` after ${spanText(backend.lagNs)}`;
   const again = openings > 1 ? `, asked ${openings} times` : '';
@@ -164,8 +170,14 @@ function connectionText(connection: Connection, tally: Tally, events: readonly T
   return [
     `  ${at.slice(11, 26)} ${service} ${flow} (${opened.file} frame ${opened.frame})`,
     `    ${target}${lag}, ${got}${again}; ${verdictText(connection, events)}`,
-    `    model: ${choiceText(model)}${wrong}${choices}`,
+    ...(datagrams === undefined ? [] : [`    ${datagramsText(datagrams)}`]),
+    `    model: ${[model, ...(datagrams?.modelChanges ?? [])].map(choiceText).join(', then ')}${wrong}${choices}`,
   ].join('\n');
+}
+
+function datagramsText({ answers, judged, moves, notPermitted, refused, sent, unreachable }: Datagrams): string {
+  const counts = { answers, refused, unreachable, 'moved to another backend': moves, 'not permitted': notPermitted };
+  return `${sent} datagrams, ${judged} judged: ${countsText(counts)}`;
 }
 
 function limited(rows: readonly string[]): string[] {

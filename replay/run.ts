@@ -8,11 +8,11 @@ import { LINK_ETHERNET, newLinkHeader, parseLink, type LinkHeader } from '../for
 import type { NodeFacts } from '../formats/node.ts';
 import { noteAffinity } from './affinity.ts';
 import { createAttribution, whyNoInput, type Attribution } from './attribute.ts';
-import { createConnections, noteForwarded } from './connections.ts';
+import { createConnections } from './connections.ts';
 import { poseFrame, type PosedFrame } from './frame.ts';
 import { readHeaders } from './headers.ts';
 import { noteUnsupported, runInput, takeFromPod, takeToPod, type Bench } from './hooks.ts';
-import { judgeConnection } from './judge.ts';
+import { judgePacket } from './judge.ts';
 import { draftOf, lineOf, type PacketLine } from './lines.ts';
 import { findPlaces, hookAt, isIp, type Place, type Places } from './places.ts';
 import { addTo, newTally, type Tally } from './tally.ts';
@@ -140,7 +140,7 @@ function takeUnreadable(
   const posed = pose();
   const at = { file, frame, timeNs, hook, flow: null, service: null };
   const ran = runInput(run, at, posed.bytes, posed);
-  const about = { connection: undefined, opensConnection: false, sighting: undefined };
+  const about = { asks: false, connection: undefined, sighting: undefined };
   run.input.onLine?.(lineOf(draftOf(at, ran, about), undefined, run.tally.origin, []));
 }
 
@@ -153,13 +153,13 @@ function settle(run: Run, timeNs: number): void {
     else tally.sightings += others;
     noteUnsupported(run, packet);
     const connection = openings.get(packet);
-    if (connection !== undefined) {
-      openings.delete(packet);
-      noteForwarded(connection);
-      judgeConnection(connection, packet.first, oracle);
+    openings.delete(packet);
+    const verdict = connection && judgePacket(connection, packet, oracle);
+    if (connection?.datagrams !== undefined && verdict === undefined && connection.notJudged === undefined) {
+      addTo(tally.unsupportedPackets, 'not-seen-again');
     }
     for (const draft of drafts?.get(packet) ?? []) {
-      input.onLine?.(lineOf(draft, packet, tally.origin, input.streams.events));
+      input.onLine?.(lineOf(draft, { packet, verdict }, tally.origin, input.streams.events));
     }
     drafts?.delete(packet);
   }

@@ -38,6 +38,14 @@ export type ConnectionCounts = {
   readonly none: number;
 };
 
+/** Datagrams of UDP flows, each of which is judged. */
+export type DatagramCounts = {
+  readonly flows: number;
+  readonly sent: number;
+  readonly judged: number;
+  readonly notPermitted: number;
+};
+
 /** The last line of the output. */
 export type ReplaySummary = {
   readonly kind: 'ReplaySummary';
@@ -53,6 +61,7 @@ export type ReplaySummary = {
   readonly kernel: string;
   readonly services: number;
   readonly connections: ConnectionCounts;
+  readonly datagrams: DatagramCounts;
   readonly differences: number;
   readonly firstDifference: Finding | string | null;
   readonly notPermitted: number;
@@ -90,6 +99,7 @@ export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
     kernel: setting.noKernel ?? 'ran',
     services: new Set(connections.map(({ service }) => service)).size,
     connections: countConnections(connections),
+    datagrams: countDatagrams(connections),
     differences: tally.differences,
     firstDifference: firstDifference ?? tableDifference ?? null,
     notPermitted: connections.filter((connection) => isPermitted(connection) === false).length,
@@ -138,6 +148,18 @@ function countConnections(connections: readonly Connection[]): ConnectionCounts 
     reset: replies('reset'),
     unreachable: replies('unreachable'),
     none: replies('none'),
+  };
+}
+
+function countDatagrams(connections: readonly Connection[]): DatagramCounts {
+  const flows = connections.map(({ datagrams }) => datagrams).filter((datagrams) => datagrams !== undefined);
+  const total = (count: (flow: (typeof flows)[number]) => number): number =>
+    flows.reduce((sum, flow) => sum + count(flow), 0);
+  return {
+    flows: flows.length,
+    sent: total(({ sent }) => sent),
+    judged: total(({ judged }) => judged),
+    notPermitted: total(({ notPermitted }) => notPermitted),
   };
 }
 

@@ -6,7 +6,7 @@ import type { ClusterEvent } from '../core/objects.ts';
 import { assert, failureText, type Failure } from '../core/result.ts';
 import { emptyOutcome, quietOutside, type Outcome, type PacketHook, type Twin } from '../core/twin.ts';
 import { compareOutcomes, compareTables, hexText, type Difference } from './compare.ts';
-import { destinationOf, type PosedFrame } from './frame.ts';
+import { endsOf, type PosedFrame } from './frame.ts';
 
 /** A twin and what brings an event into its maps; what could not be brought in is returned. */
 export type ReplayTwin = { readonly twin: Twin; readonly program: (event: ClusterEvent) => readonly Failure[] };
@@ -85,11 +85,11 @@ export function createTwins(model: ReplayTwin, kernel: ReplayTwin | undefined): 
   };
 }
 
-/** `10.0.0.1:8080` where the outcome forwards. */
+/** `10.0.0.1:8080` where the outcome forwards; undefined also where the packet shows no ports. */
 export function backendOf(outcome: Outcome): string | undefined {
   if (outcome.verdict !== VERDICT_FORWARD) return undefined;
-  const { address, port } = destinationOf(outcome.bytes.subarray(0, outcome.length));
-  return endpointText(address, port);
+  const ends = endsOf(outcome.bytes.subarray(0, outcome.length));
+  return ends && endpointText(ends.destination, ends.destinationPort);
 }
 
 export function verdictOf({ verdict }: Outcome): string {

@@ -5,15 +5,19 @@ import { addressEquals, endpointText, type Address, type Port, type Protocol } f
 /** Who opens the connection. A ClusterIP answers both alike; frontends for outsiders will not. */
 export type ClientClass = 'pod' | 'process';
 
-/** A new connection, or the first datagram, from a client on this node. */
+export type Backend = { readonly address: Address; readonly port: Port };
+
+/** A new connection, or a datagram, from a client on this node. */
 export type Question = {
   readonly client: ClientClass;
   readonly address: Address;
   readonly protocol: Protocol;
   readonly port: Port;
+  /** Of a datagram: the backend of the one before it in its flow; undefined: it begins one. Nothing to TCP. */
+  readonly kept?: Backend | undefined;
+  /** The last connection of the same client address to the same Service port (E1); undefined: none, or not remembered. */
+  readonly last?: { readonly backend: Backend; readonly ageNs: number } | undefined;
 };
-
-export type Backend = { readonly address: Address; readonly port: Port };
 
 /** What one Service port permits. `service` is `namespace/name:portName`, without the colon where the port has no name. */
 export type Outcome =
@@ -105,7 +109,7 @@ export function permits(answer: Answer, observed: Observed): boolean {
   }
 }
 
-function isBackend(backend: Backend, observed: Backend): boolean {
+export function isBackend(backend: Backend, observed: Backend): boolean {
   return backend.port === observed.port && addressEquals(backend.address, observed.address);
 }
 

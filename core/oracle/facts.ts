@@ -22,6 +22,8 @@ export type ServiceFacts = {
   readonly clusterAddresses: readonly Address[];
   readonly internalLocal: boolean;
   readonly externalLocal: boolean;
+  /** How long a client is kept on its backend (E2); 0: not at all. */
+  readonly affinitySeconds: number;
   readonly loadBalancerAddresses: readonly Address[];
   readonly externalAddresses: readonly Address[];
   readonly ports: readonly ServicePortFacts[];
@@ -71,10 +73,20 @@ export function readService(object: ServiceObject, serviceProxyName: string | un
     clusterAddresses: readClusterAddresses(spec),
     internalLocal: spec.internalTrafficPolicy === 'Local',
     externalLocal: spec.externalTrafficPolicy === 'Local',
+    affinitySeconds: readAffinity(spec),
     loadBalancerAddresses: readAddresses(ingress.map((entry) => entry.ip)),
     externalAddresses: readAddresses(texts(spec.externalIPs)),
     ports: objects(spec.ports).flatMap(readServicePort),
   };
+}
+
+const AFFINITY_SECONDS = 10_800;
+
+/** E2. */
+function readAffinity({ sessionAffinity, sessionAffinityConfig }: NonNullable<ServiceObject['spec']>): number {
+  if (sessionAffinity !== 'ClientIP') return 0;
+  const seconds = sessionAffinityConfig?.clientIP?.timeoutSeconds;
+  return typeof seconds === 'number' && seconds > 0 ? seconds : AFFINITY_SECONDS;
 }
 
 /** B9: a mode other than VIP says that the address is somebody else's business. */

@@ -13,6 +13,8 @@ import {
 } from '../address.ts';
 import type { Answer, Outcome, Question, Unsupported } from './answer.ts';
 import { addressKey, familyOf, type Family } from './facts.ts';
+import { outcomesForClient } from './affinity.ts';
+import { answerForFlow } from './flow.ts';
 import { frontendKey, portKey, type PodView, type ServiceView, type View } from './view.ts';
 
 /** What holds for every question to one oracle. */
@@ -63,13 +65,12 @@ function answerFromFrontends(services: readonly ServiceView[], question: Questio
   const key = frontendKey(question.address, question.protocol, question.port);
   const external = services.map((view) => view.external.get(key)).find((claim) => claim !== undefined);
   if (external !== undefined) return external;
-  const claims = services.flatMap((view) => view.cluster.get(key)?.outcomes ?? []);
+  const frontends = services.map((view) => view.cluster.get(key)).filter((found) => found !== undefined);
+  const claims = frontends.flatMap((frontend) => outcomesForClient(frontend, question));
   const unsupported = claims.find((claim): claim is Unsupported => claim.kind === 'unsupported');
   if (unsupported !== undefined) return unsupported;
   const outcomes = claims.filter((claim): claim is Outcome => claim.kind !== 'unsupported');
-  const [only] = outcomes;
-  if (outcomes.length < 2) return only;
-  return { kind: 'contested', services: [...new Set(outcomes.map((outcome) => outcome.service))], outcomes };
+  return answerForFlow(outcomes, frontends, question);
 }
 
 /** A7: what no Service address takes may be a NodePort or a host port, if it goes to an address of a node. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What one object of the cluster claims: a Service its frontends and their outcomes, a node its addresses, a pod its host ports. */
-import { endpointText, type Address, type Port, type Protocol } from '../address.ts';
+import { endpointText, UDP, type Address, type Port, type Protocol } from '../address.ts';
 import type { Backend, Outcome, Unsupported } from './answer.ts';
 import { categorizeEndpoints, possibleEndpoints, type Endpoint, type Place } from './endpoints.ts';
 import {
@@ -11,11 +11,17 @@ import {
   type ServicePortFacts,
   type SliceFacts,
 } from './facts.ts';
+import { servingBackends, type ServingBackend } from './flow.ts';
 
 export type Frontend = { readonly address: Address; readonly protocol: Protocol; readonly port: Port };
 
 /** A ClusterIP frontend with each outcome its Service permits; more than one only where duplicates leave it open. */
-export type ClusterFrontend = Frontend & { readonly outcomes: readonly (Outcome | Unsupported)[] };
+export type ClusterFrontend = Frontend & {
+  readonly outcomes: readonly (Outcome | Unsupported)[];
+  /** Of UDP: whom a flow may keep. */
+  readonly serving: readonly ServingBackend[];
+  readonly affinitySeconds: number;
+};
 
 export type ServiceView = {
   readonly kind: 'service';
@@ -72,8 +78,16 @@ export function viewOfService(service: ServiceFacts, slices: readonly SliceFacts
     const object = portText(service, servicePort);
     for (const address of service.clusterAddresses) {
       const key = frontendKey(address, protocol, port);
-      const outcomes = outcomesOfPort(service, servicePort, address, slices, place);
-      cluster.set(key, { address, protocol, port, outcomes: [...(cluster.get(key)?.outcomes ?? []), ...outcomes] });
+      const { outcomes, serving } = outcomesOfPort(service, servicePort, address, slices, place);
+      const known = cluster.get(key);
+      cluster.set(key, {
+        address,
+        protocol,
+        port,
+        outcomes: [...(known?.outcomes ?? []), ...outcomes],
+        serving: [...(known?.serving ?? []), ...serving],
+        affinitySeconds: service.affinitySeconds,
+      });
     }
     const claim = (reason: Unsupported['reason'], address: Address): unknown =>
       external.set(frontendKey(address, protocol, port), { kind: 'unsupported', reason, object });
@@ -94,25 +108,33 @@ export function viewOfService(service: ServiceFacts, slices: readonly SliceFacts
   };
 }
 
-/** The outcomes of one ClusterIP frontend: one, or one for each way in which undefined duplicates may fall. */
+/**
+ * The outcomes of one ClusterIP frontend: one, or one for each way in which undefined duplicates may fall; and whom
+ * flows to it may keep.
+ */
 function outcomesOfPort(
   service: ServiceFacts,
   servicePort: ServicePortFacts,
   frontend: Address,
   slices: readonly SliceFacts[],
   place: Place,
-): (Outcome | Unsupported)[] {
+): Pick<ClusterFrontend, 'outcomes' | 'serving'> {
   const object = portText(service, servicePort);
   const family = familyOf(frontend);
   const worlds = possibleEndpoints(slices, family, servicePort, place);
-  if (worlds === undefined) return [{ kind: 'unsupported', reason: 'duplicate-endpoints', object }];
+  if (worlds === undefined) {
+    return { outcomes: [{ kind: 'unsupported', reason: 'duplicate-endpoints', object }], serving: [] };
+  }
   const externals = [...service.externalAddresses, ...service.loadBalancerAddresses];
   const externallyAccessible = servicePort.nodePort !== 0 || externals.some((address) => familyOf(address) === family);
   const policy = { ...service, externallyAccessible };
   const outcomes = worlds.map((world) =>
     outcomeOf(object, service.internalLocal, categorizeEndpoints(world, policy, place)),
   );
-  return outcomes.filter((outcome, index) => outcomes.findIndex((other) => sameJson(other, outcome)) === index);
+  return {
+    outcomes: outcomes.filter((outcome, index) => outcomes.findIndex((other) => sameJson(other, outcome)) === index),
+    serving: servicePort.protocol === UDP ? servingBackends(worlds) : [],
+  };
 }
 
 /** Internal policy chooses the list (B1); an empty one refuses or drops (C1, C2). */
@@ -136,7 +158,7 @@ export function shareView(previous: View | undefined, next: View | undefined): V
   for (const [key, frontend] of cluster) {
     const before = previous.cluster.get(key);
     if (before === undefined) same = false;
-    else if (sameJson(before.outcomes, frontend.outcomes)) cluster.set(key, before);
+    else if (sameJson(before, frontend)) cluster.set(key, before);
     else {
       same = false;
       cluster.set(key, { ...frontend, outcomes: shareBackends(before.outcomes, frontend.outcomes) });

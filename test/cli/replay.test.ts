@@ -102,6 +102,8 @@ describe('without kernel/ and koffi, as a normal user', () => {
     ['rolling-update', 'node2', 0],
     ['no-endpoints', 'node1', 3],
     ['no-endpoints', 'node2', 0],
+    ['udp-stale', 'node1', 0],
+    ['udp-stale', 'node2', 0],
   ])('%s on %s is judged as written down', (name, host, code) => {
     const answer = replay(...recording(name, host));
     expect(answer.notes).toBe('');
@@ -137,6 +139,23 @@ describe('without kernel/ and koffi, as a normal user', () => {
     expect(connections).toMatchObject({ total: printed.length, answered: good });
     const failed = printed.filter((line) => line.startsWith('000 Failed')).length;
     expect(connections).toMatchObject({ none: printed.length - good - failed });
+  });
+
+  test('as many datagrams were answered, by the pod whose name its client printed', () => {
+    const printed =
+      readFileSync(join(root, 'fixtures/udp-stale/client1.log'), 'utf8').match(/web-84ffd9f65d-.{5}/g) ?? [];
+    const answer = replay(...recording('udp-stale', 'node1'), '-o', 'ndjson');
+    const answers = linesOf(answer).filter(({ flow, hook, observed }) => {
+      return flow?.endsWith('/UDP') === true && hook === 'to-pod' && observed?.verdict === 'reply';
+    });
+    const pods = podNames('udp-stale');
+    const names = answers.map(({ observed }) => pods.get(observed?.backend?.replace(':8081', '') ?? ''));
+    // The last is an error of the pod itself, after which the client ended.
+    expect(names.slice(0, -1)).toEqual(printed);
+    expect(summaryOf(answer)).toMatchObject({
+      datagrams: { flows: 1, sent: printed.length + 1, judged: printed.length + 1, notPermitted: 0 },
+      replies: { reproduced: printed.length + 1, differing: 0 },
+    });
   });
 
   test('the last line says plainly that nothing was compared', () => {

@@ -15,6 +15,8 @@ describe('recordings of a real cluster', () => {
     ['rolling-update', 'node2'],
     ['no-endpoints', 'node1'],
     ['no-endpoints', 'node2'],
+    ['udp-stale', 'node1'],
+    ['udp-stale', 'node2'],
   ])(
     '%s on %s: the kernel does with every packet what the model does, to the last bit of the flow table',
     async (name, host) => {

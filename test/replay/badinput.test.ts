@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from 'vitest';
 import { failureText } from '../../core/result.ts';
-import { summarize, endOf, type ReplaySetting } from '../../replay/summary.ts';
+import { summarize, endOf } from '../../replay/summary.ts';
 import { totalOf } from '../../replay/tally.ts';
 import {
   captureOf,
@@ -13,18 +13,10 @@ import {
   on,
   REMOTE,
   replayed,
+  setting,
   slice,
   type Frame,
 } from './recording.ts';
-
-const setting: ReplaySetting = {
-  node: 'node1',
-  proxy: '',
-  seed: 0,
-  objectSha256: null,
-  noKernel: 'not asked for',
-  allowUnattributed: false,
-};
 
 const frames: readonly Frame[] = connection(100, 4242, LOCAL);
 const HEADER_BYTES = 24;

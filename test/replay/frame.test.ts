@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { endpointText } from '../../core/address.ts';
 import { CHECKSUM_MODE_NONE, CHECKSUM_MODE_PARTIAL } from '../../core/layout.gen.ts';
 import {
-  destinationOf,
+  endsOf,
   ETHERNET_BYTES,
   FRAME_BYTES_MAX,
   poseFrame,
@@ -12,7 +12,7 @@ import {
   type CapturedPacket,
 } from '../../replay/frame.ts';
 import { readHeaders, type Headers } from '../../replay/headers.ts';
-import { addressOf, tcp, withOptions, type Segment } from './recording.ts';
+import { addressOf, fragmentsOf, tcp, udp, withOptions, withRouting, type Segment } from './packets.ts';
 
 function headersOf(packet: Uint8Array): Headers {
   const headers = readHeaders(packet);
@@ -96,8 +96,9 @@ describe.each(families)('a frame of %s for the twins', (_family, ends, headerByt
 
   test('tells where it goes', () => {
     const { bytes } = poseFrame(captured(tcp(sent)));
-    const { address, port } = destinationOf(bytes);
-    expect(endpointText(address, port)).toBe(ends.to);
+    const { destination, destinationPort } = headersOf(bytes.subarray(ETHERNET_BYTES));
+    expect(endpointText(destination, destinationPort)).toBe(ends.to);
+    expect(endsOf(bytes)).toMatchObject({ destination, destinationPort });
   });
 });
 
@@ -112,9 +113,13 @@ describe('a frame for the twins', () => {
     expect((sum % 0x10000) + Math.floor(sum / 0x10000)).toBe(0xffff);
   });
 
-  test('behind extension headers keeps its checksum to itself', () => {
-    const packet = withOptions(tcp({ from: '[fd00::1]:80', to: '[fd00::2]:4242', flags: 'P.', checksum: 'partial' }));
-    expect(poseFrame(captured(packet))).toMatchObject({ checksum: 'unknown', checksumMode: CHECKSUM_MODE_NONE });
+  test('behind extension headers has its checksum read, unless a routing header says that it covers another address', () => {
+    const packet = tcp({ from: '[fd00::1]:80', to: '[fd00::2]:4242', flags: 'P.', checksum: 'partial' });
+    const posed = [withOptions(packet), withRouting(packet)].map((each) => poseFrame(captured(each)));
+    expect(posed).toMatchObject([
+      { checksum: 'partial', checksumMode: CHECKSUM_MODE_PARTIAL },
+      { checksum: 'unknown', checksumMode: CHECKSUM_MODE_NONE },
+    ]);
   });
 
   test('that is too long for a test run is cut to what one takes', () => {
@@ -132,37 +137,91 @@ describe('a frame for the twins', () => {
   });
 });
 
-describe.each(families)('another source of %s', (family, { from, to }, headerBytes) => {
+/**
+ * In ones' complement all ones are zero, and no incremental update can tell which of them was there (RFC 1624 3). Only
+ * UDP says which is written (RFC 768).
+ */
+function oneZero(bytes: Uint8Array, at: number): Uint8Array {
+  const copy = bytes.slice();
+  if (copy[at] === 0xff && copy[at + 1] === 0xff) copy.fill(0, at, at + 2);
+  return copy;
+}
+
+const transports: readonly (readonly [string, number, (segment: Omit<Segment, 'flags'>) => Uint8Array])[] = [
+  ['TCP', 16, (given) => tcp({ flags: 'P.', ...given })],
+  ['UDP', 6, udp],
+];
+const kinds = families.flatMap(([family, ends, headerBytes]) =>
+  transports.map(([protocol, checksumAt, make]) => ({ family, protocol, ends, at: headerBytes + checksumAt, make })),
+);
+
+describe.each(kinds)('another source of $protocol over $family', ({ at, ends, family, make, protocol }) => {
   const states = fc.constantFrom<Segment['checksum'] & string>('right', 'partial', 'wrong');
   const pod = (last: number): string => (family === 'IPv4' ? `10.244.7.${last}` : `fd00:10:244:7:a:b:c:${last}`);
   const endpoint = (address: string, port: number): string =>
     family === 'IPv4' ? `${address}:${port}` : `[${address}]:${port}`;
+  const clientPort = headersOf(make(ends)).destinationPort;
+
+  function check(checksum: Segment['checksum'] & string, payload: Uint8Array, last: number, port: number): void {
+    const common = { ...ends, payload, checksum };
+    const packet = make(common);
+    const posed = poseFrame(captured(packet));
+    fc.pre(posed.checksum === checksum);
+    const changed = withSource(posed, headersOf(packet), { address: addressOf(pod(last)), port, clientPort });
+    const wanted = make({ ...common, from: endpoint(pod(last), port) });
+    const isWrong = checksum === 'wrong';
+    // A wrong checksum stays as wrong as it was, by the same difference and not by the same bits.
+    if (isWrong) wanted.set(changed.subarray(ETHERNET_BYTES + at, ETHERNET_BYTES + at + 2), at);
+    expect(changed.subarray(ETHERNET_BYTES)).toEqual(wanted);
+    const service = { address: headersOf(packet).source, port: 80, clientPort };
+    const back = withSource({ ...posed, bytes: changed }, headersOf(packet), service);
+    const same = (bytes: Uint8Array): Uint8Array => (protocol === 'TCP' ? oneZero(bytes, ETHERNET_BYTES + at) : bytes);
+    expect(same(back)).toEqual(same(posed.bytes));
+  }
 
   test('gives the packet that this source would have sent, whatever the state of its checksum', () => {
     fc.assert(
       fc.property(
-        fc.record({
-          checksum: states,
-          port: fc.integer({ min: 1, max: 65535 }),
-          last: fc.integer({ min: 1, max: 254 }),
-          sequence: fc.nat(),
-          payload: fc.uint8Array({ maxLength: 40 }),
-        }),
-        ({ checksum, last, payload: body, port, sequence }) => {
-          const common = { to, flags: 'P.', sequence, payload: body, checksum };
-          const packet = tcp({ ...common, from });
-          const posed = poseFrame(captured(packet));
-          fc.pre(posed.checksum === checksum);
-          const changed = withSource(posed, headersOf(packet), addressOf(pod(last)), port);
-          const wanted = tcp({ ...common, from: endpoint(pod(last), port) });
-          // A wrong checksum stays as wrong as it was, by the same difference and not by the same bits.
-          const end = checksum === 'wrong' ? headerBytes + 16 : wanted.length;
-          expect(changed.subarray(ETHERNET_BYTES, ETHERNET_BYTES + end)).toEqual(wanted.subarray(0, end));
-          const service = headersOf(packet).source;
-          const back = withSource({ ...posed, bytes: changed }, headersOf(packet), service, 80);
-          expect(back).toEqual(posed.bytes);
-        },
+        states,
+        fc.uint8Array({ maxLength: 40 }),
+        fc.integer({ min: 1, max: 254 }),
+        fc.integer({ min: 1, max: 65535 }),
+        check,
       ),
     );
   });
+
+  test.each([
+    ['all ones, which is wrong', 'wrong', 0x0000],
+    ['zero, which is right', 'right', 0xffff],
+  ] as const)('of a packet whose checksum is %s, comes back as an equal one', (_what, checksum, complement) => {
+    // Two bytes of payload bring the sum to where it is wanted.
+    const bare = make({ ...ends, payload: Uint8Array.of(0, 0) });
+    const sum = new DataView(bare.buffer).getUint16(at);
+    const aim = checksum === 'wrong' ? 0xaaaa : complement ^ 0xffff;
+    const word = (sum + (aim ^ 0xffff)) % 0xffff;
+    const payload = Uint8Array.of(word >>> 8, word & 0xff);
+    const found = new DataView(make({ ...ends, payload, checksum }).buffer).getUint16(at);
+    // RFC 768: a UDP sender writes all ones for a sum that comes to zero.
+    expect(found === 0xffff || (found === 0 && checksum === 'right')).toBe(true);
+    check(checksum, payload, 7, 8080);
+  });
+
+  test('replaces also the port of a client that the twin has replaced', () => {
+    const packet = make(ends);
+    const taken = { address: addressOf(pod(7)), port: 8080, clientPort: 61_001 };
+    const changed = withSource(poseFrame(captured(packet)), headersOf(packet), taken);
+    const to = ends.to.replace(/\d+$/, '61001');
+    expect(changed.subarray(ETHERNET_BYTES)).toEqual(make({ from: endpoint(pod(7), 8080), to }));
+  });
+});
+
+test('a datagram without a checksum gets none, and its fragments only the address', () => {
+  const packet = udp({ from: '10.96.0.10:53', to: '10.0.0.1:4242', checksum: 'none', payload: new Uint8Array(40) });
+  const backend = { address: addressOf('10.244.7.7'), port: 8053, clientPort: 4242 };
+  const wanted = udp({ from: '10.244.7.7:8053', to: '10.0.0.1:4242', checksum: 'none', payload: new Uint8Array(40) });
+  const changed = [packet, ...fragmentsOf(packet, 16)].map((part) =>
+    withSource(poseFrame(captured(part)), headersOf(part), backend).subarray(ETHERNET_BYTES),
+  );
+  expect(changed).toEqual([wanted, ...fragmentsOf(wanted, 16)]);
 });

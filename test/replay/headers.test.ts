@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { flowText, hasExtensions, isMapped, isOpening, readHeaders, turned } from '../../replay/headers.ts';
-import { addressOf, CLIENT_V6, icmpError, SERVICE_V6, tcp, udp } from './recording.ts';
+import { flowText, isAsking, isFollowed, isMapped, isOpening, readHeaders, turned } from '../../replay/headers.ts';
+import { addressOf, fragmentsOf, icmpError, tcp, udp } from './packets.ts';
+import { CLIENT_V6, SERVICE_V6 } from './recording.ts';
 
 /** An IPv6 packet with extension headers, from fd00::1 to fd00::2. */
 function ipv6(next: number, extensions: readonly (readonly number[])[], transport: readonly number[]): Uint8Array {
@@ -40,7 +41,7 @@ describe('headers', () => {
       payloadLength: 3,
       length: 43,
       transportOffset: 20,
-      isFragment: false,
+      part: 'whole',
     });
     expect(headers && isOpening(headers)).toBe(true);
     expect(headers && flowText(headers)).toBe('10.0.0.1:4242>10.96.0.10:80/TCP');
@@ -48,7 +49,7 @@ describe('headers', () => {
   });
 
   test.each([
-    ['no extension', ipv6(6, [], tcpBytes), 40, false],
+    ['no extension', ipv6(6, [], tcpBytes), 40, 'whole'],
     [
       'hop-by-hop and destination options',
       ipv6(
@@ -60,20 +61,24 @@ describe('headers', () => {
         tcpBytes,
       ),
       64,
-      false,
+      'whole',
     ],
-    ['a fragment header', ipv6(44, [[6, 0, 0, 1, 0, 0, 0, 1]], tcpBytes), 48, true],
-  ])('of TCP over IPv6 are found behind %s', (_what, packet, transportOffset, isFragment) => {
+    ['the header of a first fragment', ipv6(44, [[6, 0, 0, 1, 0, 0, 0, 1]], tcpBytes), 48, 'first'],
+    ['the header of a later fragment', ipv6(44, [[6, 0, 0, 8, 0, 0, 0, 1]], tcpBytes), 48, 'later'],
+    ['a fragment header of the whole', ipv6(44, [[6, 0, 0, 0, 0, 0, 0, 1]], tcpBytes), 48, 'whole'],
+    ['authentication', ipv6(51, [[6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], tcpBytes), 52, 'whole'],
+    ['mobility', ipv6(135, [[6, 0, 0, 0, 0, 0, 0, 0]], tcpBytes), 48, 'whole'],
+    ['a routing header that is done', ipv6(43, [[6, 0, 0, 0, 0, 0, 0, 0]], tcpBytes), 48, 'whole'],
+  ])('of TCP over IPv6 are found behind %s', (_what, packet, transportOffset, part) => {
     expect(readHeaders(packet)).toMatchObject({
       family: 'IPv6',
       protocol: 6,
       transportOffset,
-      isFragment,
-      sourcePort: isFragment ? 0 : 4242,
-      flags: isFragment ? 0 : 0x12,
+      part,
+      sourcePort: part === 'later' ? 0 : 4242,
+      flags: part === 'later' ? 0 : 0x12,
+      isRouted: false,
     });
-    const headers = readHeaders(packet);
-    expect(headers && hasExtensions(headers)).toBe(transportOffset > 40);
   });
 
   test.each([
@@ -101,10 +106,40 @@ describe('headers', () => {
   });
 
   test('of UDP have a digest of the payload, since nothing else tells its packets apart', () => {
-    const packet = udp('10.0.0.1:1', '10.0.0.2:2');
+    const packet = udp({ from: '10.0.0.1:1', to: '10.0.0.2:2' });
     const other = packet.slice();
-    other[31] = 1;
+    other[29] = 1;
     expect(readHeaders(packet)?.digest).not.toBe(readHeaders(other)?.digest);
+  });
+
+  test('of IPv6 behind a routing header that is not done say so', () => {
+    const packet = ipv6(43, [[6, 0, 0, 1, 0, 0, 0, 0]], tcpBytes);
+    expect(readHeaders(packet)).toMatchObject({ isRouted: true, destinationPort: 80 });
+  });
+
+  test('of a chain longer than any host sends are not followed to its end', () => {
+    const options = Array.from({ length: 9 }, (_, index) => [index === 8 ? 6 : 60, 0, 0, 0, 0, 0, 0, 0]);
+    const followed = [8, 9].map((count) => {
+      const headers = readHeaders(ipv6(60, options.slice(9 - count), tcpBytes));
+      return headers && isFollowed(headers);
+    });
+    expect(followed).toEqual([true, false]);
+  });
+
+  test('of the fragments of one datagram tell which is which, and which packets ask for a backend', () => {
+    const packet = udp({ from: '10.0.0.1:1', to: '10.0.0.2:2', payload: new Uint8Array(20), identification: 9 });
+    const parts = fragmentsOf(packet, 16).map((part) => readHeaders(part));
+    expect(parts).toMatchObject([
+      { part: 'first', fragmentOffset: 0, sourcePort: 1, identification: 9 },
+      { part: 'later', fragmentOffset: 16, sourcePort: 0, identification: 9 },
+    ]);
+    expect(parts.map((headers) => headers && isAsking(headers))).toEqual([true, false]);
+  });
+
+  test('of an error about a later fragment name no packet: its payload is not ports', () => {
+    const [, later] = fragmentsOf(udp({ from: '10.0.0.1:1', to: '10.0.0.2:2', payload: new Uint8Array(40) }), 16);
+    const error = readHeaders(icmpError('10.0.0.2', later ?? new Uint8Array(0), 11, 1))?.error;
+    expect(error).toMatchObject({ type: 11, about: undefined });
   });
 
   test.each([

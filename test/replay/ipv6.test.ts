@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { endpointText } from '../../core/address.ts';
 import { flowText, readHeaders } from '../../replay/headers.ts';
-import { summarize, type ReplaySetting } from '../../replay/summary.ts';
+import { summarize } from '../../replay/summary.ts';
+import { icmpError, tcp, withOptions, withRouting } from './packets.ts';
 import {
   captureOf,
   CLIENT,
@@ -11,7 +12,6 @@ import {
   cluster,
   connection,
   eventLine,
-  icmpError,
   LOCAL,
   LOCAL_DEVICE,
   LOCAL_V6,
@@ -19,33 +19,18 @@ import {
   on,
   REMOTE_V6,
   replayed,
+  replayFrames,
+  setting,
   SERVICE,
   SERVICE_V6,
   slice,
-  tcp,
-  udp,
   UPLINK,
-  withOptions,
-  type Frame,
   type Replay,
 } from './recording.ts';
-
-const setting: ReplaySetting = {
-  node: 'node1',
-  proxy: 'by hand',
-  seed: 0,
-  objectSha256: null,
-  noKernel: 'not asked for',
-  allowUnattributed: false,
-};
 
 const client = `[${CLIENT_V6}]:4242`;
 const front = `[${SERVICE_V6}]:80`;
 const opening = tcp({ from: client, to: front, flags: 'S', sequence: 5 });
-
-function replayFrames(frames: readonly Frame[], streams = cluster([LOCAL_V6])): Replay {
-  return replayed([captureOf(frames)], streams);
-}
 
 describe('a connection over IPv6', () => {
   test.each([
@@ -142,40 +127,49 @@ describe('an ICMPv6 error', () => {
   });
 });
 
-describe('of IPv6 this build does not judge', () => {
-  test('UDP', () => {
-    const frame = on(100, CLIENT_DEVICE, 'incoming', udp(client, `[${SERVICE_V6}]:53`));
-    expect(summarize(replayFrames([frame]).tally, setting).unsupported).toEqual({
-      UDP: { connections: 1, packets: 1 },
+describe('behind extension headers', () => {
+  const answer = { flags: 'S.', sequence: 9, acknowledgement: 6 };
+
+  test('a connection is judged, and its answers are reproduced byte for byte', () => {
+    const frames = [
+      on(100, CLIENT_DEVICE, 'incoming', withOptions(opening)),
+      on(
+        100.02,
+        UPLINK,
+        'outgoing',
+        withOptions(tcp({ from: client, to: `[${REMOTE_V6}]:8080`, flags: 'S', sequence: 5, hops: 63 })),
+      ),
+      on(100.1, UPLINK, 'incoming', withOptions(tcp({ ...answer, from: `[${REMOTE_V6}]:8080`, to: client }))),
+      on(100.2, CLIENT_DEVICE, 'outgoing', withOptions(tcp({ ...answer, from: front, to: client, hops: 63 }))),
+    ];
+    const { tally, lines } = replayFrames(frames, cluster([REMOTE_V6]));
+    expect(tally.connections[0]).toMatchObject({ verdict: { kind: 'permitted' }, reply: 'answered' });
+    expect(lines[0]).toMatchObject({
+      model: { verdict: 'forward', backend: `[${REMOTE_V6}]:8080` },
+      observed: { verdict: 'forward', backend: `[${REMOTE_V6}]:8080` },
     });
+    expect(tally.replies).toEqual({ reproduced: 1, differing: 0, withoutFlow: 0 });
+    expect(summarize(tally, setting).unsupported).toEqual({});
   });
 
-  test('a connection that begins behind extension headers', () => {
-    const { tally, lines } = replayFrames([on(100, CLIENT_DEVICE, 'incoming', withOptions(opening))]);
+  test('of routing that is not done a connection is not judged, and no twin touches it', () => {
+    const { tally, lines } = replayFrames([on(100, CLIENT_DEVICE, 'incoming', withRouting(opening))]);
     expect(summarize(tally, setting).unsupported).toEqual({ extensions: { connections: 1, packets: 1 } });
     expect(lines[0]?.model).toMatchObject({ verdict: 'pass', reason: 'extensions' });
     expect(tally.modelNotPermitted).toEqual([]);
   });
 
-  test('a later packet behind extension headers, of a connection that is judged', () => {
-    const later = withOptions(tcp({ from: client, to: front, flags: '.', sequence: 9 }));
-    const frames = [...connection(100, 4242, REMOTE_V6), on(200, CLIENT_DEVICE, 'incoming', later)];
-    const { tally } = replayFrames(frames, cluster([REMOTE_V6]));
-    expect(tally.connections[0]?.verdict).toEqual({ kind: 'permitted' });
-    expect(summarize(tally, setting).unsupported).toEqual({ extensions: { connections: 0, packets: 1 } });
-  });
-
-  test('an answer behind extension headers, which no twin is asked to reproduce', () => {
-    const answer = { flags: '.', sequence: 9, acknowledgement: 6 };
+  test('of routing that is not done packets of a connection that is judged are counted', () => {
+    const later = withRouting(tcp({ from: client, to: front, flags: '.', sequence: 9 }));
     const frames = [
       ...connection(100, 4242, REMOTE_V6),
-      on(200, UPLINK, 'incoming', withOptions(tcp({ ...answer, from: `[${REMOTE_V6}]:8080`, to: client }))),
-      on(200.1, CLIENT_DEVICE, 'outgoing', withOptions(tcp({ ...answer, from: front, to: client, hops: 63 }))),
+      on(200, CLIENT_DEVICE, 'incoming', later),
+      on(300, CLIENT_DEVICE, 'outgoing', withRouting(tcp({ ...answer, from: front, to: client, hops: 63 }))),
     ];
     const { tally } = replayFrames(frames, cluster([REMOTE_V6]));
     expect(tally.connections[0]?.verdict).toEqual({ kind: 'permitted' });
     expect(tally.replies).toEqual({ reproduced: 3, differing: 0, withoutFlow: 0 });
-    expect(summarize(tally, setting).unsupported).toEqual({ extensions: { connections: 0, packets: 1 } });
+    expect(summarize(tally, setting).unsupported).toEqual({ extensions: { connections: 0, packets: 2 } });
     expect(tally.inputs.get('to-pod')).toBe(4);
   });
 });

@@ -5,7 +5,8 @@ import { newRecord } from '../../formats/capture.ts';
 import { LINK_ETHERNET, LINK_LINUX_COOKED, LINK_RAW_IP, newLinkHeader, parseLink } from '../../formats/link.ts';
 import { readHeaders } from '../../replay/headers.ts';
 import { findPlaces, hookAt, type Place } from '../../replay/places.ts';
-import { captureOf, CLIENT, CLIENT_V6, facts, LOCAL, LOCAL_V6, on, REMOTE, tcp, type Frame } from './recording.ts';
+import { tcp } from './packets.ts';
+import { captureOf, CLIENT, CLIENT_V6, facts, LOCAL, LOCAL_V6, on, REMOTE, type Frame } from './recording.ts';
 
 const fromPod = tcp({ from: '10.244.1.30:1', to: `${REMOTE}:2`, flags: '.' });
 const toPod = tcp({ from: `${REMOTE}:2`, to: '10.244.1.30:1', flags: '.' });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Small recordings made by hand: packets on devices of one node, events beside them, and their replay. */
 import { createLoop } from '../../agent/loop.ts';
-import { addressFromIPv4, isIPv4, parseAddress, parsePrefix, type Address, type Prefix } from '../../core/address.ts';
+import { parsePrefix, type Prefix } from '../../core/address.ts';
 import { configOf, createDatapath } from '../../core/datapath/datapath.ts';
 import type { ConfigRecord } from '../../core/layout.gen.ts';
 import type { Failure } from '../../core/result.ts';
@@ -16,7 +16,9 @@ import type { PacketLine } from '../../replay/lines.ts';
 import type { Direction } from '../../replay/places.ts';
 import { replay } from '../../replay/run.ts';
 import type { Tally } from '../../replay/tally.ts';
+import type { ReplaySetting } from '../../replay/summary.ts';
 import type { ReplayTwin } from '../../replay/twins.ts';
+import { addressOf, tcp, udp, type Datagram, type Segment } from './packets.ts';
 
 /** 2026-01-02T03:04:05Z; times of recordings are milliseconds from here. */
 export const BEGIN_SECONDS = 1_767_323_045;
@@ -35,12 +37,6 @@ export const SERVICE_V6 = 'fd00:10:96::a';
 export const UPLINK = 2;
 export const CLIENT_DEVICE = 5;
 export const LOCAL_DEVICE = 6;
-
-export function addressOf(text: string): Address {
-  const parsed = parseAddress(text);
-  if (!parsed.ok) throw new Error(text);
-  return parsed.value;
-}
 
 export function prefixOf(text: string): Prefix {
   const parsed = parsePrefix(text);
@@ -72,151 +68,6 @@ export const facts: NodeFacts = {
     device(LOCAL_DEVICE, 'veth6', 'pod', '0a:00:00:00:00:06', [LOCAL, LOCAL_V6]),
   ],
 };
-
-export type Segment = {
-  /** `address:port`, `[address]:port` for IPv6. */
-  readonly from: string;
-  readonly to: string;
-  /** As tcpdump writes them: S, S., ., P., F., R. */
-  readonly flags: string;
-  readonly sequence?: number;
-  readonly acknowledgement?: number;
-  readonly identification?: number;
-  readonly hops?: number;
-  readonly payload?: Uint8Array;
-  readonly checksum?: 'right' | 'partial' | 'wrong';
-};
-
-const FLAGS: Readonly<Record<string, number>> = { F: 1, S: 2, R: 4, P: 8, '.': 16 };
-
-/** The Internet checksum as RFC 1071 writes it down, over big-endian halves: not folded, not complemented. */
-function sumOf(bytes: Uint8Array): number {
-  let sum = 0;
-  for (const [index, byte] of bytes.entries()) sum += index % 2 === 0 ? byte * 256 : byte;
-  return sum;
-}
-
-function foldOf(sum: number): number {
-  let folded = sum;
-  while (folded > 0xffff) folded = (folded % 0x10000) + Math.floor(folded / 0x10000);
-  return folded;
-}
-
-function split(endpoint: string): { readonly address: Address; readonly port: number } {
-  const at = endpoint.lastIndexOf(':');
-  return { address: addressOf(endpoint.slice(0, at).replace(/^\[|\]$/g, '')), port: Number(endpoint.slice(at + 1)) };
-}
-
-/** The bytes of an address as they are on the wire: four, or sixteen. */
-function bytesOf(address: Address): Uint8Array {
-  const words = isIPv4(address) ? [address.d] : [address.a, address.b, address.c, address.d];
-  const bytes = new Uint8Array(words.length * 4);
-  for (const [index, word] of words.entries()) new DataView(bytes.buffer).setUint32(index * 4, word);
-  return bytes;
-}
-
-type Network = { readonly protocol: number; readonly from: Address; readonly to: Address; readonly hops: number };
-
-function ip(network: Network, transport: Uint8Array, id: number): Uint8Array {
-  return isIPv4(network.to) ? ipv4(network, transport, id) : ipv6(network, transport);
-}
-
-function ipv6({ from, hops, protocol, to }: Network, transport: Uint8Array): Uint8Array {
-  const packet = new Uint8Array(40 + transport.length);
-  const view = new DataView(packet.buffer);
-  view.setUint8(0, 0x60);
-  view.setUint16(4, transport.length);
-  view.setUint8(6, protocol);
-  view.setUint8(7, hops);
-  packet.set(bytesOf(from), 8);
-  packet.set(bytesOf(to), 24);
-  packet.set(transport, 40);
-  return packet;
-}
-
-function ipv4({ from, hops, protocol, to }: Network, transport: Uint8Array, id: number): Uint8Array {
-  const packet = new Uint8Array(20 + transport.length);
-  const view = new DataView(packet.buffer);
-  view.setUint8(0, 0x45);
-  view.setUint16(2, packet.length);
-  view.setUint16(4, id);
-  view.setUint16(6, 0x4000);
-  view.setUint8(8, hops);
-  view.setUint8(9, protocol);
-  packet.set(bytesOf(from), 12);
-  packet.set(bytesOf(to), 16);
-  view.setUint16(10, ~foldOf(sumOf(packet.subarray(0, 20))) & 0xffff);
-  packet.set(transport, 20);
-  return packet;
-}
-
-/** A TCP packet, of the family of its addresses. */
-export function tcp(segment: Segment): Uint8Array {
-  const { acknowledgement = 0, checksum = 'right', flags, hops = 64, identification = 1, sequence = 0 } = segment;
-  const payload = segment.payload ?? new Uint8Array(0);
-  const from = split(segment.from);
-  const to = split(segment.to);
-  const bytes = new Uint8Array(20 + payload.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, from.port);
-  view.setUint16(2, to.port);
-  view.setUint32(4, sequence);
-  view.setUint32(8, acknowledgement);
-  view.setUint8(12, 0x50);
-  view.setUint8(
-    13,
-    flags.split('').reduce((sum, flag) => sum + (FLAGS[flag] ?? 0), 0),
-  );
-  bytes.set(payload, 20);
-  const pseudo = Uint8Array.from([
-    ...bytesOf(from.address),
-    ...bytesOf(to.address),
-    ...[0, 0, bytes.length >> 8, bytes.length & 0xff],
-    ...[0, 0, 0, 6],
-  ]);
-  const right = ~foldOf(sumOf(pseudo) + sumOf(bytes)) & 0xffff;
-  view.setUint16(16, checksum === 'partial' ? foldOf(sumOf(pseudo)) : checksum === 'right' ? right : right ^ 0x5555);
-  return ip({ protocol: 6, from: from.address, to: to.address, hops }, bytes, identification);
-}
-
-/** An IPv6 packet with an extension header of destination options, which is padding (RFC 8200 4.2). */
-export function withOptions(packet: Uint8Array): Uint8Array {
-  const extended = Uint8Array.from([
-    ...packet.subarray(0, 40),
-    ...[packet[6] ?? 0, 0, 1, 4, 0, 0, 0, 0],
-    ...packet.subarray(40),
-  ]);
-  extended[6] = 60;
-  new DataView(extended.buffer).setUint16(4, extended.length - 40);
-  return extended;
-}
-
-/** A UDP packet without a checksum. */
-export function udp(from: string, to: string, identification = 1): Uint8Array {
-  const bytes = new Uint8Array(12);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, split(from).port);
-  view.setUint16(2, split(to).port);
-  view.setUint16(4, bytes.length);
-  return ip({ protocol: 17, from: split(from).address, to: split(to).address, hops: 64 }, bytes, identification);
-}
-
-/** An ICMP error about a packet; its own checksum is left out, since nobody reads it. */
-export function icmpError(from: string, about: Uint8Array, type: number, code: number): Uint8Array {
-  const isIPv6 = (about[0] ?? 0) >>> 4 === 6;
-  const quote = about.subarray(0, isIPv6 ? 60 : 40);
-  const bytes = new Uint8Array(8 + quote.length);
-  bytes.set([type, code]);
-  bytes.set(quote, 8);
-  const sender = addressOf(from);
-  if (!isIPv6) {
-    const client = addressFromIPv4(new DataView(about.buffer, about.byteOffset).getUint32(12));
-    return ip({ protocol: 1, from: sender, to: client, hops: 64 }, bytes, 77);
-  }
-  const packet = ip({ protocol: 58, from: sender, to: sender, hops: 64 }, bytes, 77);
-  packet.copyWithin(24, 48 + 8, 48 + 24); // to the source of the quoted packet
-  return packet;
-}
 
 /** One frame of a recording. */
 export type Frame = {
@@ -363,6 +214,24 @@ export function replayed(captures: readonly InputSource[], streams: EventStreams
   return { tally, lines };
 }
 
+/** How a replay by hand was run. */
+export const setting: ReplaySetting = {
+  node: 'node1',
+  proxy: 'by hand',
+  seed: 0,
+  objectSha256: null,
+  noKernel: 'not asked for',
+  allowUnattributed: false,
+};
+
+/** Replays one capture through the model alone; without events of their own LOCAL serves both families. */
+export function replayFrames(
+  frames: readonly Frame[],
+  streams: EventStreams = cluster([LOCAL], eventLine(0, 'ADDED', slice([LOCAL_V6], 'web-v6'))),
+): Replay {
+  return replayed([captureOf(frames)], streams);
+}
+
 /** A connection as a proxy without surprises carries it, from the client's pod to a backend on this or another node. */
 export function connection(atMs: number, clientPort: number, backend: string): readonly Frame[] {
   const isIPv6 = backend.includes(':');
@@ -388,5 +257,32 @@ export function connection(atMs: number, clientPort: number, backend: string): r
     ...back(atMs + 0.4, { flags: 'F.', sequence: theirs + 1, acknowledgement: mine + 6, identification: 20 }),
     ...there(atMs + 0.5, { flags: 'F.', sequence: mine + 6, acknowledgement: theirs + 2, identification: 13 }),
     ...back(atMs + 0.6, { flags: '.', sequence: theirs + 2, acknowledgement: mine + 7, identification: 21 }),
+  ];
+}
+
+/** A datagram to the Service and, unless the backend is silent, its answer, as a proxy without surprises carries them. */
+export function exchange(
+  atMs: number,
+  backend: string,
+  more: Partial<Datagram> & { readonly isSilent?: boolean } = {},
+): readonly Frame[] {
+  const { isSilent = false, ...given } = more;
+  const isIPv6 = backend.includes(':');
+  const client = isIPv6 ? `[${CLIENT_V6}]:5555` : `${CLIENT}:5555`;
+  const target = isIPv6 ? `[${backend}]:8053` : `${backend}:8053`;
+  const front = isIPv6 ? `[${SERVICE_V6}]:53` : `${SERVICE}:53`;
+  const device = backend === LOCAL || backend === LOCAL_V6 ? LOCAL_DEVICE : UPLINK;
+  const identification = 1 + (Math.round(atMs) % 60_000);
+  const asked = { identification, ...given };
+  const answer = { ...asked, payload: new TextEncoder().encode(`from ${backend}`) };
+  const there = [
+    on(atMs, CLIENT_DEVICE, 'incoming', udp({ ...asked, from: client, to: front })),
+    on(atMs + 0.02, device, 'outgoing', udp({ ...asked, from: client, to: target, hops: 63 })),
+  ];
+  if (isSilent) return there;
+  return [
+    ...there,
+    on(atMs + 0.3, device, 'incoming', udp({ ...answer, from: target, to: client })),
+    on(atMs + 0.32, CLIENT_DEVICE, 'outgoing', udp({ ...answer, from: front, to: client, hops: 63 })),
   ];
 }

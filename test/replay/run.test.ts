@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import type { NotJudged } from '../../replay/connections.ts';
 import { eventText, verdictText } from '../../replay/judge.ts';
-import { summarize, endOf, type ReplaySetting } from '../../replay/summary.ts';
+import { summarize, endOf } from '../../replay/summary.ts';
 import { totalOf } from '../../replay/tally.ts';
+import { fragmentsOf, icmpError, tcp, udp } from './packets.ts';
 import {
   captureOf,
   CLIENT,
@@ -11,35 +12,20 @@ import {
   cluster,
   connection,
   eventLine,
-  icmpError,
   LOCAL,
   LOCAL_DEVICE,
   modelTwin,
   on,
   REMOTE,
   replayed,
+  replayFrames,
+  setting,
   SERVICE,
   service,
   slice,
-  tcp,
-  udp,
   UPLINK,
   type Frame,
-  type Replay,
 } from './recording.ts';
-
-const setting: ReplaySetting = {
-  node: 'node1',
-  proxy: 'by hand',
-  seed: 0,
-  objectSha256: null,
-  noKernel: 'not asked for',
-  allowUnattributed: false,
-};
-
-function replayFrames(frames: readonly Frame[], streams = cluster([LOCAL])): Replay {
-  return replayed([captureOf(frames)], streams);
-}
 
 const opening = (clientPort: number, id = 10): Uint8Array =>
   tcp({ from: `${CLIENT}:${clientPort}`, to: `${SERVICE}:80`, flags: 'S', sequence: 5, identification: id });
@@ -232,8 +218,21 @@ describe('what this build does not judge is counted by its reason', () => {
       ports: [{ port: 80, nodePort: 30080, protocol: 'TCP' }],
     },
   });
+  const payload = new Uint8Array(40);
+  const laterFragment = (packet: Uint8Array): Uint8Array => fragmentsOf(packet, 16)[1] ?? packet;
+  /** The same ports under the number of another protocol. */
+  const sctp = (packet: Uint8Array): Uint8Array => packet.with(9, 132);
   const cases: readonly (readonly [NotJudged, Frame, { connections: number; packets: number }])[] = [
-    ['UDP', on(100, CLIENT_DEVICE, 'incoming', udp(`${CLIENT}:4242`, `${SERVICE}:53`)), { connections: 1, packets: 1 }],
+    [
+      'SCTP',
+      on(100, CLIENT_DEVICE, 'incoming', sctp(udp({ from: `${CLIENT}:4242`, to: `${SERVICE}:99` }))),
+      { connections: 1, packets: 1 },
+    ],
+    [
+      'fragment',
+      on(100, CLIENT_DEVICE, 'incoming', laterFragment(udp({ from: `${CLIENT}:4242`, to: `${SERVICE}:53`, payload }))),
+      { connections: 1, packets: 1 },
+    ],
     [
       'NodePort',
       on(100, UPLINK, 'incoming', tcp({ from: '192.0.2.7:1', to: '10.88.0.11:30080', flags: 'S' })),

@@ -2,7 +2,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { openTimeline, type Timeline } from '../../replay/timeline.ts';
-import { captureOf, CLIENT, cluster, eventLine, on, slice, streamsOf, tcp, type Frame } from './recording.ts';
+import { tcp } from './packets.ts';
+import { captureOf, CLIENT, cluster, eventLine, on, slice, streamsOf, type Frame } from './recording.ts';
 
 const packet = tcp({ from: `${CLIENT}:1`, to: '192.0.2.1:2', flags: '.' });
 

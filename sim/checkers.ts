@@ -90,18 +90,28 @@ export function translated(sent: Segment, outcome: Outcome): Segment | Broken {
   return now;
 }
 
-/** A packet that opens a connection, against what the node has heard since its maps were last as wanted. */
+/** Where the datagram before went. */
+export type Kept = { readonly address: number; readonly port: number };
+
+/**
+ * A packet that opens a connection, against what the node has heard since its maps were last as wanted. `kept`: of a
+ * datagram, which may follow the one before it or be a choice anew.
+ */
 export function checkOpening(
   sent: Segment,
   outcome: Outcome,
   now: Segment | undefined,
   judge: Judge,
+  kept?: Kept,
 ): Broken | undefined {
   const observed = observe(outcome, now);
   if (observed === undefined) return undefined;
   const judgement = judge(questionOf(sent));
-  const verdict = judgeOutcome(judgement, observed);
-  if (verdict.kind !== 'never') return undefined;
+  if (judgeOutcome(judgement, observed).kind !== 'never') return undefined;
+  if (kept !== undefined) {
+    const backend = { address: addressOf(kept.address, sent.isIPv6), port: port(kept.port) };
+    if (judgeOutcome(judge({ ...questionOf(sent), kept: backend }), observed).kind !== 'never') return undefined;
+  }
   const seen =
     observed.kind === 'backend'
       ? `to ${wordText(observed.address.d, sent.isIPv6)} port ${observed.port}`

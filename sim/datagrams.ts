@@ -19,6 +19,7 @@ type Conversation = Socket & {
   readonly isOneWay: boolean;
   /** Where the last datagram went; 0: nowhere yet. */
   backend: number;
+  backendPort: number;
   sentAtUs: number;
   left: number;
   sequence: number;
@@ -54,6 +55,7 @@ export class Datagrams {
       isIPv6: stream.pick(app.families) === 'IPv6',
       isOneWay: stream.chance(0.3),
       backend: 0,
+      backendPort: 0,
       sentAtUs: 0,
       left: 1 + stream.below(LEFT),
       sequence: stream.word(),
@@ -67,7 +69,8 @@ export class Datagrams {
     const { node } = it;
     const { clock, onBroken } = this.#wire.options;
     if (it.boot !== node.boot) return this.#end(it, 'unanswered');
-    const now = this.#wire.out(node, datagramOf(it), true);
+    const kept = it.backend === 0 ? undefined : { address: it.backend, port: it.backendPort };
+    const now = this.#wire.out(node, datagramOf(it), true, kept);
     if (node.outcome.verdict === VERDICT_REFUSE) return this.#end(it, 'refused');
     if (now !== undefined) {
       if (it.backend !== 0 && it.backend !== now.destination) {
@@ -76,6 +79,7 @@ export class Datagrams {
         if (moved !== undefined) onBroken(node, moved);
       }
       it.backend = now.destination;
+      it.backendPort = now.destinationPort;
       it.sentAtUs = clock.nowUs();
       this.#wire.toPod(now, (pod) => this.#arrived(it, now, pod));
     }

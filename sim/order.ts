@@ -3,6 +3,8 @@
 import { backendServes, BACKEND_WORDS, LIVE, viewOf } from '../core/datapath/select.ts';
 import { SERVICE_WORDS } from '../core/datapath/lookup.ts';
 import {
+  BACKEND_IN_EXTERNAL,
+  BACKEND_IN_INTERNAL,
   BACKEND_SERVICE_PORT_AT,
   BACKEND_STATE,
   maps as specs,
@@ -41,6 +43,9 @@ class Names {
   }
   has(number: number): boolean {
     return this.#counts.has(number);
+  }
+  all(): readonly number[] {
+    return [...this.#counts.keys()];
   }
 }
 
@@ -135,8 +140,13 @@ export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
 
   const strays = (): number[] => {
     const found: number[] = [];
-    for (let id = 0; id * BACKEND_WORDS < maps.backends.length; id += 1)
-      if (!isDead(live(id)) && !backends.has(id)) found.push(id);
+    const ports = new Set(rows.all().map((row) => maps.services[row * SERVICE_WORDS + SERVICE_SERVICE_PORT_AT / 4]));
+    for (let id = 0; id * BACKEND_WORDS < maps.backends.length; id += 1) {
+      if (isDead(live(id)) || backends.has(id)) continue;
+      // One that only serves on is in no view.
+      const isInView = (live(id) & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL)) !== 0;
+      if (isInView || !ports.has(maps.backends[id * BACKEND_WORDS + BACKEND_SERVICE_PORT_AT / 4])) found.push(id);
+    }
     return found;
   };
   return { before, after, strays };

@@ -2,7 +2,7 @@
 /** What lies between clients and pods: the node's datapath both ways, judged packet by packet, and a network that loses. */
 import { VERDICT_DROP, VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
 import type { Stream } from '../core/random.ts';
-import { checkAnyPacket, checkOpening, translated, type Broken } from './checkers.ts';
+import { checkAnyPacket, checkOpening, type Kept, translated, type Broken } from './checkers.ts';
 import type { Clock } from './clock.ts';
 import { answers, type Cluster, type Pod } from './cluster.ts';
 import { frameOf, type Segment } from './frame.ts';
@@ -48,7 +48,7 @@ export class Wire {
   }
 
   /** A client's packet through its node: what leaves for a pod, undefined where nothing does. */
-  out(node: SimNode, sent: Segment, isJudged: boolean): Segment | undefined {
+  out(node: SimNode, sent: Segment, isJudged: boolean, kept?: Kept): Segment | undefined {
     const { onBroken } = this.options;
     const frame = frameOf(sent);
     const outcome = node.packet('from-pod', frame);
@@ -61,7 +61,7 @@ export class Wire {
       if ('invariant' in result) onBroken(node, result);
       else now = result;
     }
-    const judged = isJudged ? checkOpening(sent, outcome, now, (question) => node.judge(question)) : undefined;
+    const judged = isJudged ? checkOpening(sent, outcome, now, (question) => node.judge(question), kept) : undefined;
     if (judged !== undefined) onBroken(node, judged);
     return now;
   }

@@ -117,10 +117,17 @@ export class MemoryStore implements MapStore {
     return live;
   }
 
-  /** Live backends that no frontend reaches: there should be none between two steps of the loop. */
+  /**
+   * Live backends that no frontend reaches: there should be none between two steps of the loop. One that only serves on
+   * is in no view, but its Service port has a frontend.
+   */
   strayBackends(): number[] {
     const reachable = this.#reachableBackends();
-    return [...this.liveBackends().keys()].filter((id) => !reachable.has(id));
+    const rows = [...this.#table(maps.frontends).values()].map(([, row]) => this.#value(maps.services, row as number));
+    const ports = new Set(rows.map((row) => row?.servicePort));
+    const servesOn = ({ live, servicePort }: BackendRecord): boolean =>
+      (live & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL)) === 0 && ports.has(servicePort);
+    return [...this.liveBackends()].filter(([id, it]) => !reachable.has(id) && !servesOn(it)).map(([id]) => id);
   }
 
   #resolve(service: ServiceRecord): { readonly internal: readonly string[]; readonly external: readonly string[] } {

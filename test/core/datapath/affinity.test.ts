@@ -36,6 +36,7 @@ function stage(seconds = 10): { readonly maps: Maps; readonly log: Log } {
   maps.services[service + SERVICE_AFFINITY_SECONDS_AT / 4] = seconds;
   for (const id of [1, 262_143]) {
     maps.backends[id * BACKEND_WORDS + BACKEND_SERVICE_PORT_AT / 4] = PORT;
+    maps.backends.set(client, id * BACKEND_WORDS);
     maps.backends[id * BACKEND_WORDS + LIVE] = live;
   }
   return { maps, log: createLog() };

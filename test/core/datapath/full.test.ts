@@ -15,5 +15,5 @@ test('whatever is forwarded is answered, and from the address that was asked, in
   // The narrow places were really met.
   expect(seen).toContain('drop flows-full ');
   expect(seen).toContain('forward known-flow forward-known forward-heal');
-  expect(seen).toContain('drop tuple-taken forward-known forward-taken');
+  expect(seen).toContain('forward new-flow forward-known forward-taken forward-reselect forward-new');
 });

@@ -165,8 +165,6 @@ export type PacketCase = {
   readonly play: (stage: Stage) => void;
   /** Where it isn't the same for both families. */
   readonly only?: Family;
-  /** What stands in the way of a case that is right and fails. */
-  readonly awaits?: string;
 };
 
 /** The cases of a family. */

@@ -232,7 +232,6 @@ const moving: readonly PacketCase[] = [
   },
   {
     title: 'services G1: a backend that ends but serves keeps its conversations beside a ready one',
-    awaits: 'the control plane forgets backends that are in no view',
     play: (stage) => {
       converse(stage, client);
       stage.become(withWeb([pod(5, { state: 'terminating' }), pod(6)]));

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { addressFromIPv4 } from '../core/address.ts';
-import { maps } from '../core/layout.gen.ts';
+import { maps, PEERS_MAX } from '../core/layout.gen.ts';
 import { assert, ok, type Result } from '../core/result.ts';
 import { setOperation } from '../core/store.ts';
 import { libbpf } from '../kernel/libbpf.ts';
@@ -40,9 +40,13 @@ const HOOKS: { readonly [variant in Variant]: HookSet } = {
   service: 'tandem',
 };
 
+/** Calls walk through all Services where the socket allows it; `transaction-one` is with one Service again and again. */
+export type BenchCall = CallName | 'transaction-one';
+
 /** How often a round makes each call, roughly 20 to 50 ms. */
-const CALLS: { readonly [call in CallName]: number } = {
+const CALLS: { readonly [call in BenchCall]: number } = {
   transaction: 1024,
+  'transaction-one': 1024,
   'tcp-connect': 1024,
   'udp-connect': 4096,
   'udp-reconnect': 16_384,
@@ -53,8 +57,9 @@ const CALLS: { readonly [call in CallName]: number } = {
   'udp-peer': 65_536,
 };
 
-export const callNames: readonly CallName[] = [
+export const callNames: readonly BenchCall[] = [
   'transaction',
+  'transaction-one',
   'tcp-connect',
   'udp-connect',
   'udp-reconnect',
@@ -76,7 +81,7 @@ export type VariantFigure = {
 };
 
 export type CallFigure = {
-  readonly call: CallName;
+  readonly call: BenchCall;
   /** Of a round. */
   readonly calls: number;
   readonly variants: { readonly [variant in Variant]: VariantFigure };
@@ -180,12 +185,14 @@ async function timeAll(
     calls: Math.max(BATCH, Math.round((CALLS[call] * share) / BATCH) * BATCH),
     variants: variants.map((): Samples => ({ ns: [], served: 0 })),
   }));
+  const filled = await fillPeers(rig, services, Math.round(PEERS_MAX * share));
+  if (!filled.ok) return filled;
   // The first round is not counted: it finds cold caches.
   for (let round = -1; round < rounds; round++) {
     onRound(round);
     for (const { call, calls, variants: kept } of samples)
       for (let turn = 0; turn < variants.length; turn++) {
-        const at = (turn + round + 1) % variants.length;
+        const at = turnOf(turn, round);
         const timed = await timeOne(rig, call, variants[at] ?? 'none', { services, round, calls });
         if (!timed.ok) return timed;
         if (round < 0) continue;
@@ -200,14 +207,29 @@ async function timeAll(
   return trouble.ok ? ok({ rounds, services, calls: figures, trouble: trouble.value }) : trouble;
 }
 
+/** Who is when: each begins a round as often as the others, and comes as often before as after its neighbour. */
+function turnOf(turn: number, round: number): number {
+  const count = variants.length;
+  const at = (turn + round + 1) % count;
+  return round % 2 === 0 ? at : count - 1 - at;
+}
+
+/** A node that has been up for a while has no free row for the next peer name: one has to go. */
+async function fillPeers(rig: Rig, services: number, calls: number): ReturnType<Generator['time']> {
+  return await timeOne(rig, 'tcp-connect', 'service', { services, round: 0, calls });
+}
+
 type Amount = { readonly services: number; readonly round: number; readonly calls: number };
 
-async function timeOne(rig: Rig, call: CallName, variant: Variant, amount: Amount): ReturnType<Generator['time']> {
+async function timeOne(rig: Rig, call: BenchCall, variant: Variant, amount: Amount): ReturnType<Generator['time']> {
   const hooks = HOOKS[variant];
   const attached = rig.stage.attach(hooks, rig.objects[hooks]);
   if (!attached.ok) return attached;
   using _hooks = attached.value;
-  return await rig.generator.time({ call, ...targetsOf(variant, amount) });
+  const targets = targetsOf(variant, amount);
+  return call === 'transaction-one'
+    ? await rig.generator.time({ call: 'transaction', ...targets, addresses: 1, start: 0 })
+    : await rig.generator.time({ call, ...targets });
 }
 
 /** Services, or one backend of each. */

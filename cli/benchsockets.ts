@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem bench sockets`: what hooks add to socket calls, beside no hook and hooks that do next to nothing. */
-import type { CallName } from '../bench/generator.ts';
 import {
   benchSockets,
   variants,
+  type BenchCall,
   type CallFigure,
   type SocketFigures,
   type Variant,
@@ -16,8 +16,9 @@ import { exitCode, printJson, printText, reportFailure, startProgress } from './
 const ROUNDS = 31;
 const GOALS = { transactionRatio: 0.97 };
 
-const CALL_TEXT: { readonly [call in CallName]: string } = {
-  transaction: 'TCP: socket, connect, request, response, close',
+const CALL_TEXT: { readonly [call in BenchCall]: string } = {
+  transaction: 'TCP exchange, all Services in turn',
+  'transaction-one': 'TCP exchange, one Service',
   'tcp-connect': 'TCP connect(), new socket',
   'udp-connect': 'UDP connect(), new socket',
   'udp-reconnect': 'UDP connect(), the same socket again',
@@ -40,12 +41,18 @@ function whole({ median, low, high }: Spread): string {
   return `${Math.round(median)} (${Math.round(low)} to ${Math.round(high)})`;
 }
 
-function ratioLine(variant: Variant, { ns, ratio }: VariantFigure): string {
-  const isGoal = variant === 'service';
+function ratioLine(call: BenchCall, variant: Variant, { ns, ratio }: VariantFigure): string {
   const verdict = ratio.median >= GOALS.transactionRatio ? 'met' : 'MISSED';
   const quarters = `${ratio.low.toFixed(3)} to ${ratio.high.toFixed(3)}`;
-  const judged = isGoal ? `${GOALS.transactionRatio} | ${verdict}` : '| ';
-  return `| ${VARIANT_TEXT[variant]} | ${whole(ns)} | ${ratio.median.toFixed(3)} | ${quarters} | ${judged} |`;
+  const judged = variant === 'service' ? [String(GOALS.transactionRatio), verdict] : ['', ''];
+  const cells = [CALL_TEXT[call], VARIANT_TEXT[variant], whole(ns), ratio.median.toFixed(3), quarters, ...judged];
+  return `| ${cells.join(' | ')} |`;
+}
+
+function ratioLines({ call, variants: figures }: CallFigure): readonly string[] {
+  return call === 'transaction' || call === 'transaction-one'
+    ? variants.map((variant) => ratioLine(call, variant, figures[variant]))
+    : [];
 }
 
 function callLine({ call, variants: figures }: CallFigure): string {
@@ -56,16 +63,15 @@ function callLine({ call, variants: figures }: CallFigure): string {
 
 /** The tables, with goals beside figures. */
 export function socketsText({ rounds, services, calls, trouble }: SocketFigures): string {
-  const transaction = calls.find(({ call }) => call === 'transaction');
   const { retransmissions, listenDrops, timeWaits } = trouble;
   return [
     `${services.toLocaleString('en-US')} Services, TCP and UDP, IPv4, on the loopback device of a network namespace; client and`,
     `backends are processes on one CPU, the client alone in the cgroup. Medians of ${rounds} rounds, in each of which every line and`,
     'column has its turn; in parentheses the quarter and three-quarter points.',
     '',
-    '| TCP: socket, connect, request, response, close | ns | ratio to no hook, paired | quarters | goal | |',
-    '|---|---|---|---|---|---|',
-    ...variants.map((variant) => (transaction === undefined ? '' : ratioLine(variant, transaction.variants[variant]))),
+    '| socket, connect, request, answer, close | to | ns | ratio to no hook, paired | quarters | goal | |',
+    '|---|---|---|---|---|---|---|',
+    ...calls.flatMap(ratioLines),
     '',
     '| ns a call | no hook | + empty hook | + one lookup | + tandem, no Service | + tandem, Service |',
     '|---|---|---|---|---|---|',

@@ -13,7 +13,7 @@ import type { Spread } from '../bench/statistics.ts';
 import type { CommandOptions } from './commands.ts';
 import { exitCode, printJson, printText, reportFailure, startProgress } from './output.ts';
 
-const ROUNDS = 31;
+const ROUNDS = 61;
 const GOALS = { transactionRatio: 0.97 };
 
 const CALL_TEXT: { readonly [call in BenchCall]: string } = {

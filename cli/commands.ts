@@ -154,7 +154,7 @@ export const commands: readonly CommandSpec[] = [
     options: [
       {
         flags: '--rounds <number>',
-        help: 'with sockets: how often everything is measured (default 31)',
+        help: 'with sockets: how often everything is measured (default 61)',
         parse: 'number',
       },
       yes,

@@ -8,10 +8,14 @@ import type { MapStore } from '../core/store.ts';
 
 /** Word of the first Service's address, 10.96.0.1; the next ones follow. */
 export const FIRST_SERVICE = 0x0a600001;
-const FIRST_BACKEND = 0x0ac80001; // 10.200.0.1
+export const FIRST_BACKEND = 0x0ac80001; // 10.200.0.1
 export const SERVICE_PORT = 80;
+export const BACKEND_PORT = 8080;
 
-function serviceOf(index: number): ServiceObject {
+export type BenchProtocol = 'TCP' | 'UDP';
+const PORT_NAMES: { readonly [protocol in BenchProtocol]: string } = { TCP: 'http', UDP: 'dns' };
+
+function serviceOf(index: number, protocols: readonly BenchProtocol[]): ServiceObject {
   const ip = addressText(addressFromIPv4(FIRST_SERVICE + index));
   return {
     kind: 'Service',
@@ -21,12 +25,12 @@ function serviceOf(index: number): ServiceObject {
       clusterIP: ip,
       clusterIPs: [ip],
       ipFamilies: ['IPv4'],
-      ports: [{ name: 'http', port: SERVICE_PORT, protocol: 'TCP' }],
+      ports: protocols.map((protocol) => ({ name: PORT_NAMES[protocol], port: SERVICE_PORT, protocol })),
     },
   };
 }
 
-function sliceOf(index: number, backends: number): EndpointSliceObject {
+function sliceOf(index: number, backends: number, protocols: readonly BenchProtocol[]): EndpointSliceObject {
   return {
     kind: 'EndpointSlice',
     metadata: { name: `s${index}-x`, namespace: 'bench', labels: { 'kubernetes.io/service-name': `s${index}` } },
@@ -37,12 +41,17 @@ function sliceOf(index: number, backends: number): EndpointSliceObject {
       nodeName: 'node-b',
       targetRef: { kind: 'Pod', uid: `${index}-${one}` },
     })),
-    ports: [{ name: 'http', port: 8080, protocol: 'TCP' }],
+    ports: protocols.map((protocol) => ({ name: PORT_NAMES[protocol], port: BACKEND_PORT, protocol })),
   };
 }
 
-/** Programs `services` Services with `backends` backends each into the store. */
-export function programCluster(store: MapStore, services: number, backends: number): void {
+/** Programs `services` Services with `backends` backends each, and a port for each protocol, into the store. */
+export function programCluster(
+  store: MapStore,
+  services: number,
+  backends: number,
+  protocols: readonly BenchProtocol[] = ['TCP'],
+): void {
   const node = {
     nodeName: 'node-a',
     zone: '',
@@ -59,7 +68,11 @@ export function programCluster(store: MapStore, services: number, backends: numb
     },
   });
   const indexes = Array.from({ length: services }, (_, index) => index);
-  loop.event({ type: 'LISTED', kind: 'Service', items: indexes.map(serviceOf) });
-  loop.event({ type: 'LISTED', kind: 'EndpointSlice', items: indexes.map((index) => sliceOf(index, backends)) });
+  loop.event({ type: 'LISTED', kind: 'Service', items: indexes.map((index) => serviceOf(index, protocols)) });
+  loop.event({
+    type: 'LISTED',
+    kind: 'EndpointSlice',
+    items: indexes.map((index) => sliceOf(index, backends, protocols)),
+  });
   if (!loop.step().isSettled) throw new Error('the cluster could not be programmed');
 }

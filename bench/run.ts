@@ -18,6 +18,18 @@ const RUN = { size: 80, input: 8, output: 16, inputSize: 24, outputSize: 28, ret
 /** A frame to repeat; `answers`: its destination is the client, and varies. */
 export type Timed = { readonly frame: Uint8Array; readonly answers: boolean };
 
+/** Loads an object of floors, which has none of our layout: libbpf alone judges it. */
+export function loadFloors(object: Uint8Array, name: string): LoadedObject {
+  const library = libbpf();
+  assert(library.ok, library.ok ? '' : failureText(library.error));
+  const bpf = library.value;
+  const options = Buffer.alloc(80);
+  options.writeBigUInt64LE(80n, 0);
+  const pointer = bpf.objectOpenMem(object, object.length, options);
+  assert(pointer !== null && bpf.objectLoad(pointer) === 0, `${name} loads`);
+  return new LoadedObject(bpf, pointer, name);
+}
+
 /** The wrapper and the floors in the kernel, and one way to run them. */
 export class BenchRun implements Disposable {
   private readonly bpf: Libbpf;
@@ -27,16 +39,10 @@ export class BenchRun implements Disposable {
   private readonly output: Buffer = Buffer.alloc(4096);
   private readonly options: Buffer = Buffer.alloc(RUN.size);
 
-  /** Opens the floors' object, which has none of our layout: libbpf alone judges it. */
   static open(object: Uint8Array, name: string): BenchRun {
     const library = libbpf();
     assert(library.ok, library.ok ? '' : failureText(library.error));
-    const bpf = library.value;
-    const options = Buffer.alloc(80);
-    options.writeBigUInt64LE(80n, 0);
-    const pointer = bpf.objectOpenMem(object, object.length, options);
-    assert(pointer !== null && bpf.objectLoad(pointer) === 0, `${name} loads`);
-    return new BenchRun(bpf, new LoadedObject(bpf, pointer, name));
+    return new BenchRun(library.value, loadFloors(object, name));
   }
 
   constructor(bpf: Libbpf, floors: LoadedObject) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `tandem bench`: packets per second of both twins, nanoseconds per packet of the programs, beside their goals. */
+/** `tandem bench`: packets per second of both twins, nanoseconds per packet of the programs, beside their goals; sockets. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -15,6 +15,7 @@ import { loadObject, readObjectFile } from '../kernel/object.ts';
 import { createKernelTwin } from '../kernel/twin.ts';
 import { compareOutcomes, sameOutcome } from '../proof/compare.ts';
 import { buildObject } from '../tools/build.ts';
+import { reportSockets } from './benchsockets.ts';
 import type { CommandOptions } from './commands.ts';
 import { exitCode, printJson, printText, reportFailure, startProgress } from './output.ts';
 
@@ -134,14 +135,18 @@ function figuresText({ model, compared, programs }: Figures): string {
   ].join('\n');
 }
 
-export async function run(_args: readonly string[], options: CommandOptions): Promise<number> {
+export async function run([what = 'twins']: readonly string[], options: CommandOptions): Promise<number> {
   if (process.getuid?.() !== 0)
     return reportFailure({
       kind: 'environment',
-      object: 'bench twins',
+      object: `bench ${what}`,
       message: 'loading eBPF programs needs root',
       remedy: 'run it as root',
     });
+  return what === 'sockets' ? await reportSockets(OBJECT, SERVICES, options) : reportTwins(options);
+}
+
+function reportTwins(options: CommandOptions): number {
   const progress = startProgress();
   const figures = benchAll((line) => {
     progress.update(line);
@@ -150,5 +155,5 @@ export async function run(_args: readonly string[], options: CommandOptions): Pr
   if (!figures.ok) return reportFailure(figures.error);
   if (options['output'] === 'json') printJson({ kind: 'BenchTwins', goals: GOALS, ...figures.value });
   else printText(figuresText(figures.value));
-  return await Promise.resolve(exitCode.agreed);
+  return exitCode.agreed;
 }

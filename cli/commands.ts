@@ -143,10 +143,24 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'bench',
-    summary: 'packets per second of both twins and nanoseconds per packet of the programs (root)',
-    arguments: [{ name: '[what]', help: 'which benchmark', choices: ['twins'] }],
-    options: [yes, output('text', 'json')],
-    examples: ['./tandem bench twins'],
+    summary: 'packets per second of both twins and nanoseconds per packet, or per socket call, of the programs (root)',
+    arguments: [
+      {
+        name: '[what]',
+        help: 'twins: packets through model and programs; sockets: calls with and without hooks (default twins)',
+        choices: ['twins', 'sockets'],
+      },
+    ],
+    options: [
+      {
+        flags: '--rounds <number>',
+        help: 'with sockets: how often everything is measured (default 61)',
+        parse: 'number',
+      },
+      yes,
+      output('text', 'json'),
+    ],
+    examples: ['./tandem bench twins', './tandem bench sockets'],
   },
   {
     name: 'lab',

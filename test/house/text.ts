@@ -6,7 +6,7 @@ import { findLines, type Finding, type Source } from './sources.ts';
 const vagueNames = /^(utils?|common|helpers?|types?|misc|index)\.(ts|h|c)$/;
 const licences: readonly (readonly [RegExp, string])[] = [
   // Programs call helpers that the kernel gives to GPL-compatible code only.
-  [/^bpf\/|\.[ch]$/, 'SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause'],
+  [/^bpf\/|\.bpf\.c$/, 'SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause'],
   [/./, 'SPDX-License-Identifier: Apache-2.0'],
 ];
 

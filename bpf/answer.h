@@ -26,24 +26,26 @@ struct icmp6_error {
 	__be32 unused;
 };
 
-/* The sum of an even number of bytes, 512 at most. It goes through memory, where the verifier
- * forgets after how many steps it came about. */
+/* The sum of whole words, 512 bytes at most. It goes through memory, where the verifier forgets
+ * after how many steps it came about. */
 static __noinline __u32 sum_bytes(struct packet *packet, void *data, void *end, __u32 length)
 {
 	volatile __u32 *kept = &packet->sum;
-	__u32 sum = 0;
+	__u64 sum = 0;
 
 	HIDE(data); /* or clang 19 proves the check below needless, which the verifier can't follow
 		     */
 #pragma clang loop unroll(disable)
-	for (__u32 at = 0; at < ANSWER_MAX; at += 2) {
-		__u16 *word = data + at;
+	for (__u32 at = 0; at < ANSWER_MAX; at += 4) {
+		__u32 *word = data + at;
 
 		if (at >= length || (void *)(word + 1) > end)
 			break;
 		sum += *word;
 	}
-	*kept = sum;
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	*kept = checksum_fold((__u32)(sum & 0xffff) + (__u32)(sum >> 16 & 0xffff) +
+			      (__u32)(sum >> 32));
 	return *kept;
 }
 
@@ -67,7 +69,7 @@ static __always_inline __u32 quote_sum(void *quote, void *end, struct packet *pa
 	__u32 transport = sum_bytes(packet, header, end, quoted_length(packet));
 
 	if (mode == CHECKSUM_MODE_PARTIAL)
-		transport += (~checksum_fold(transport) & 0xffff) - *check;
+		transport += (~checksum_fold(transport) & 0xffff) + (~(__u32)*check & 0xffff);
 	return transport + sum_bytes(packet, quote, end, packet->transport - packet->network);
 }
 

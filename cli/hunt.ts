@@ -8,7 +8,7 @@ import { runSockets } from '../proof/sockets.ts';
 import type { Mutant } from '../proof/plant.ts';
 import type { Finding } from '../proof/steps.ts';
 import { buildMutant } from './mutant.ts';
-import { openRig } from './rig.ts';
+import { openRig, packetPrograms } from './rig.ts';
 
 /** One campaign: packets, or connect() calls, of a seed. */
 export type HuntRound = { readonly road: 'packets' | 'sockets'; readonly seed: number; readonly count: number };
@@ -33,7 +33,8 @@ export type HuntOptions = {
 export function huntObject({ bytes, name, rounds }: HuntOptions): Result<Hunted> {
   let packets = 0;
   for (const round of rounds) {
-    const rig = openRig({ object: bytes, name, settings: settingsOf(round.seed) });
+    const programs = round.road === 'packets' ? { programs: packetPrograms } : {};
+    const rig = openRig({ object: bytes, name, settings: settingsOf(round.seed), ...programs });
     if (!rig.ok) return rig;
     using sides = rig.value;
     const done = round.road === 'packets' ? packetRound(round, sides) : socketRound(round, sides);

@@ -34,7 +34,12 @@ export type RigOptions = {
   /** Stands for the object in Failures. */
   readonly name: string;
   readonly settings: Settings;
+  /** Which programs are loaded; all where it isn't said. */
+  readonly programs?: readonly string[];
 };
+
+/** What a campaign of packets needs. */
+export const packetPrograms: readonly string[] = ['tc_from_pod', 'tc_to_pod'];
 
 /** An agent's loop over a store. */
 export const startAgent: StartAgent = (store) => createLoop({ store, node: worldNode, onProblem: () => undefined });
@@ -61,7 +66,7 @@ export function openModel(settings: Settings): { readonly side: Side; readonly d
 }
 
 /** Loads the object with the settings, and a model with the same. Needs root. */
-export function openRig({ object: bytes, name, settings }: RigOptions): Result<Rig> {
+export function openRig({ object: bytes, name, settings, programs }: RigOptions): Result<Rig> {
   const { sizes } = settings;
   const maxEntries = {
     classifier: sizes.classifierWords,
@@ -76,7 +81,13 @@ export function openRig({ object: bytes, name, settings }: RigOptions): Result<R
     netns_rows: sizes.netns,
     service_counters: sizes.services,
   };
-  const object = loadObject({ object: bytes, name, settings: settings.config, maxEntries });
+  const object = loadObject({
+    object: bytes,
+    name,
+    settings: settings.config,
+    maxEntries,
+    ...(programs === undefined ? {} : { programs }),
+  });
   if (!object.ok) return object;
   const twin = createKernelTwin({ object: object.value, checksumComplete: settings.isComplete });
   if (!twin.ok) {

@@ -6,7 +6,7 @@ import { findingText, sequencesText } from '../proof/report.ts';
 import { runCommands, Sequence } from '../proof/sequence.ts';
 import { runSequences, sequenceSettings, sumSequences, type SequencesReport } from '../proof/sequences.ts';
 import { exitCode, printJson, printNote, printText, reportFailure, startProgress } from './output.ts';
-import { openRig, sequenceSidesOf } from './rig.ts';
+import { openRig, packetPrograms, sequenceSidesOf } from './rig.ts';
 import { commandOf, keepCase, type Wanted } from './verify.ts';
 
 /** Commands of one seed; then the next seed, with other settings. */
@@ -36,7 +36,7 @@ function runRounds(wanted: Wanted): Result<readonly SequencesReport[]> {
   let done = 0;
   for (let seed = wanted.seed; done < budget.packets && performance.now() < endsAtMs; seed++) {
     const settings = sequenceSettings(seed);
-    const opened = openRig({ object: bytes, name: object, settings });
+    const opened = openRig({ object: bytes, name: object, settings, programs: packetPrograms });
     if (!opened.ok) return opened;
     using rig = opened.value;
     const report = runSequences({
@@ -74,7 +74,7 @@ function reportFound(wanted: Wanted, seed: number, found: NonNullable<SequencesR
 /** Runs the commands of a file. */
 export async function verifyCommands(wanted: Wanted, path: string, { seed, commands }: CommandCase): Promise<number> {
   const settings = sequenceSettings(seed);
-  const opened = openRig({ object: wanted.bytes, name: wanted.object, settings });
+  const opened = openRig({ object: wanted.bytes, name: wanted.object, settings, programs: packetPrograms });
   if (!opened.ok) return reportFailure(opened.error);
   using rig = opened.value;
   const found = runCommands(new Sequence(sequenceSidesOf(rig, settings)), commands, true);

@@ -94,8 +94,8 @@ export const byteFaults: readonly Fault[] = [
   {
     name: 'backend-state-ignored',
     file: 'select.h',
-    find: '(state == BACKEND_ACTIVE || state == BACKEND_TERMINATING) && (live & bit)',
-    replace: 'state < 4 && (live & bit)',
+    find: 'return backend_lives(live) &&',
+    replace: 'return',
     meaning: 'a backend whose address is another pod’s now still gets connections',
     shows: FATE,
   },

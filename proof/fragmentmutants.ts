@@ -240,8 +240,8 @@ export const fragmentFaults: readonly Fault[] = [
   {
     name: 'second-fragment-header',
     file: 'parse.h',
-    find: 'if (packet->kind != PACKET_WHOLE) return odd_extension();',
-    replace: '',
+    find: 'if (packet->kind != PACKET_WHOLE || (quoted && fragment >> 3))',
+    replace: 'if (quoted && fragment >> 3)',
     meaning: 'a fragment of a fragment is translated',
     shows: FATE,
   },

@@ -129,7 +129,7 @@ export const socketFaults: readonly Fault[] = [
   {
     name: 'send-keeps-dead-backend',
     file: 'sockets.h',
-    find: 'return backend && backend->live >> BACKEND_GENERATION_SHIFT == row->generation && backend_serves(backend->live, VIEW_INTERNAL);',
+    find: 'return backend && backend->live >> BACKEND_GENERATION_SHIFT == row->generation && backend_lives(backend->live);',
     replace: 'return backend && backend->live >> BACKEND_GENERATION_SHIFT == row->generation;',
     meaning: 'datagrams go on to a backend that left the Service',
     shows: CALL,
@@ -137,8 +137,8 @@ export const socketFaults: readonly Fault[] = [
   {
     name: 'send-keeps-stranger',
     file: 'sockets.h',
-    find: 'return backend && backend->live >> BACKEND_GENERATION_SHIFT == row->generation && backend_serves(backend->live, VIEW_INTERNAL);',
-    replace: 'return backend && backend_serves(backend->live, VIEW_INTERNAL);',
+    find: 'return backend && backend->live >> BACKEND_GENERATION_SHIFT == row->generation && backend_lives(backend->live);',
+    replace: 'return backend && backend_lives(backend->live);',
     meaning: 'datagrams go on to an address that is another pod’s now',
     shows: CALL,
   },
@@ -313,8 +313,8 @@ export const socketFaults: readonly Fault[] = [
   {
     name: 'sweep-ends-terminating',
     file: 'sockets.h',
-    find: '(state != BACKEND_ACTIVE && state != BACKEND_TERMINATING)',
-    replace: 'state != BACKEND_ACTIVE',
+    find: 'row->generation || !backend_lives(backend->live);',
+    replace: 'row->generation || (backend->live & BACKEND_STATE) != BACKEND_ACTIVE;',
     meaning: 'sockets of a pod that terminates and serves are ended',
     shows: /^ended/,
   },
@@ -336,9 +336,9 @@ export const socketFaults: readonly Fault[] = [
   },
   {
     name: 'families-mixed',
-    file: 'connect.h',
-    find: 'if (is_mapped(&backend->address) != is_mapped(&connection->asked.address)) {',
-    replace: 'if (false) {',
+    file: 'select.h',
+    find: 'is_mapped(&backend->address) != is_mapped(&service->key.address) ||',
+    replace: '',
     meaning: 'where slots lie a socket goes to the last word of an IPv6 address',
     shows: CALL,
   },

@@ -11,14 +11,6 @@ const FITS = 'for the verifier: the headers were parsed and what grew stands in 
 
 /** Key of a mutant (proof/mechanical.ts) -> why it survives. One whose line changes must be argued anew. */
 export const argued: Readonly<Record<string, string>> = {
-  'connect.h decide_peer: connection->reason = REASON_NOT_SERVICE; [dropped connection->reason = REASON_NOT_SERVICE; -> nothing]':
-    ZEROS,
-  'connect.h decide_connect: connection->reason = REASON_NOT_SERVICE; [dropped connection->reason = REASON_NOT_SERVICE; -> nothing]':
-    ZEROS,
-  'conntrack.h forward_known: return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW); [dropped return decided(decision, VERDICT_FORWARD, REASON_KNOWN_FLOW); -> nothing]':
-    SHORTCUT,
-  'conntrack.h decide_to_pod: return decided(decision, VERDICT_REPLY, REASON_REPLY); [dropped return decided(decision, VERDICT_REPLY, REASON_REPLY); -> nothing]':
-    SHORTCUT,
   'flows.h flow_matches: for (int i = 0; i < FLOW_SLOTS / 4; i++) { [relational < -> <=]':
     'behind the fingerprints lie the spill flag and padding, which equal a fingerprint once in 65,536 keys; the slot that is looked at then holds another key and is passed over',
   'flows.h flow_scan: return best << 16; [bit << -> >>]': MASKED,
@@ -39,17 +31,10 @@ export const argued: Readonly<Record<string, string>> = {
     'no key is in its second bucket before its first one says that it spilled, so that looking there finds nothing; and a twin needs another CPU',
   'flows.h flow_publish: &flow->word, flow_make_word(flow_word_version(flow->word), FLOW_FREE, 0)); [constant FLOW_FREE -> (FLOW_FREE - 1)]':
     'a claim is given back only when another CPU was faster; test/kernel/race.test.ts has two and finds it',
-  'flows.h flow_change: return false; [dropped return false; -> nothing] #5': OTHER_CPU,
-  'flows.h flow_own: return FLOW_REFUSED; [constant FLOW_REFUSED -> (FLOW_REFUSED - 1)] #3': MASKED,
   'parse.h parse_frame: if ((void *)(type + 1) <= end && *type == bpf_htons(ETH_P_IP)) [relational <= -> <]':
     SHORT_FRAME,
   'parse.h parse_frame: if ((void *)(type + 1) <= end && *type == bpf_htons(ETH_P_IPV6)) [relational <= -> <]':
     SHORT_FRAME,
   'tcp.h tcp_kind: return flags & TCP_ACK ? TCP_CONTINUES : TCP_OPENS; [constant TCP_ACK -> (TCP_ACK + 1)]':
     'the bit that is added is FIN, and a SYN with FIN was sent away before',
-  'verdict.h sum_bytes: for (__u32 at = 0; at < HEADER_MAX; at += 2) { [relational < -> <=]':
-    'the loop ends by the length, which is 60 at most',
-  'verdict.h answer_ipv4: if (quote + IPV4_LENGTH + TCP_LENGTH > end) [constant IPV4_LENGTH -> 0]': FITS,
-  'verdict.h answer_ipv4: if (quote + IPV4_LENGTH + TCP_LENGTH > end) [arithmetic + -> -] #2': FITS,
-  'verdict.h answer_ipv6: return false; [constant false -> true]': FITS,
 };

@@ -35,9 +35,14 @@ export function mapFull(
 }
 
 /** The published backend that is the wanted one: the same address held by the same pod. */
-function sameBackend(port: PortEntry | undefined, text: string, { identity }: WantedBackend): BackendEntry | undefined {
+function sameBackend(
+  port: PortEntry | undefined,
+  text: string,
+  { identity, protocol }: WantedBackend,
+): BackendEntry | undefined {
   const known = port?.backends.get(text);
-  return known !== undefined && sameHash(known.record.identity, identity) ? known : undefined;
+  if (known === undefined || known.record.protocol !== protocol) return undefined;
+  return sameHash(known.record.identity, identity) ? known : undefined;
 }
 
 /** Fails with what is short; then nothing is taken. */

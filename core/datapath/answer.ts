@@ -41,11 +41,11 @@ const ICMP_LENGTH = 28; // IP header and ICMP header before the quote
 const ICMP6_LENGTH = 48;
 const ANSWER_TTL = 64;
 
-/** The sum of an even number of bytes. */
+/** The sum of whole words. */
 export function sumBytes(bytes: Uint8Array, from: number, length: number): number {
   let sum = 0;
   for (let at = 0; at < length; at += 2) sum += halfAt(bytes, from + at);
-  return sum;
+  return checksumFold(sum);
 }
 
 /** Bytes of the transport header that are quoted. */
@@ -58,7 +58,8 @@ export function quoteSum(bytes: Uint8Array, quote: number, packet: Packet, mode:
   const header = quote + packet.transport - packet.network;
   const check = header + ((packet.key[KEY_PROTOCOL]! & 0xff) === PROTOCOL_UDP ? 6 : 16);
   let transport = sumBytes(bytes, header, quotedLength(packet));
-  if (mode === CHECKSUM_MODE_PARTIAL) transport += (~checksumFold(transport) & 0xffff) - halfAt(bytes, check);
+  if (mode === CHECKSUM_MODE_PARTIAL)
+    transport += (~checksumFold(transport) & 0xffff) + (~halfAt(bytes, check) & 0xffff);
   return transport + sumBytes(bytes, quote, packet.transport - packet.network);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Sockets that travel: the socket's network namespace and cgroup decide, and never those of the process that calls. */
+import { setTimeout } from 'node:timers/promises';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -82,7 +83,8 @@ describe('a socket', () => {
     const child = await outsider(['ignore', 'ignore', 'inherit', 'ignore', 'ipc']);
     try {
       const shown = ask(child, 'take', handle);
-      for (let times = 0; times < 20 && server.answer() === 'nothing'; times++) await Promise.resolve();
+      // The handle travels by this process's own event loop.
+      for (let times = 0; times < 500 && server.answer() === 'nothing'; times++) await setTimeout(10);
       expect(await shown).toBe(`${dns} ${pod}`);
     } finally {
       handle.close();

@@ -138,7 +138,7 @@ describe('the real programs', () => {
     expect([outcome.verdict, outcome.reason]).toEqual([VERDICT_PASS, REASON_NOT_IP]);
     const tcp = Uint8Array.from(
       Buffer.from(
-        '0102030405060708090a0b0c0800450000280001000040060000' +
+        '0202030405060708090a0b0c0800450000280001000040060000' +
           '0a0000010a000002' +
           '30390050000000010000000050020000' +
           '00000000',

@@ -43,7 +43,7 @@ describe('a campaign', () => {
     expect(Object.keys(sum.verdicts).toSorted()).toEqual(['drop', 'forward', 'pass', 'refuse', 'reply']);
     const socketReasons = ['peer', 'translated', 'unsupported'];
     expect(Object.keys(sum.reasons).filter((reason) => socketReasons.includes(reason))).toEqual([]);
-    expect(Object.keys(sum.reasons)).toHaveLength(28);
+    expect(Object.keys(sum.reasons)).toHaveLength(29);
   });
 
   test('is repeated by its seed', () => {

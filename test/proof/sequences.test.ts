@@ -3,7 +3,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { buildMutant } from '../../cli/mutant.ts';
-import { openRig, sequenceSidesOf, startAgent, type Rig } from '../../cli/rig.ts';
+import { openRig, packetPrograms, sequenceSidesOf, startAgent, type Rig } from '../../cli/rig.ts';
 import { failureText } from '../../core/result.ts';
 import { AgentSide } from '../../proof/agentside.ts';
 import { commandsText, parseCommands } from '../../proof/commandcase.ts';
@@ -22,7 +22,7 @@ const commandsMax = isFull ? 1_000_000 : 60_000;
 const PLANTED_MAX = 40_000;
 
 function open(seed: number, object: Uint8Array = committedObject()): Rig {
-  const rig = openRig({ object, name: 'bpf/tandem.bpf.o', settings: sequenceSettings(seed) });
+  const rig = openRig({ object, name: 'bpf/tandem.bpf.o', settings: sequenceSettings(seed), programs: packetPrograms });
   if (!rig.ok) throw new Error(failureText(rig.error));
   return rig.value;
 }

@@ -2,7 +2,7 @@
 /** What a crowd may do to the flow table of the kernel, at its default size; the long form has a million SYNs. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { openRig, type Rig } from '../../cli/rig.ts';
+import { openRig, packetPrograms, type Rig } from '../../cli/rig.ts';
 import { FLOW_BUCKETS } from '../../core/layout.gen.ts';
 import { failureText } from '../../core/result.ts';
 import { churn, crowdSettings, greedyClient, synFlood } from '../core/datapath/crowd.ts';
@@ -13,7 +13,12 @@ const SYNS = process.env['TANDEM_TEST_FULL'] === '1' ? 1_000_000 : 200_000;
 
 function open(): Rig {
   const object = readFileSync(new URL('../../bpf/tandem.bpf.o', import.meta.url));
-  const rig = openRig({ object, name: 'bpf/tandem.bpf.o', settings: crowdSettings(FLOW_BUCKETS) });
+  const rig = openRig({
+    object,
+    name: 'bpf/tandem.bpf.o',
+    settings: crowdSettings(FLOW_BUCKETS),
+    programs: packetPrograms,
+  });
   if (!rig.ok) throw new Error(failureText(rig.error));
   return rig.value;
 }

@@ -2,7 +2,7 @@
 /** The hand-written packets on both twins: each answer is what was written down, and the kernel's equals the model's. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { openRig, type Rig } from '../../cli/rig.ts';
+import { openRig, packetPrograms, type Rig } from '../../cli/rig.ts';
 import { failureText } from '../../core/result.ts';
 import { compareTables } from '../../proof/compare.ts';
 import { segment, SYN } from '../../proof/frame.ts';
@@ -15,7 +15,7 @@ const CHECKSUM_MODE = 2;
 
 function open(wanted: Settings): Rig {
   const object = readFileSync(new URL('../../bpf/tandem.bpf.o', import.meta.url));
-  const rig = openRig({ object, name: 'bpf/tandem.bpf.o', settings: wanted });
+  const rig = openRig({ object, name: 'bpf/tandem.bpf.o', settings: wanted, programs: packetPrograms });
   if (!rig.ok) throw new Error(failureText(rig.error));
   return rig.value;
 }

@@ -62,7 +62,7 @@ export const byteFaults: readonly Fault[] = [
   {
     name: 'quote-keeps-pending',
     file: 'answer.h',
-    find: 'if (mode == CHECKSUM_MODE_PARTIAL) transport += (~checksum_fold(transport) & 0xffff) - *check;',
+    find: 'if (mode == CHECKSUM_MODE_PARTIAL) transport += (~checksum_fold(transport) & 0xffff) + (~(__u32)*check & 0xffff);',
     replace: '(void)mode;',
     meaning: 'the ICMP checksum sums a pending checksum that will change before the wire',
     shows: /icmp\.checksum$/,

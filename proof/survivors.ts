@@ -3,11 +3,7 @@
 
 const MASKED = 'never taken: the index is masked to the size of the table, the verifier alone wants the question';
 const OTHER_CPU = 'makes a difference only when another CPU changes the entry between two instructions of this one';
-const SHORTCUT = 'a shortcut: what follows finds nothing to do for such a packet and returns the same';
 const SHORT_FRAME = 'differs for a frame that ends with its type only; the kernel takes none such for a test run';
-
-const ZEROS = 'the hook hands in a connection of zeros, and this reason is 0';
-const FITS = 'for the verifier: the headers were parsed and what grew stands in front of them, so that they always fit';
 
 /** Key of a mutant (proof/mechanical.ts) -> why it survives. One whose line changes must be argued anew. */
 export const argued: Readonly<Record<string, string>> = {

@@ -19,6 +19,7 @@
 struct scratch {
 	struct packet packet;
 	struct decision decision;
+	struct outside outside;
 };
 
 struct {
@@ -123,16 +124,17 @@ static __always_inline int run(struct __sk_buff *skb, bool from_pod)
 {
 	__u32 zero = 0;
 	struct scratch *own = bpf_map_lookup_elem(&scratch, &zero);
-	struct outside outside = {};
 
 	if (!own)
 		return TC_UNSPEC;
 	struct packet *packet = &own->packet;
 	struct decision *decision = &own->decision;
+	struct outside *outside = &own->outside;
 
-	read_outside(skb, &outside);
-	pose(&outside);
-	enum reason reason = parse(skb, packet, &outside);
+	*outside = (struct outside){};
+	read_outside(skb, outside);
+	pose(outside);
+	enum reason reason = parse(skb, packet, outside);
 
 	if (reason != REASON_NOT_SERVICE) {
 		report(VERDICT_PASS, reason, 0, 0);
@@ -141,12 +143,12 @@ static __always_inline int run(struct __sk_buff *skb, bool from_pod)
 	}
 	decision->record.service_port = 0;
 	decision->record.backend = 0;
-	enum verdict verdict = from_pod ? decide_from_pod(packet, &outside, decision)
-					: decide_to_pod(packet, &outside, decision);
+	enum verdict verdict = from_pod ? decide_from_pod(packet, outside, decision)
+					: decide_to_pod(packet, outside, decision);
 	bool hairpin = (verdict == VERDICT_FORWARD || verdict == VERDICT_REPLY) &&
 		       is_hairpin(packet, decision, verdict, from_pod);
 
-	verdict = carry_out(skb, packet, &outside, decision, verdict, hairpin, from_pod);
+	verdict = carry_out(skb, packet, outside, decision, verdict, hairpin, from_pod);
 	report(verdict, decision->reason, decision->record.service_port, decision->record.backend);
 	if (decision->reason == REASON_NOT_SERVICE)
 		return TC_UNSPEC;

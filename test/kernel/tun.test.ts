@@ -137,7 +137,7 @@ const wrongRules: readonly (Pick<Mutant, 'name' | 'file' | 'find' | 'replace'> &
   {
     name: 'pending-as-it-stands-in-a-quote',
     file: 'answer.h',
-    find: 'transport += (~checksum_fold(transport) & 0xffff) - *check;',
+    find: 'transport += (~checksum_fold(transport) & 0xffff) + (~(__u32)*check & 0xffff);',
     replace: ';',
     shape: { name: '', checksum: 'partial', payloadBytes: 0 },
     protocol: 'TCP',

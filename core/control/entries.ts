@@ -117,7 +117,8 @@ function finish(image: MapImage, segment: Segment): readonly Operation[] {
     segment.removeWhole,
     segment.remove,
   ];
-  if (segment.freed) {
+  // A batch that stopped behind the flip of its rows leaves bits to take away, and nothing to free.
+  if (segment.freed || segment.withdraw.length > 0) {
     lists.push([{ op: 'barrier' }], segment.withdraw);
     settle(image);
   }

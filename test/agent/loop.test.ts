@@ -89,6 +89,24 @@ test('a failed write is told and tried again by the next step without a new even
   expect(text(store)).toContain('10.96.0.1:80/TCP');
 });
 
+test('a batch that stops between the flip of its rows and the last word of a backend is ended by the next step', () => {
+  const remote = added(slice('web', [endpoint('10.0.1.5', { node: 'node-b' })]));
+  const local = added(service('web', '10.96.0.1', { internalTrafficPolicy: 'Local' }));
+  for (let failAt = 0; ; failAt += 1) {
+    const store = new MemoryStore();
+    const loop = start(store);
+    tell(loop, [...EMPTY_LISTS, added(service('web', '10.96.0.1')), remote]);
+    loop.step();
+    tell(loop, [local]);
+    store.failAt = failAt;
+    const { isSettled } = loop.step();
+    store.failAt = Number.POSITIVE_INFINITY;
+    if (!isSettled) loop.step();
+    expect(text(store), `after ${failAt} writes`).toContain('serving ');
+    if (isSettled) return expect(failAt).toBeGreaterThan(2);
+  }
+});
+
 test('a lost watch changes nothing and is shown until the next list', () => {
   const store = new MemoryStore();
   const loop = start(store);

@@ -65,16 +65,21 @@ export function canonical(store: MapStore): Result<string> {
   );
 }
 
-/** Backends that are in no view and live all the same: conversations of datagrams go on there. */
+/** Backends that are in no view and live all the same: conversations of datagrams go on there. A line for each owner. */
 function servingLines(rows: Rows, records: readonly (ServiceRecord | undefined)[]): string[] {
-  const ports = new Map(records.flatMap((record) => (record === undefined ? [] : [[record.servicePort, record]])));
+  const owners = new Map<number, Map<string, ServiceRecord>>();
+  for (const record of records) {
+    if (record === undefined) continue;
+    const names = owners.get(record.servicePort) ?? new Map<string, ServiceRecord>();
+    owners.set(record.servicePort, names.set(hashHex(record.nameHash), record));
+  }
   return [...rows.backends.values()].flatMap((backend) => {
-    const record = ports.get(backend.servicePort);
     const state = backend.live & BACKEND_STATE;
     const isServing = state === BACKEND_ACTIVE || state === BACKEND_TERMINATING;
     const isInView = (backend.live & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL)) !== 0;
-    if (record === undefined || !isServing || isInView) return [];
-    return [`serving ${hashHex(record.nameHash)} ${backendText(record, backend)}`];
+    if (!isServing || isInView) return [];
+    const names = owners.get(backend.servicePort) ?? new Map<string, ServiceRecord>();
+    return [...names].map(([name, record]) => `serving ${name} ${backendText(record, backend)}`);
   });
 }
 

@@ -225,17 +225,22 @@ __noinline int decide_send(struct connection *connection, struct outside *outsid
 	return verdict;
 }
 
-/* Remembers a translated connect(). Without storage the socket would show and be answered by
- * addresses that its owner never heard of: refused. */
+/* Without storage the socket would show and be answered by addresses that its owner never heard of.
+ */
+static __always_inline enum verdict refuse_unstored(struct connection *connection)
+{
+	MARK(SOCKET_NO_STORAGE);
+	connection->reason = REASON_NO_STORAGE;
+	return VERDICT_REFUSE;
+}
+
+/* Remembers a translated connect(). */
 __noinline int keep_connect(struct connection *connection, struct socket_state *state)
 {
 	if (!connection)
 		return VERDICT_REFUSE;
-	if (!state) {
-		MARK(SOCKET_NO_STORAGE);
-		connection->reason = REASON_NO_STORAGE;
-		return VERDICT_REFUSE;
-	}
+	if (!state)
+		return refuse_unstored(connection);
 	state->attempts++;
 	MARK(SOCKET_ROW_PEER);
 	socket_put(state, SOCKET_PEER, &connection->asked, &connection->address,
@@ -248,11 +253,8 @@ __noinline int keep_send(struct connection *connection, struct socket_state *sta
 {
 	if (!connection)
 		return VERDICT_REFUSE;
-	if (!state) {
-		MARK(SOCKET_NO_STORAGE);
-		connection->reason = REASON_NO_STORAGE;
-		return VERDICT_REFUSE;
-	}
+	if (!state)
+		return refuse_unstored(connection);
 	if (connection->reason == REASON_KNOWN_FLOW) {
 		socket_touch(state, socket_find(state, &connection->asked));
 		return VERDICT_FORWARD;

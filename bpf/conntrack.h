@@ -85,6 +85,7 @@ static __always_inline enum verdict forward_known(struct packet *packet, struct 
 	struct flow_record *record = &decision->record;
 	struct flow_key *reply = &decision->other;
 	__u32 state = record->state;
+	bool keeps_reply = keeps_other(record, now);
 
 	MARK(FORWARD_KNOWN);
 	if (is_reused(record)) {
@@ -93,12 +94,12 @@ static __always_inline enum verdict forward_known(struct packet *packet, struct 
 		note_flags(&packet->key, reply, state, TCP_RST, now);
 		return decided(decision, VERDICT_REFUSE, REASON_BACKEND_REUSED);
 	}
-	if (steady(state, packet->flags) && !keeps_other(record, now)) {
+	if (steady(state, packet->flags) && !keeps_reply) {
 		MARK(STEADY);
 		return decided(decision, VERDICT_FORWARD, known_reason(record));
 	}
 	nat_turn(reply, &record->translation, DIRECTION_REPLY);
-	if ((state & FLOW_LIFE) == FLOW_PENDING || keeps_other(record, now)) {
+	if ((state & FLOW_LIFE) == FLOW_PENDING || keeps_reply) {
 		service_port_id service_port = record->service_port;
 		backend_id backend = record->backend;
 		enum reason reason = advance(packet, decision, now);
@@ -121,6 +122,7 @@ static __always_inline enum verdict reply_known(struct packet *packet, struct de
 	struct flow_record *record = &decision->record;
 	struct flow_key *forward = &decision->other;
 	__u32 state = record->state;
+	bool keeps_forward = keeps_other(record, now);
 
 	MARK(REPLY_KNOWN);
 	if (is_direct(&packet->key, record))
@@ -130,7 +132,7 @@ static __always_inline enum verdict reply_known(struct packet *packet, struct de
 		MARK(REPLY_SYN_ACK);
 		flow_note(record, packet->sequence, 0);
 	}
-	if (steady(state, packet->flags) && !keeps_other(record, now)) {
+	if (steady(state, packet->flags) && !keeps_forward) {
 		MARK(STEADY);
 		return decided(decision, VERDICT_REPLY, reply_reason(record));
 	}
@@ -139,7 +141,7 @@ static __always_inline enum verdict reply_known(struct packet *packet, struct de
 		note_flags(&packet->key, forward, state, packet->flags, now);
 	} else {
 		note_answer(&packet->key, state, now);
-		if (keeps_other(record, now))
+		if (keeps_forward)
 			flow_change(forward, 0, 0, now);
 	}
 	return decided(decision, VERDICT_REPLY, reply_reason(record));
@@ -186,9 +188,9 @@ static __always_inline bool to_hairpin(const struct packet *packet)
 		 (words[2] ^ source->words[2]) | (words[3] ^ source->words[3]));
 }
 
-/* The answer of a pod to itself. */
-static __always_inline enum verdict hairpin_reply(struct packet *packet, struct decision *decision,
-						  ticks now)
+/* A packet of a backend to its client. */
+static __always_inline enum verdict from_backend(struct packet *packet, struct decision *decision,
+						 ticks now)
 {
 	if (packet->kind == PACKET_ERROR)
 		return related(packet, decision, DIRECTION_REPLY, now);
@@ -197,7 +199,6 @@ static __always_inline enum verdict hairpin_reply(struct packet *packet, struct 
 	packet->key.direction = DIRECTION_REPLY;
 	if (!flow_lookup(&packet->key, &decision->record, packet->length, now))
 		return not_ours(decision);
-	MARK(HAIRPIN_REPLY);
 	return reply_known(packet, decision, now);
 }
 
@@ -242,9 +243,11 @@ __noinline int decide_from_pod(struct packet *packet, struct outside *outside,
 		return not_ours(decision);
 	}
 	ticks now = read_clock(outside);
-	enum verdict verdict = hairpin ? hairpin_reply(packet, decision, now)
-				       : from_pod(packet, decision, outside);
+	enum verdict verdict =
+		hairpin ? from_backend(packet, decision, now) : from_pod(packet, decision, outside);
 
+	if (hairpin && verdict == VERDICT_REPLY)
+		MARK(HAIRPIN_REPLY);
 	if (packet->kind == PACKET_FIRST &&
 	    (verdict == VERDICT_FORWARD || verdict == VERDICT_REPLY))
 		keep_fragment(packet, &decision->other, &decision->record,
@@ -264,15 +267,7 @@ __noinline int decide_to_pod(struct packet *packet, struct outside *outside,
 		return not_ours(decision);
 	}
 	ticks now = read_clock(outside);
-
-	if (packet->kind == PACKET_ERROR)
-		return related(packet, decision, DIRECTION_REPLY, now);
-	if (packet->kind == PACKET_LATER)
-		return later_fragment(packet, decision, DIRECTION_REPLY, now);
-	packet->key.direction = DIRECTION_REPLY;
-	if (!flow_lookup(&packet->key, &decision->record, packet->length, now))
-		return not_ours(decision);
-	enum verdict verdict = reply_known(packet, decision, now);
+	enum verdict verdict = from_backend(packet, decision, now);
 
 	if (packet->kind == PACKET_FIRST && verdict == VERDICT_REPLY)
 		keep_fragment(packet, &decision->other, &decision->record, DIRECTION_REPLY, now);

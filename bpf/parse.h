@@ -12,6 +12,19 @@ static __always_inline enum reason malformed(void)
 	return REASON_MALFORMED;
 }
 
+static __always_inline enum reason other_protocol(void)
+{
+	MARK(OTHER_PROTOCOL);
+	return REASON_OTHER_PROTOCOL;
+}
+
+/* An error that quotes what no flow of ours can have sent. */
+static __always_inline enum reason odd_quote(void)
+{
+	MARK(QUOTE_ODD);
+	return REASON_OTHER_PROTOCOL;
+}
+
 /* What lies behind the linear part is fetched by the caller, who then parses again. */
 static __always_inline enum reason beyond(void *data, void *end, __u32 frame_length)
 {
@@ -76,10 +89,8 @@ static __always_inline enum reason parse_quoted_ports(struct packet *packet, voi
 
 	if (packet->quote_transport > OFFSET_MAX ||
 	    packet->length < packet->quote_transport - packet->network + UDP_LENGTH ||
-	    (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)) {
-		MARK(QUOTE_ODD);
-		return REASON_OTHER_PROTOCOL;
-	}
+	    (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP))
+		return odd_quote();
 	if ((void *)(udp + 1) > end)
 		return beyond(data, end, frame_length);
 	MARK(QUOTE);
@@ -98,23 +109,17 @@ static __always_inline enum reason parse_icmp(struct packet *packet, void *data,
 	struct ipv4_header *quoted = (void *)type + ICMP_HEADER;
 	__u32 room = packet->length - (packet->transport - packet->network);
 
-	if (room < ICMP_HEADER + IPV4_LENGTH) {
-		MARK(OTHER_PROTOCOL);
-		return REASON_OTHER_PROTOCOL;
-	}
+	if (room < ICMP_HEADER + IPV4_LENGTH)
+		return other_protocol();
 	if ((void *)(quoted + 1) > end)
 		return beyond(data, end, frame_length);
-	if (*type != 3 && *type != 11 && *type != 12) {
-		MARK(OTHER_PROTOCOL);
-		return REASON_OTHER_PROTOCOL;
-	}
+	if (*type != 3 && *type != 11 && *type != 12)
+		return other_protocol();
 	__u32 header_length = (quoted->version_length & 15) * 4;
 
 	if (quoted->version_length >> 4 != 4 || header_length < IPV4_LENGTH ||
-	    (quoted->fragment & bpf_htons(FRAGMENT_OFFSET))) {
-		MARK(QUOTE_ODD);
-		return REASON_OTHER_PROTOCOL;
-	}
+	    (quoted->fragment & bpf_htons(FRAGMENT_OFFSET)))
+		return odd_quote();
 	packet->quote = packet->transport + ICMP_HEADER;
 	packet->quote_transport = packet->quote + header_length;
 	map_address(&packet->key.source, quoted->destination);
@@ -212,20 +217,14 @@ static __always_inline enum reason parse_icmp6(struct packet *packet, void *data
 	struct ipv6_header *quoted = (void *)type + ICMP_HEADER;
 	__u32 room = packet->length - (packet->transport - packet->network);
 
-	if (room < ICMP_HEADER + IPV6_LENGTH) {
-		MARK(OTHER_PROTOCOL);
-		return REASON_OTHER_PROTOCOL;
-	}
+	if (room < ICMP_HEADER + IPV6_LENGTH)
+		return other_protocol();
 	if ((void *)(quoted + 1) > end)
 		return beyond(data, end, frame_length);
-	if (*type < 1 || *type > 4) {
-		MARK(OTHER_PROTOCOL);
-		return REASON_OTHER_PROTOCOL;
-	}
-	if (quoted->version_class >> 4 != 6) {
-		MARK(QUOTE_ODD);
-		return REASON_OTHER_PROTOCOL;
-	}
+	if (*type < 1 || *type > 4)
+		return other_protocol();
+	if (quoted->version_class >> 4 != 6)
+		return odd_quote();
 	packet->quote = packet->transport + ICMP_HEADER;
 	packet->quote_transport = packet->quote + IPV6_LENGTH;
 	packet->key.source = quoted->destination;
@@ -264,8 +263,7 @@ static __always_inline enum reason parse_transport(struct packet *packet, void *
 		return parse_icmp(packet, data, end, frame_length);
 	if (protocol == IPPROTO_ICMPV6 && packet->family == 6)
 		return parse_icmp6(packet, data, end, frame_length);
-	MARK(OTHER_PROTOCOL);
-	return REASON_OTHER_PROTOCOL;
+	return other_protocol();
 }
 
 static __always_inline enum reason parse_ipv4(struct packet *packet, void *data, void *end,

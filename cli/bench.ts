@@ -12,7 +12,7 @@ import { defaultSizes } from '../core/datapath/maps.ts';
 import type { ConfigRecord } from '../core/layout.gen.ts';
 import { ok, type Result } from '../core/result.ts';
 import { loadObject, readObjectFile } from '../kernel/object.ts';
-import { createKernelTwin } from '../kernel/twin.ts';
+import { createKernelTwin, packetPrograms } from '../kernel/twin.ts';
 import { compareOutcomes, sameOutcome } from '../proof/compare.ts';
 import { buildObject } from '../tools/build.ts';
 import { reportSockets } from './benchsockets.ts';
@@ -48,13 +48,12 @@ function benchCompared(model: Datapath): Result<Rate> {
   const bytes = readObjectFile(OBJECT);
   if (!bytes.ok) return bytes;
   const settings = benchConfig(1);
-  const programs = ['tc_from_pod', 'tc_to_pod'];
   const loaded = loadObject({
     object: bytes.value,
     name: OBJECT,
     settings,
     maxEntries: { flows: BUCKETS },
-    programs,
+    programs: packetPrograms,
   });
   if (!loaded.ok) return loaded;
   using object = loaded.value;

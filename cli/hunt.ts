@@ -8,7 +8,8 @@ import { runSockets } from '../proof/sockets.ts';
 import type { Mutant } from '../proof/plant.ts';
 import type { Finding } from '../proof/steps.ts';
 import { buildMutant } from './mutant.ts';
-import { openRig, packetPrograms } from './rig.ts';
+import { packetPrograms } from '../kernel/twin.ts';
+import { openRig } from './rig.ts';
 
 /** One campaign: packets, or connect() calls, of a seed. */
 export type HuntRound = { readonly road: 'packets' | 'sockets'; readonly seed: number; readonly count: number };

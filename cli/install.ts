@@ -4,7 +4,7 @@ import { maps } from '../core/layout.gen.ts';
 import { assert, failureText, ok, type Result } from '../core/result.ts';
 import type { MapSpec } from '../core/store.ts';
 import { loadObject, type LoadedObject } from '../kernel/object.ts';
-import { createKernelTwin } from '../kernel/twin.ts';
+import { createKernelTwin, packetPrograms } from '../kernel/twin.ts';
 import type { KernelStore } from '../kernel/store.ts';
 import type { Install, Installation } from '../sim/install.ts';
 import type { ConfigRecord } from '../core/layout.gen.ts';
@@ -20,6 +20,9 @@ export function maxEntriesOf(sizes: MapSizes): Readonly<Record<string, number>> 
     backends: sizes.backends,
     flows: sizes.flowBuckets,
     peers: sizes.peers,
+    affinity: sizes.affinity,
+    netns: sizes.netns,
+    netns_rows: sizes.netns,
     service_counters: sizes.services,
   };
 }
@@ -35,8 +38,8 @@ export function installKernel(object: Uint8Array, name: string): Install {
 
 function install(object: Uint8Array, name: string, config: ConfigRecord, sizes: MapSizes): Result<Installation> {
   const settings = { ...config, testMode: 1 };
-  const programs = ['tc_from_pod', 'tc_to_pod'];
-  const loaded = loadObject({ object, name, settings, maxEntries: maxEntriesOf(sizes), programs });
+  const maxEntries = maxEntriesOf(sizes);
+  const loaded = loadObject({ object, name, settings, maxEntries, programs: packetPrograms });
   if (!loaded.ok) return loaded;
   const made = connect(loaded.value);
   if (!made.ok) loaded.value[Symbol.dispose]();

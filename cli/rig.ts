@@ -19,6 +19,7 @@ import {
   type Side,
 } from '../proof/side.ts';
 import { worldNode } from '../proof/world.ts';
+import { maxEntriesOf } from './install.ts';
 
 /** Disposing of it unloads the object. */
 export interface Rig extends Disposable {
@@ -37,9 +38,6 @@ export type RigOptions = {
   /** Which programs are loaded; all where it isn't said. */
   readonly programs?: readonly string[];
 };
-
-/** What a campaign of packets needs. */
-export const packetPrograms: readonly string[] = ['tc_from_pod', 'tc_to_pod'];
 
 /** An agent's loop over a store. */
 export const startAgent: StartAgent = (store) => createLoop({ store, node: worldNode, onProblem: () => undefined });
@@ -67,25 +65,11 @@ export function openModel(settings: Settings): { readonly side: Side; readonly d
 
 /** Loads the object with the settings, and a model with the same. Needs root. */
 export function openRig({ object: bytes, name, settings, programs }: RigOptions): Result<Rig> {
-  const { sizes } = settings;
-  const maxEntries = {
-    classifier: sizes.classifierWords,
-    frontends: sizes.frontends,
-    services: sizes.services,
-    slots: sizes.slotPairs,
-    backends: sizes.backends,
-    flows: sizes.flowBuckets,
-    peers: sizes.peers,
-    affinity: sizes.affinity,
-    netns: sizes.netns,
-    netns_rows: sizes.netns,
-    service_counters: sizes.services,
-  };
   const object = loadObject({
     object: bytes,
     name,
     settings: settings.config,
-    maxEntries,
+    maxEntries: maxEntriesOf(settings.sizes),
     ...(programs === undefined ? {} : { programs }),
   });
   if (!object.ok) return object;

@@ -6,7 +6,8 @@ import { findingText, sequencesText } from '../proof/report.ts';
 import { runCommands, Sequence } from '../proof/sequence.ts';
 import { runSequences, sequenceSettings, sumSequences, type SequencesReport } from '../proof/sequences.ts';
 import { exitCode, printJson, printNote, printText, reportFailure, startProgress } from './output.ts';
-import { openRig, packetPrograms, sequenceSidesOf } from './rig.ts';
+import { packetPrograms } from '../kernel/twin.ts';
+import { openRig, sequenceSidesOf } from './rig.ts';
 import { commandOf, keepCase, type Wanted } from './verify.ts';
 
 /** Commands of one seed; then the next seed, with other settings. */

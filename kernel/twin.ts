@@ -37,6 +37,9 @@ import { errnoName } from './libc.ts';
 import type { LoadedObject } from './object.ts';
 import { KernelStore } from './store.ts';
 
+/** What packets need; the socket programs take longer to load. */
+export const packetPrograms: readonly string[] = ['tc_from_pod', 'tc_to_pod'];
+
 /** The largest frame a test run accepts (one page less the room for an skb), in bytes. */
 export const FRAME_BYTES_MAX = 3712;
 

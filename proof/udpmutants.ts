@@ -185,7 +185,7 @@ export const udpFaults: readonly Fault[] = [
   {
     name: 'answers-keep-nothing',
     file: 'conntrack.h',
-    find: 'if (keeps_other(record, now)) flow_change(forward, 0, 0, now);',
+    find: 'if (keeps_forward) flow_change(forward, 0, 0, now);',
     replace: '',
     meaning: "the client's entry expires while only answers come",
     shows: FATE,

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The cluster as it really is: Services, Deployments, pods that come and go, and the controller that writes slices. */
-import { UDP } from '../core/address.ts';
-import { whyNotProgrammed } from '../core/control/wanted.ts';
 import type { EndpointObject, EndpointSliceObject, ServiceObject } from '../core/objects.ts';
 import type { Stream } from '../core/random.ts';
 import type { Api } from './api.ts';
@@ -67,8 +65,6 @@ export type ClusterOptions = {
   readonly services: number;
 };
 
-/** Whether Services with UDP ports are programmed, so that it makes sense to have some. */
-export const programsDatagrams: boolean = whyNotProgrammed({ kind: 'ClusterIP', protocol: UDP }) === undefined;
 const START_US = 2e6;
 const GRACE_US = 3e6;
 const REPAIR_US = 3e6;
@@ -81,10 +77,7 @@ const HTTPS: AppPort = { name: 'https', protocol: 'TCP', port: 443, target: 8443
 const DNS: AppPort = { name: 'dns', protocol: 'UDP', port: 53, target: 5353 };
 const DNS_TCP: AppPort = { name: 'dns-tcp', protocol: 'TCP', port: 53, target: 5353 };
 const LOGS: AppPort = { name: 'logs', protocol: 'UDP', port: 514, target: 5514 };
-/** Only what the control plane of this build programs. */
-const PORTS: readonly (readonly AppPort[])[] = programsDatagrams
-  ? [[HTTP], [HTTP], [HTTP, HTTPS], [DNS, DNS_TCP], [HTTP, LOGS]]
-  : [[HTTP], [HTTP], [HTTP], [HTTP], [HTTP, HTTPS]];
+const PORTS: readonly (readonly AppPort[])[] = [[HTTP], [HTTP], [HTTP, HTTPS], [DNS, DNS_TCP], [HTTP, LOGS]];
 
 export const nodeName = (node: number): string => `node-${node}`;
 

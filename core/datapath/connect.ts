@@ -307,16 +307,16 @@ export function decideSend(
   return verdict;
 }
 
-/**
- * Remembers a translated connect(). Without storage the socket would show and be answered by addresses that its owner
- * never heard of: refused.
- */
+/** Without storage the socket would show and be answered by addresses that its owner never heard of. */
+export function refuseUnstored(log: Log, connection: Connection): number {
+  mark(log, MARK_SOCKET_NO_STORAGE);
+  connection.reason = REASON_NO_STORAGE;
+  return VERDICT_REFUSE;
+}
+
+/** Remembers a translated connect(). */
 export function keepConnect(log: Log, connection: Connection, state: Uint32Array | undefined): number {
-  if (state === undefined) {
-    mark(log, MARK_SOCKET_NO_STORAGE);
-    connection.reason = REASON_NO_STORAGE;
-    return VERDICT_REFUSE;
-  }
+  if (state === undefined) return refuseUnstored(log, connection);
   const { asked, address, backend, generation, servicePort } = connection;
   state[ATTEMPTS]!++;
   mark(log, MARK_SOCKET_ROW_PEER);
@@ -326,11 +326,7 @@ export function keepConnect(log: Log, connection: Connection, state: Uint32Array
 
 /** Remembers a translated send. */
 export function keepSend(log: Log, connection: Connection, state: Uint32Array | undefined): number {
-  if (state === undefined) {
-    mark(log, MARK_SOCKET_NO_STORAGE);
-    connection.reason = REASON_NO_STORAGE;
-    return VERDICT_REFUSE;
-  }
+  if (state === undefined) return refuseUnstored(log, connection);
   const { asked, address, backend, generation, servicePort } = connection;
   if (connection.reason === REASON_KNOWN_FLOW) {
     socketTouch(state, socketFind(state, asked));

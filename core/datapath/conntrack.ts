@@ -148,6 +148,7 @@ export function isReused(maps: Maps, record: FlowRecord): boolean {
 export function forwardKnown(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
   const { record, other: reply } = decision;
   const state = record.state;
+  const keepsReply = keepsOther(record, now);
   mark(log, MARK_FORWARD_KNOWN);
   if (isReused(maps, record)) {
     mark(log, MARK_BACKEND_REUSED);
@@ -155,12 +156,12 @@ export function forwardKnown(log: Log, maps: Maps, packet: Packet, decision: Dec
     noteFlags(log, maps, packet.key, reply, state, TCP_RST, now);
     return decided(decision, VERDICT_REFUSE, REASON_BACKEND_REUSED);
   }
-  if (steady(state, packet.flags) && !keepsOther(record, now)) {
+  if (steady(state, packet.flags) && !keepsReply) {
     mark(log, MARK_STEADY);
     return decided(decision, VERDICT_FORWARD, knownReason(record));
   }
   natTurn(reply, record.translation, DIRECTION_REPLY);
-  if ((state & FLOW_LIFE) === FLOW_PENDING || keepsOther(record, now)) {
+  if ((state & FLOW_LIFE) === FLOW_PENDING || keepsReply) {
     const { servicePort, backend } = record;
     const reason = advance(log, maps, packet, decision, now);
     natTurn(record.translation, reply, DIRECTION_FORWARD);
@@ -176,13 +177,14 @@ export function forwardKnown(log: Log, maps: Maps, packet: Packet, decision: Dec
 export function replyKnown(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
   const { record, other: forward } = decision;
   const state = record.state;
+  const keepsForward = keepsOther(record, now);
   mark(log, MARK_REPLY_KNOWN);
   if (isDirect(packet.key, record)) return directReply(log, maps, packet, decision, now);
   if ((packet.flags & (TCP_SYN | TCP_ACK)) === (TCP_SYN | TCP_ACK) && (state & FLOW_LIFE) === FLOW_PENDING) {
     mark(log, MARK_REPLY_SYN_ACK);
     flowNote(log, maps, record, packet.sequence, 0);
   }
-  if (steady(state, packet.flags) && !keepsOther(record, now)) {
+  if (steady(state, packet.flags) && !keepsForward) {
     mark(log, MARK_STEADY);
     return decided(decision, VERDICT_REPLY, replyReason(record));
   }
@@ -191,7 +193,7 @@ export function replyKnown(log: Log, maps: Maps, packet: Packet, decision: Decis
     noteFlags(log, maps, packet.key, forward, state, packet.flags, now);
   } else {
     noteAnswer(log, maps, packet.key, state, now);
-    if (keepsOther(record, now)) flowChange(log, maps, forward, 0, 0, now);
+    if (keepsForward) flowChange(log, maps, forward, 0, 0, now);
   }
   return decided(decision, VERDICT_REPLY, replyReason(record));
 }
@@ -242,13 +244,12 @@ export function toHairpin(maps: Maps, packet: Packet): boolean {
   return sameAddress(packet.key, KEY_DESTINATION, maps.hairpinSource, isMapped(packet.key, KEY_DESTINATION) ? 0 : 4);
 }
 
-/** The answer of a pod to itself. */
-export function hairpinReply(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
+/** A packet of a backend to its client. */
+export function fromBackend(log: Log, maps: Maps, packet: Packet, decision: Decision, now: number): number {
   if (packet.kind === PACKET_ERROR) return related(log, maps, packet, decision, DIRECTION_REPLY, now);
   if (packet.kind === PACKET_LATER) return laterFragment(log, maps, packet, decision, DIRECTION_REPLY, now);
   turnedTo(packet, DIRECTION_REPLY);
   if (!flowLookup(log, maps, packet.key, decision.record, packet.length, now)) return notOurs(decision);
-  mark(log, MARK_HAIRPIN_REPLY);
   return replyKnown(log, maps, packet, decision, now);
 }
 
@@ -282,8 +283,9 @@ export function decideFromPod(log: Log, maps: Maps, packet: Packet, outside: Out
     return notOurs(decision);
   }
   const verdict = hairpin
-    ? hairpinReply(log, maps, packet, decision, now)
+    ? fromBackend(log, maps, packet, decision, now)
     : fromPod(log, maps, packet, decision, outside);
+  if (hairpin && verdict === VERDICT_REPLY) mark(log, MARK_HAIRPIN_REPLY);
   if (packet.kind === PACKET_FIRST && (verdict === VERDICT_FORWARD || verdict === VERDICT_REPLY)) {
     const direction = hairpin ? DIRECTION_REPLY : DIRECTION_FORWARD;
     keepFragment(log, maps, packet, decision.other, decision.record, direction, now);
@@ -294,17 +296,12 @@ export function decideFromPod(log: Log, maps: Maps, packet: Packet, outside: Out
 /** A packet that goes to a pod. `decision.record.translation` is what it becomes where the verdict is reply. */
 export function decideToPod(log: Log, maps: Maps, packet: Packet, outside: Outside, decision: Decision): number {
   const { now } = outside;
-  const { record } = decision;
   if (packet.kind !== PACKET_LATER && !maybeBackend(maps, packet)) {
     mark(log, MARK_CERTAINLY_NOT);
     return notOurs(decision);
   }
-  if (packet.kind === PACKET_ERROR) return related(log, maps, packet, decision, DIRECTION_REPLY, now);
-  if (packet.kind === PACKET_LATER) return laterFragment(log, maps, packet, decision, DIRECTION_REPLY, now);
-  turnedTo(packet, DIRECTION_REPLY);
-  if (!flowLookup(log, maps, packet.key, record, packet.length, now)) return notOurs(decision);
-  const verdict = replyKnown(log, maps, packet, decision, now);
+  const verdict = fromBackend(log, maps, packet, decision, now);
   if (packet.kind === PACKET_FIRST && verdict === VERDICT_REPLY)
-    keepFragment(log, maps, packet, decision.other, record, DIRECTION_REPLY, now);
+    keepFragment(log, maps, packet, decision.other, decision.record, DIRECTION_REPLY, now);
   return verdict;
 }

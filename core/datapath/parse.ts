@@ -75,6 +75,17 @@ export function malformed(log: Log): number {
   return REASON_MALFORMED;
 }
 
+export function otherProtocol(log: Log): number {
+  mark(log, MARK_OTHER_PROTOCOL);
+  return REASON_OTHER_PROTOCOL;
+}
+
+/** An error that quotes what no flow of ours can have sent. */
+export function oddQuote(log: Log): number {
+  mark(log, MARK_QUOTE_ODD);
+  return REASON_OTHER_PROTOCOL;
+}
+
 /** The model's frames have no other part than the linear one. */
 export function beyond(log: Log): number {
   return malformed(log);
@@ -121,10 +132,8 @@ export function parseQuotedPorts(log: Log, packet: Packet, frame: Uint8Array, en
     at > OFFSET_MAX ||
     packet.length < at - packet.network + UDP_LENGTH ||
     (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)
-  ) {
-    mark(log, MARK_QUOTE_ODD);
-    return REASON_OTHER_PROTOCOL;
-  }
+  )
+    return oddQuote(log);
   if (at + UDP_LENGTH > end) return beyond(log);
   mark(log, MARK_QUOTE);
   packet.kind = PACKET_ERROR;
@@ -138,24 +147,16 @@ export function parseIcmp(log: Log, packet: Packet, frame: Uint8Array, end: numb
   const at = packet.transport;
   const quote = at + ICMP_HEADER;
   const room = packet.length - (packet.transport - packet.network);
-  if (room < ICMP_HEADER + IPV4_LENGTH) {
-    mark(log, MARK_OTHER_PROTOCOL);
-    return REASON_OTHER_PROTOCOL;
-  }
+  if (room < ICMP_HEADER + IPV4_LENGTH) return otherProtocol(log);
   if (quote + IPV4_LENGTH > end) return beyond(log);
-  if (frame[at] !== 3 && frame[at] !== 11 && frame[at] !== 12) {
-    mark(log, MARK_OTHER_PROTOCOL);
-    return REASON_OTHER_PROTOCOL;
-  }
+  if (frame[at] !== 3 && frame[at] !== 11 && frame[at] !== 12) return otherProtocol(log);
   const headerLength = (frame[quote]! & 15) * 4;
   if (
     frame[quote]! >>> 4 !== 4 ||
     headerLength < IPV4_LENGTH ||
     (swap16(halfAt(frame, quote + 6)) & FRAGMENT_OFFSET) !== 0
-  ) {
-    mark(log, MARK_QUOTE_ODD);
-    return REASON_OTHER_PROTOCOL;
-  }
+  )
+    return oddQuote(log);
   packet.quote = quote;
   packet.quoteTransport = quote + headerLength;
   mapAddress(packet.key, KEY_SOURCE, wordAt(frame, quote + 16));
@@ -235,19 +236,10 @@ export function parseIcmp6(log: Log, packet: Packet, frame: Uint8Array, end: num
   const at = packet.transport;
   const quote = at + ICMP_HEADER;
   const room = packet.length - (packet.transport - packet.network);
-  if (room < ICMP_HEADER + IPV6_LENGTH) {
-    mark(log, MARK_OTHER_PROTOCOL);
-    return REASON_OTHER_PROTOCOL;
-  }
+  if (room < ICMP_HEADER + IPV6_LENGTH) return otherProtocol(log);
   if (quote + IPV6_LENGTH > end) return beyond(log);
-  if (frame[at]! < 1 || frame[at]! > 4) {
-    mark(log, MARK_OTHER_PROTOCOL);
-    return REASON_OTHER_PROTOCOL;
-  }
-  if (frame[quote]! >>> 4 !== 6) {
-    mark(log, MARK_QUOTE_ODD);
-    return REASON_OTHER_PROTOCOL;
-  }
+  if (frame[at]! < 1 || frame[at]! > 4) return otherProtocol(log);
+  if (frame[quote]! >>> 4 !== 6) return oddQuote(log);
   packet.quote = quote;
   packet.quoteTransport = quote + IPV6_LENGTH;
   for (let word = 0; word < 4; word++) {
@@ -277,8 +269,7 @@ export function parseTransport(log: Log, packet: Packet, frame: Uint8Array, end:
   if (protocol === PROTOCOL_UDP) return parseUdp(log, packet, frame, end);
   if (protocol === PROTOCOL_ICMP && packet.family === 4) return parseIcmp(log, packet, frame, end);
   if (protocol === PROTOCOL_ICMPV6 && packet.family === 6) return parseIcmp6(log, packet, frame, end);
-  mark(log, MARK_OTHER_PROTOCOL);
-  return REASON_OTHER_PROTOCOL;
+  return otherProtocol(log);
 }
 
 export function parseIpv4(log: Log, packet: Packet, frame: Uint8Array, end: number): number {

@@ -3,7 +3,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { buildMutant } from '../../cli/mutant.ts';
-import { openRig, packetPrograms, sequenceSidesOf, startAgent, type Rig } from '../../cli/rig.ts';
+import { openRig, sequenceSidesOf, startAgent, type Rig } from '../../cli/rig.ts';
+import { packetPrograms } from '../../kernel/twin.ts';
 import { failureText } from '../../core/result.ts';
 import { AgentSide } from '../../proof/agentside.ts';
 import { commandsText, parseCommands } from '../../proof/commandcase.ts';

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, test } from 'vitest';
 import type { Invariant } from '../../sim/checkers.ts';
-import { programsDatagrams } from '../../sim/cluster.ts';
 import { plants } from '../../sim/plant.ts';
 import { simulate, type SimOptions } from '../../sim/run.ts';
 import { faultKinds, type FaultKind, type Swarm } from '../../sim/swarm.ts';
@@ -34,12 +33,6 @@ const often = (kind: FaultKind): Partial<SimOptions> => ({
 /** Services that go and come back, often under another address. */
 const comings = { scale: 1, rollout: 0, 'pod-crash': 0, flap: 0, 'service-delete': 4, 'service-create': 4 };
 
-/** For what the control plane may not program yet. */
-const datagramCases: typeof cases = [
-  ['datagrams that stay where they were', ['permitted-backend']],
-  ['datagrams that wander', ['flow-keeps-backend', 'permitted-backend']],
-];
-
 const cases: readonly (readonly [plant: string, found: readonly Invariant[], besides?: Partial<SimOptions>])[] = [
   ['a loop that drops DELETED', ['permitted-backend', 'convergence']],
   ['a loop that hides its failures', ['rows-within-capacity', 'permitted-backend'], { sizes: { services: 8 } }],
@@ -66,6 +59,8 @@ const cases: readonly (readonly [plant: string, found: readonly Invariant[], bes
   ['a bystander is touched', ['bystander-untouched']],
   ['a checksum left as it was', ['checksums']],
   ['a drop without a reason', ['drop-has-reason']],
+  ['datagrams that stay where they were', ['permitted-backend']],
+  ['datagrams that wander', ['flow-keeps-backend', 'permitted-backend']],
 ];
 
 test('nothing is found where nothing is planted', () => {
@@ -91,10 +86,6 @@ for (const [name, found, besides] of cases) {
   test(`${name} is found`, () => expect(found).toContain(firstFound(name, besides)));
 }
 
-for (const [name, found] of datagramCases) {
-  test.runIf(programsDatagrams)(`${name} is found`, () => expect(found).toContain(firstFound(name)));
-}
-
 test('every plant has its case', () => {
-  expect([...cases, ...datagramCases].map(([name]) => name).toSorted()).toEqual(Object.keys(plants).toSorted());
+  expect(cases.map(([name]) => name).toSorted()).toEqual(Object.keys(plants).toSorted());
 });

@@ -2,7 +2,8 @@
 /** What a crowd may do to the flow table of the kernel, at its default size; the long form has a million SYNs. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { openRig, packetPrograms, type Rig } from '../../cli/rig.ts';
+import { openRig, type Rig } from '../../cli/rig.ts';
+import { packetPrograms } from '../../kernel/twin.ts';
 import { FLOW_BUCKETS } from '../../core/layout.gen.ts';
 import { failureText } from '../../core/result.ts';
 import { churn, crowdSettings, greedyClient, synFlood } from '../core/datapath/crowd.ts';

@@ -2,7 +2,8 @@
 /** The hand-written packets on both twins: each answer is what was written down, and the kernel's equals the model's. */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { openRig, packetPrograms, type Rig } from '../../cli/rig.ts';
+import { openRig, type Rig } from '../../cli/rig.ts';
+import { packetPrograms } from '../../kernel/twin.ts';
 import { failureText } from '../../core/result.ts';
 import { compareTables } from '../../proof/compare.ts';
 import { segment, SYN } from '../../proof/frame.ts';

@@ -156,10 +156,10 @@ static __always_inline enum verdict decide_destination(struct connection *connec
 		connection->reason = REASON_UNKNOWN_PORT;
 		return VERDICT_REFUSE;
 	}
-	if (!service->views[VIEW_INTERNAL].count)
-		return refuse_empty(service, connection);
 	if (kept && keep_backend(connection, kept))
 		return VERDICT_FORWARD;
+	if (!service->views[VIEW_INTERNAL].count)
+		return refuse_empty(service, connection);
 	__u32 reason = connection->reason ? REASON_RESELECTED : REASON_TRANSLATED;
 	struct backend *backend = choose_backend(service, connection, outside, row, attempts);
 

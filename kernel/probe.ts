@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the running kernel can do, found by trying; each missing feature is named with the first kernel that has it. */
 import { closeSync, existsSync, readFileSync } from 'node:fs';
+import { version } from 'node:os';
 import { fail, ok, type Result } from '../core/result.ts';
 import { cgroupRoot, checkBpffs } from './attach.ts';
 import { libbpf, type Libbpf } from './libbpf.ts';
@@ -9,7 +10,7 @@ import { barrier } from './libc.ts';
 /** One feature. `without`: what tandem does where it is missing; `mandatory` ones have no such way. */
 export type Feature = {
   readonly name: string;
-  /** First Linux release that has it. */
+  /** First Linux release that has it, or which ones have it. */
   readonly since: string;
   readonly present: boolean;
   readonly mandatory: boolean;
@@ -51,6 +52,7 @@ const PROBES: readonly Probe[] = [
   mandatory('atomics with a result', '5.12', (bpf) => loads(bpf, PROGRAM_SCHED_CLS, 0, ATOMIC_FETCH)),
   mandatory('refusal at connect', '5.18', (bpf) => hasHelper(bpf, PROGRAM_CGROUP_SOCK_ADDR, HELPER_SET_RETVAL)),
   mandatory('kernel BTF', '5.4', () => existsSync(KERNEL_BTF)),
+  mandatory('softirqs that are not preempted', 'without PREEMPT_RT', () => endsSoftirqs(version())),
   mandatory('checksum mode', '6.2', () => kernelBtfNames('bpf_cast_to_kern_ctx')),
   optional('tcx', '6.6', 'clsact filters', (bpf) => hasTcx(bpf)),
   optional('membarrier', '4.3', 'a write to an array of maps', () => barrier().ok),
@@ -86,7 +88,15 @@ export function requireFeatures(features: readonly Feature[]): Result<void> {
   const missing = features.filter((feature) => feature.mandatory && !feature.present);
   if (missing.length === 0) return ok(undefined);
   const list = missing.map(({ name, since }) => `${name} (Linux ${since})`).join(', ');
-  return fail('environment', 'kernel', `lacks ${list}`, 'use a newer kernel');
+  return fail('environment', 'kernel', `lacks ${list}`, 'use a kernel that has it');
+}
+
+/**
+ * Whether one packet on a CPU is done before the next one begins: they share memory (docs/adr/0004-stack.md). `text`: what
+ * `uname -v` says.
+ */
+export function endsSoftirqs(text: string): boolean {
+  return !text.includes('PREEMPT_RT');
 }
 
 function opens(fd: number): boolean {

@@ -244,9 +244,9 @@ export function decideDestination(
     connection.reason = REASON_UNKNOWN_PORT;
     return VERDICT_REFUSE;
   }
+  if (kept !== undefined && keepBackend(log, maps, connection, kept)) return VERDICT_FORWARD;
   if (maps.services[viewOf(service, VIEW_INTERNAL) + VIEW_COUNT_AT / 4] === 0)
     return refuseEmpty(log, maps, service, connection);
-  if (kept !== undefined && keepBackend(log, maps, connection, kept)) return VERDICT_FORWARD;
   const reason = connection.reason === REASON_NOT_SERVICE ? REASON_TRANSLATED : REASON_RESELECTED;
   const id = chooseBackend(log, maps, service, connection, outside, row, attempts);
   if (id < 0) return connection.reason === REASON_CLIENT_UNKNOWN ? VERDICT_PASS : VERDICT_REFUSE;

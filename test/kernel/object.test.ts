@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { failureText } from '../../core/result.ts';
 import { addressOf, libbpf } from '../../kernel/libbpf.ts';
 import { allPrograms, checkLayout, loadObject, readObjectFile, verifierFailure } from '../../kernel/object.ts';
-import { probeKernel, requireFeatures } from '../../kernel/probe.ts';
+import { endsSoftirqs, probeKernel, requireFeatures } from '../../kernel/probe.ts';
 import { buildObject } from '../../tools/build.ts';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -196,5 +196,10 @@ describe('the running kernel', () => {
       ok: false,
       error: { kind: 'environment', message: 'lacks refusal at connect (Linux 5.18)' },
     });
+  });
+
+  test('is refused by name where packets of one CPU can interrupt each other', () => {
+    expect(endsSoftirqs('#1 SMP PREEMPT_DYNAMIC Debian 6.12.1-1 (2024-12-01)')).toBe(true);
+    expect(endsSoftirqs('#1 SMP PREEMPT_RT Debian 6.12.1-1 (2024-12-01)')).toBe(false);
   });
 });

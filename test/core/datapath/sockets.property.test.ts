@@ -9,10 +9,13 @@ import { defaultSizes } from '../../../core/datapath/maps.ts';
 import type { SocketMemory, SocketOutcome } from '../../../core/datapath/socket.ts';
 import {
   REASON_KNOWN_FLOW,
+  REASON_NO_ENDPOINTS,
+  REASON_NO_LOCAL_ENDPOINTS,
   REASON_PEER,
   socketStateCodec,
   VERDICT_FORWARD,
   VERDICT_PASS,
+  VERDICT_REFUSE,
   type SocketStateRecord,
 } from '../../../core/layout.gen.ts';
 import { quietOutside } from '../../../core/twin.ts';
@@ -32,17 +35,17 @@ const SIZES = {
   netns: 2,
 };
 
-/** Each Service has the pods of its bits. */
-function cluster(sets: readonly number[]): World {
+/** Each Service has the pods of its bits; `isElsewhere`: it wants local ones, and they are not. */
+function cluster(sets: readonly number[], isElsewhere = false): World {
   return {
     services: sets.map((set, index) => ({
       name: `service-${index}`,
       addresses: [0x0a600001 + index],
-      isLocal: false,
+      isLocal: isElsewhere,
       ports: [{ name: 'dns', port: 53, targetPort: 8053, protocol: 'UDP' }],
       endpoints: [0, 1, 2]
         .filter((bit) => (set & (1 << bit)) !== 0)
-        .map((bit) => ({ address: 0x0a010001 + bit, state: 'ready', isLocal: true, pod: `pod-${bit}` })),
+        .map((bit) => ({ address: 0x0a010001 + bit, state: 'ready', isLocal: !isElsewhere, pod: `pod-${bit}` })),
     })),
   };
 }
@@ -59,8 +62,8 @@ class Stage {
     this.become(sets);
   }
 
-  become(sets: readonly number[]): void {
-    const world = cluster(sets);
+  become(sets: readonly number[], isElsewhere = false): void {
+    const world = cluster(sets, isElsewhere);
     for (const event of changeEvents(this.world, world)) this.loop.event(event);
     expect(this.loop.step().failures).toEqual([]);
     this.world = world;
@@ -159,4 +162,14 @@ test('the sweep ends a connected socket exactly when its pod is gone', () => {
       expect(stage.datapath.sweep(stage.memory, true) !== undefined).toBe(isGone);
     }),
   );
+});
+
+test('a pod that still serves keeps its senders, though the Service has none for new ones', () => {
+  const stage = new Stage([7]);
+  const got = stage.call('send', vip(0), 53);
+  stage.become([7], true);
+  expect(stage.call('send', vip(0), 53)).toMatchObject({ reason: REASON_KNOWN_FLOW, address: got.address });
+  expect(stage.call('connect', vip(0), 53)).toMatchObject({ reason: REASON_NO_LOCAL_ENDPOINTS });
+  stage.become([0], true);
+  expect(stage.call('send', vip(0), 53)).toMatchObject({ verdict: VERDICT_REFUSE, reason: REASON_NO_ENDPOINTS });
 });

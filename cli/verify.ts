@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { fail, ok, type Result } from '../core/result.ts';
+import { fail, failureText, ok, type Failure, type Result } from '../core/result.ts';
 import { runCampaign, type CampaignReport, type Found } from '../proof/campaign.ts';
 import { doubts } from '../proof/canary.ts';
 import { parseCommands } from '../proof/commandcase.ts';
@@ -18,6 +18,7 @@ import { argued } from '../proof/survivors.ts';
 import { runSockets, type SocketReport } from '../proof/sockets.ts';
 import { Bench, runSteps, type Finding } from '../proof/steps.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
+import type { MutantResult } from './hunt.ts';
 import { exitCode, printJson, printNote, printText, reportFailure, startProgress } from './output.ts';
 import type { Rig } from './rig.ts';
 
@@ -27,6 +28,7 @@ const OBJECT = 'bpf/tandem.bpf.o';
 export const ROUND_PACKETS = 61_440;
 const SOCKET_CALLS = 6_000;
 const SEED_MAX = 2 ** 31;
+const UNASKED_LENGTH = 120;
 
 type Budget = { readonly packets: number; readonly durationMs: number };
 /** What a run was asked for. */
@@ -247,16 +249,26 @@ async function verifyMutants(wanted: Wanted): Promise<number> {
   const survivors: string[] = [];
   for (const mutant of mutants) {
     const result = huntMutant(mutant, wanted.seed);
-    if (!result.ok) return reportFailure(result.error);
-    const { finding, packets } = result.value;
-    const doubt = doubts(mutant, finding);
-    if (doubt.length > 0) survivors.push(mutant.name);
-    const said = doubt.length > 0 ? `NOT FOUND: ${doubt.join('; ')}` : (finding?.field ?? '');
+    const { said, isFound, packets } = result.ok ? judgedMutant(mutant, result.value) : unasked(result.error);
+    if (!isFound) survivors.push(mutant.name);
     if (!wanted.isJson) printText(mutantLine(mutant, packets, said));
   }
   if (wanted.isJson) printJson({ kind: 'VerifyMutants', seed: wanted.seed, mutants: mutants.length, survivors });
   else printText(`${mutants.length - survivors.length} of ${mutants.length} faults found, seed ${wanted.seed}`);
   return survivors.length === 0 ? exitCode.agreed : exitCode.harnessBroken;
+}
+
+type JudgedMutant = { readonly said: string; readonly isFound: boolean; readonly packets: number };
+
+function judgedMutant(mutant: Mutant, { finding, packets }: MutantResult): JudgedMutant {
+  const doubt = doubts(mutant, finding);
+  if (doubt.length > 0) return { said: `NOT FOUND: ${doubt.join('; ')}`, isFound: false, packets };
+  return { said: finding?.field ?? '', isFound: true, packets };
+}
+
+/** One that was not built or not loaded; the others still can be. */
+function unasked(failure: Failure): JudgedMutant {
+  return { said: `NOT ASKED: ${failureText(failure).slice(0, UNASKED_LENGTH)}`, isFound: false, packets: 0 };
 }
 
 /** One row of the table of faults: name, packets needed, what was reported. */

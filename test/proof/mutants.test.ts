@@ -16,6 +16,10 @@ function sourceOf(file: string): string {
   return readFileSync(new URL(`../../bpf/${file}`, import.meta.url), 'utf8');
 }
 
+function unclosed(text: string): number {
+  return text.split('{').length - text.split('}').length;
+}
+
 describe('the faults', () => {
   test('are at least two hundred, those of IPv6 among them, each with a name of its own', () => {
     expect(mutants.length).toBeGreaterThanOrEqual(200);
@@ -28,6 +32,8 @@ describe('the faults', () => {
     const planted = plantMutant(mutant, source);
     expect(planted.ok ? 'planted' : failureText(planted.error)).toBe('planted');
     expect(planted.ok && planted.value).not.toBe(source);
+    // What is compiled only by the long run must not fail there for a brace.
+    expect(planted.ok && unclosed(planted.value)).toBe(unclosed(source));
   });
 
   test('one that no longer fits is named, not skipped', () => {

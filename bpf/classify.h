@@ -27,6 +27,13 @@ static __always_inline bool maybe_known(const struct address *address, __u32 por
 	return word && (*word >> (hash >> 20 & 63) & 1) && (*word >> (hash >> 26) & 1);
 }
 
+/* Whether these may be a frontend, or the address a Service's. */
+static __always_inline bool maybe_frontend(const struct address *address, port_number port,
+					   __u32 protocol)
+{
+	return maybe_known(address, bpf_ntohs(port) | protocol << 16) || maybe_known(address, 0);
+}
+
 /* Whether an address is in a range of Service addresses, given to a Service or not. */
 static __always_inline bool in_service_range(const struct address *address)
 {
@@ -52,9 +59,8 @@ static __always_inline bool maybe_service(const struct packet *packet)
 {
 	const struct flow_key *key = &packet->key;
 
-	return maybe_known(&key->destination,
-			   bpf_ntohs(key->destination_port) | key->protocol << 16) ||
-	       maybe_known(&key->destination, 0) || in_service_range(&key->destination);
+	return maybe_frontend(&key->destination, key->destination_port, key->protocol) ||
+	       in_service_range(&key->destination);
 }
 
 /* Whether a packet from this address and port may be a backend's answer. */

@@ -141,6 +141,10 @@ static __always_inline enum verdict decide_destination(struct connection *connec
 		MARK(SOCKET_UNSUPPORTED);
 		return VERDICT_PASS;
 	}
+	if (!maybe_frontend(&wanted.address, wanted.port, wanted.protocol)) {
+		MARK(SOCKET_CERTAINLY_NOT);
+		return VERDICT_PASS;
+	}
 	service = lookup_frontend(&wanted);
 	if (!service)
 		return VERDICT_PASS;

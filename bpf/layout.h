@@ -485,7 +485,8 @@ enum mark {
 	MARK_SOCKET_OWN_PEER = 114,
 	MARK_GROUP = 115,
 	MARK_QUOTE_FIRST = 116,
-	MARK_MAX = 117,
+	MARK_SOCKET_CERTAINLY_NOT = 117,
+	MARK_MAX = 118,
 };
 
 /* Keeps the enums that no member names in BTF; takes no room. */

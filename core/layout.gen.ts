@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = '5ae7b5d21c0e2bd8';
+export const LAYOUT_HASH = 'c10543a4dfa18b20';
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -365,7 +365,8 @@ export const MARK_PEER_FORGOTTEN = 113;
 export const MARK_SOCKET_OWN_PEER = 114;
 export const MARK_GROUP = 115;
 export const MARK_QUOTE_FIRST = 116;
-export const MARK_MAX = 117;
+export const MARK_SOCKET_CERTAINLY_NOT = 117;
+export const MARK_MAX = 118;
 /** Indexed by value. */
 export const markNames: readonly string[] = [
   'none',
@@ -485,6 +486,7 @@ export const markNames: readonly string[] = [
   'socket-own-peer',
   'group',
   'quote-first',
+  'socket-certainly-not',
 ];
 
 /* struct affinity_key: size and offsets */

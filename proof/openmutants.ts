@@ -230,8 +230,8 @@ export const openFaults: readonly Fault[] = [
   {
     name: 'unallocated-not-classified',
     file: 'classify.h',
-    find: 'maybe_known(&key->destination, 0) || in_service_range(&key->destination);',
-    replace: 'maybe_known(&key->destination, 0);',
+    find: 'key->destination_port, key->protocol) || in_service_range(&key->destination);',
+    replace: 'key->destination_port, key->protocol);',
     meaning: 'the filter lets packets to addresses that no Service has pass',
     shows: FATE,
   },

@@ -7,6 +7,14 @@ const CALL: RegExp = /^(verdict|reason|servicePort|backend|address|errno|peer|pr
 
 export const socketFaults: readonly Fault[] = [
   {
+    name: 'socket-classifier-asks-no-address',
+    file: 'connect.h',
+    find: 'if (!maybe_frontend(&wanted.address, wanted.port, wanted.protocol)) {',
+    replace: 'if (!maybe_known(&wanted.address, bpf_ntohs(wanted.port) | wanted.protocol << 16)) {',
+    meaning: 'a port that a Service does not have is left to the packet road and times out',
+    shows: CALL,
+  },
+  {
     name: 'same-attempt-again',
     file: 'connect.h',
     find: 'attempts = earlier->attempts + 1;',

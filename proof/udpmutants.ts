@@ -233,9 +233,9 @@ export const udpFaults: readonly Fault[] = [
   {
     name: 'udp-not-classified',
     file: 'classify.h',
-    find: 'bpf_ntohs(key->destination_port) | key->protocol << 16',
-    replace: 'bpf_ntohs(key->destination_port) | IPPROTO_TCP << 16',
-    meaning: 'the filter knows no UDP ports of backends',
+    find: 'bpf_ntohs(port) | protocol << 16',
+    replace: 'bpf_ntohs(port) | (protocol ? IPPROTO_TCP : 0) << 16',
+    meaning: 'the filter knows no UDP ports of frontends',
     shows: FATE,
   },
 ];

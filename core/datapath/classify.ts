@@ -38,6 +38,11 @@ export function maybeKnown(maps: Maps, key: Uint32Array, at: number, ports: numb
   return bitOf(maps.classifier, word, (hash >>> 20) & 63) === 1 && bitOf(maps.classifier, word, hash >>> 26) === 1;
 }
 
+/** Whether the address at a word of a key, with `ports` as there, may be a frontend, or the address a Service's. */
+export function maybeFrontend(maps: Maps, key: Uint32Array, at: number, ports: number): boolean {
+  return maybeKnown(maps, key, at, ports) || maybeKnown(maps, key, at, 0);
+}
+
 /** Whether the address at a word of a key is in a range of Service addresses, given to a Service or not. */
 export function inServiceRange(maps: Maps, key: Uint32Array, at: number): boolean {
   const { serviceRanges } = maps;
@@ -56,11 +61,7 @@ export function inServiceRange(maps: Maps, key: Uint32Array, at: number): boolea
 export function maybeService(maps: Maps, packet: Packet): boolean {
   const key = packet.key;
   const ports = swap16(key[KEY_PORTS]! >>> 16) | ((key[KEY_PROTOCOL]! & 0xff) << 16);
-  return (
-    maybeKnown(maps, key, KEY_DESTINATION, ports) ||
-    maybeKnown(maps, key, KEY_DESTINATION, 0) ||
-    inServiceRange(maps, key, KEY_DESTINATION)
-  );
+  return maybeFrontend(maps, key, KEY_DESTINATION, ports) || inServiceRange(maps, key, KEY_DESTINATION);
 }
 
 /** Whether a packet from this address and port may be a backend's answer. */

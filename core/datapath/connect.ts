@@ -10,6 +10,7 @@ import {
   MARK_EMPTY_REFUSE,
   MARK_PEER_FAILED,
   MARK_PEER_FORGOTTEN,
+  MARK_SOCKET_CERTAINLY_NOT,
   MARK_SOCKET_GONE,
   MARK_SOCKET_KEPT,
   MARK_SOCKET_LEFT,
@@ -52,6 +53,7 @@ import {
 } from '../layout.gen.ts';
 import type { Outside } from '../twin.ts';
 import { affinityFind, affinityKeep } from './affinity.ts';
+import { maybeFrontend } from './classify.ts';
 import { logWrite, mark, type Log } from './log.ts';
 import { lookupFrontend } from './lookup.ts';
 import type { Maps } from './maps.ts';
@@ -83,6 +85,7 @@ import {
   socketTouch,
 } from './sockets.ts';
 import { tableDelete, tableFind, tableSet } from './table.ts';
+import { swap16 } from './words.ts';
 
 export const PEER_WORDS: number = PEER_SIZE / 4;
 
@@ -228,6 +231,10 @@ export function decideDestination(
   connection.reason = REASON_NOT_SERVICE;
   if ((address[4]! & 0xffff) === 0) {
     mark(log, MARK_SOCKET_UNSUPPORTED);
+    return VERDICT_PASS;
+  }
+  if (!maybeFrontend(maps, address, 0, swap16(address[4]! & 0xffff) | (address[4]! & 0xff0000))) {
+    mark(log, MARK_SOCKET_CERTAINLY_NOT);
     return VERDICT_PASS;
   }
   const service = lookupFrontend(log, maps, address.slice());

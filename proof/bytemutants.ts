@@ -9,7 +9,7 @@ export const byteFaults: readonly Fault[] = [
     find: 'return checksum_replace(check, address_delta + port_delta);',
     replace: '(void)address_delta, (void)port_delta; return check;',
     meaning: 'the TCP checksum is left as it was',
-    shows: /tcp\.checksum$/,
+    shows: /(tcp|udp)\.checksum$/,
   },
   {
     name: 'partial-counts-port',
@@ -17,7 +17,7 @@ export const byteFaults: readonly Fault[] = [
     find: 'return checksum_fold((__u32)check + address_delta);',
     replace: 'return checksum_fold((__u32)check + address_delta + port_delta);',
     meaning: 'a pending checksum gets the port that whoever completes it adds again',
-    shows: /tcp\.checksum$/,
+    shows: /(tcp|udp)\.checksum$/,
   },
   {
     name: 'partial-complemented',
@@ -25,7 +25,7 @@ export const byteFaults: readonly Fault[] = [
     find: 'return checksum_fold((__u32)check + address_delta);',
     replace: 'return checksum_replace(check, address_delta);',
     meaning: 'a pending checksum is treated as a complete one',
-    shows: /tcp\.checksum$/,
+    shows: /(tcp|udp)\.checksum$/,
   },
   {
     name: 'ip-checksum-stale',

@@ -143,7 +143,7 @@ class Campaign {
   /** Now and then the cluster changes, or a write to the maps is lost. */
   private disturb(stream: Stream, traffic: Traffic, steps: Step[]): Result<void> {
     if (stream.chance(WORLD_CHANGE_CHANCE)) {
-      traffic.world = changeWorld(stream, traffic.world);
+      traffic.change(changeWorld(stream, traffic.world));
       return this.tell(steps, traffic.world);
     }
     if (!stream.chance(FAULT_CHANCE)) return ok(undefined);

@@ -6,6 +6,7 @@ import type { Kind, NamedKind, Scene } from './scene.ts';
 import { fromBackend, fromClient, nearAck, nearMiss, NOTHING, type Connection, type Planned } from './segments.ts';
 
 const KEPT_ALIVE = 24;
+const SURVEYED = 16;
 /** What opens nothing and continues nothing, or says two things at once. */
 const ODD_FLAGS = [0, SYN | FIN, SYN | RST, FIN, 0xff, 41, SYN | FIN | ACK, PSH] as const;
 
@@ -104,9 +105,9 @@ function reset(scene: Scene, connection: Connection): void {
 }
 
 /** Whatever flags on many connections in a row: their backends may be others' meanwhile. */
-function survey(scene: Scene): void {
+export function survey(scene: Scene): void {
   const { stream } = scene;
-  for (const connection of scene.latest(8))
+  for (const connection of scene.latest(SURVEYED))
     scene.add(fromClient(stream, connection, stream.pick([ACK, ACK, RST | ACK, FIN | ACK])));
   if (scene.isIdle) open(scene);
 }

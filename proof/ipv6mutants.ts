@@ -18,7 +18,7 @@ export const ipv6Faults: readonly Fault[] = [
     find: 'delta += checksum_address_delta(place->words[word], address->words[word]);',
     replace: 'if (word) delta += checksum_address_delta(place->words[word], address->words[word]);',
     meaning: 'the TCP checksum misses the first word of an address',
-    shows: /tcp\.checksum$/,
+    shows: /(tcp|udp)\.checksum$/,
   },
   {
     name: 'icmp6-without-pseudo-header',

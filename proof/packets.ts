@@ -7,7 +7,7 @@ import { CHECKSUM_MODE_COMPLETE, CHECKSUM_MODE_PARTIAL, VERDICT_FORWARD } from '
 import { quietOutside, type Outcome, type Outside, type PacketHook } from '../core/twin.ts';
 import { readHost } from './address.ts';
 import { collisionKinds } from './collisions.ts';
-import { conversationKinds, open } from './conversations.ts';
+import { conversationKinds, open, survey } from './conversations.ts';
 import { datagramKinds } from './datagrams.ts';
 import { layersOf } from './describe.ts';
 import { distort, garbage } from './distort.ts';
@@ -77,8 +77,10 @@ export class Traffic {
     return this.scene.world;
   }
 
-  set world(world: World) {
+  /** The cluster becomes this one. Often those who talk go on at once: the change may concern their backends. */
+  change(world: World): void {
     this.scene.world = world;
+    if (this.stream.chance(0.5)) survey(this.scene);
   }
 
   /** The next packet. */

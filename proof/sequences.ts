@@ -102,7 +102,7 @@ class Sequences {
     for (let index = 0; index < SEQUENCE_COMMANDS && this.count < this.options.commandsMax; index++) {
       const control = this.control(index, first, drawn, world);
       const command: Command = control ?? traffic.next();
-      if ('world' in command) traffic.world = world = command.world;
+      if ('world' in command) traffic.change((world = command.world));
       commands.push(command);
       this.count += 1;
       const finding = this.sequence.do(command, index, false);

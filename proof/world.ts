@@ -164,14 +164,15 @@ function changeEndpoints(stream: Stream, { addresses, endpoints }: WorldService)
   const families = addresses.map(familyOf);
   if (endpoints.length === 0) return randomEndpoints(stream, families);
   const chosen = stream.below(endpoints.length);
-  switch (stream.below(6)) {
+  switch (stream.below(7)) {
     case 0:
       return endpoints.filter((_, index) => index !== chosen);
     case 1:
       return endpoints.map((it, index) => (index === chosen ? { ...it, state: 'terminating' } : it));
     case 2:
       return endpoints.map((it, index) => (index === chosen ? { ...it, state: 'ready' } : it));
-    case 3: {
+    case 3:
+    case 6: {
       // The address passes to another pod, or all do: flows to the old one must not count as its own.
       const passes = stream.chance(0.5);
       return endpoints.map((it, index) => (passes || index === chosen ? { ...it, pod: `${it.pod}-again` } : it));

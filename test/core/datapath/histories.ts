@@ -100,7 +100,7 @@ export function historyOf(seed: number, packets: number): History {
   play.tell(traffic.world);
   for (let count = 0; count < packets; count++) {
     if (stream.chance(WORLD_CHANGE_CHANCE)) {
-      traffic.world = changeWorld(stream, traffic.world);
+      traffic.change(changeWorld(stream, traffic.world));
       play.tell(traffic.world);
       moments.push({ world: traffic.world });
     }

@@ -5,6 +5,7 @@ import { ok, type Result } from '../../core/result.ts';
 import { probeKernel, requireFeatures } from '../../kernel/probe.ts';
 import { startLab, type Lab } from '../../lab/lab.ts';
 import { twoNodes } from '../../lab/twonodes.ts';
+import { countAsked } from './askers.ts';
 import { createJudge } from './judge.ts';
 import { play, type Played } from './play.ts';
 import { replaySource, type Replayed, type ReplaySource } from './replay.ts';
@@ -87,15 +88,23 @@ async function demoIn(lab: Lab, { seed, say }: DemoOptions, startedMs: number): 
   );
 }
 
-function sayPlayed({ applied, visits, held, recordings, checksumErrors }: Played, say: DemoOptions['say']): void {
+function sayPlayed(
+  { applied, visits, held, asked, recordings, checksumErrors }: Played,
+  say: DemoOptions['say'],
+): void {
   const changes = new Set(applied.map(({ event }) => event)).size;
   const longestMs = Math.ceil(longestInFlightNs(applied) / 1e6);
-  say(
-    'update',
-    `${changes} events, each in the maps of a node within ${longestMs} ms; ${visits.length} connections meanwhile`,
-  );
+  const datagrams = visits.filter(({ call }) => call !== 'stream').length;
+  const connections = `${visits.length - datagrams} connections and ${datagrams} datagrams meanwhile`;
+  say('update', `${changes} events, each in the maps of a node within ${longestMs} ms; ${connections}`);
   const alive = held.filter(({ echo }) => echo.result === 'echoed').length;
-  say('held', `${alive} of ${held.length} connections that were open through the whole update still echo`);
+  say('held', `${alive} of ${held.length} TCP connections that were open through the whole update still echo`);
+  const { sockets, ended, reconnected, moved } = countAsked(asked);
+  say(
+    'stale UDP',
+    `${sockets} UDP sockets open through it: when the backend went, ${moved} times the next datagram reached a live one, ` +
+      `${ended} connected sockets were ended and ${reconnected} of them answered after reconnecting`,
+  );
   const captured = recordings.reduce((sum, { counts }) => sum + counts.captured, 0);
   const wrong = [...checksumErrors.values()].reduce((sum, packets) => sum + packets, 0);
   say('captured', `${captured} packets on ${recordings.length} nodes; wrong checksums at any pod or node: ${wrong}`);

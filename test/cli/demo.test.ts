@@ -93,7 +93,8 @@ function visitOf(options: VisitOptions): Visit {
   const refused = { by: null, answeredAs: null, peerSeen: null, peerName: null, connectedNs: null } as const;
   const ended = by in pods[family] ? answered : { ...answered, ...refused, result: by as ConnectionReport['result'] };
   const from = { pod: 'client1', address: client1[family], node: 'node1', road };
-  return { from, target: target(to, family), report: { ...ended, ...report }, isHeld: false };
+  const rest = { call: 'stream', isHeld: false, before: null, isEnded: false } as const;
+  return { from, target: target(to, family), report: { ...ended, ...report }, ...rest };
 }
 
 describe('the stream of the demo', () => {
@@ -229,6 +230,7 @@ describe('the report', () => {
     targets,
     visits,
     held: [{ visit: visitOf({}), echo: echoed }],
+    asked: [],
     checksumErrors: new Map(),
     reasons: new Map([['new-flow', 1]]),
     recordings: [recording],

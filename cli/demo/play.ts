@@ -81,7 +81,7 @@ const quietMs = 500;
 const burstConnections = 2;
 const heldPerVisitor = 3;
 /** Mean pause of a UDP socket between two datagrams. */
-const askIntervalMs = 150;
+const askIntervalMs = 250;
 
 /** Plays the schedule in a lab. Whatever happens, no program stays attached and no client stays behind. */
 export async function play(lab: Lab, options: PlayOptions): Promise<Result<Played>> {

@@ -218,14 +218,15 @@ export function reportText(report: DemoReport): string {
   const verdict =
     problems.length === 0
       ? [
-          `judged       ${total - asked} connections, ${asked} datagrams: ${permitted} as permitted at their moment, ` +
-            `${inFlight} while a change was in flight (at most ${windowMs} ms), 0 wrong`,
+          `judged       ${total - asked} connections, ${asked} datagrams (${datagrams.connected} by send(), ` +
+            `${datagrams.unconnected} by sendto()): ${permitted} as permitted at their moment, ${inFlight} while a change was in flight (at most ${windowMs} ms), 0 wrong`,
           `comparison   ${comparison.packets} packets through model and kernel, ${comparison.differences} differences`,
         ]
       : problems.map((problem) => `WRONG  ${problem}`);
   return [
     '',
     ...tableLines(report.services),
+    'SOCKET: translated as the client connects or sends; PACKET: packet by packet at the device of its pod',
     '',
     ...verdict,
     `${(durationMs / 1000).toFixed(1)} s; again with the same clients: ./tandem demo --seed ${seed}`,

@@ -102,8 +102,8 @@ function sayPlayed(
   const { sockets, ended, reconnected, moved } = countAsked(asked);
   say(
     'stale UDP',
-    `${sockets} UDP sockets open through it: when the backend went, ${moved} times the next datagram reached a live one, ` +
-      `${ended} connected sockets were ended and ${reconnected} of them answered after reconnecting`,
+    `${sockets} UDP sockets asked on while backends went: ${moved} times the next datagram reached a live one; ` +
+      `${ended} connected sockets were ended, ${reconnected} of them reconnected to a live one`,
   );
   const captured = recordings.reduce((sum, { counts }) => sum + counts.captured, 0);
   const wrong = [...checksumErrors.values()].reduce((sum, packets) => sum + packets, 0);

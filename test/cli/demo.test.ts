@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { countAsked, type Asked } from '../../cli/demo/askers.ts';
 import { createJudge, type Judge } from '../../cli/demo/judge.ts';
 import type { Played } from '../../cli/demo/play.ts';
 import type { Replayed } from '../../cli/demo/replay.ts';
@@ -17,7 +18,7 @@ import {
   type Family,
   type Target,
 } from '../../cli/demo/stream.ts';
-import type { Road, Visit } from '../../cli/demo/visitors.ts';
+import type { Call, Road, Visit } from '../../cli/demo/visitors.ts';
 import { failureText, type Result } from '../../core/result.ts';
 import { twoNodes } from '../../lab/twonodes.ts';
 import type { ConnectionReport } from '../../lab/wire.ts';
@@ -70,6 +71,12 @@ type VisitOptions = {
   readonly atMs?: number;
   readonly road?: Road;
   readonly report?: Partial<ConnectionReport>;
+};
+
+type DatagramOptions = VisitOptions & {
+  readonly kept?: string;
+  readonly call?: Call;
+  readonly isEnded?: boolean;
 };
 
 /** A connection of client1 that took a millisecond; `by`: the pod that answered, or how else it ended. */
@@ -127,6 +134,8 @@ describe('the stream of the demo', () => {
       '10.96.0.40:80',
       '10.96.0.50:80',
       '[fd00:10:96::50]:80',
+      '10.96.0.53:53',
+      '[fd00:10:96::53]:53',
       '10.96.0.10:81',
       '[fd00:10:96::10]:81',
     ]);
@@ -201,6 +210,73 @@ describe('the judge', () => {
   });
 });
 
+describe('the judge of datagrams', () => {
+  // dns: web1 terminates from 1150 ms, is gone at 1600 ms; web2 comes at 1150 ms; web4 comes at 2000 ms; web2 goes at 4200 ms without terminating.
+  const datagram = (options: DatagramOptions): Visit => {
+    const { kept, call = 'unconnected', isEnded = false, family = 'IPv4', report = {}, ...rest } = options;
+    const one = visitOf({ to: 'shop/dns:dns', family, ...rest });
+    const as = (pod: string): string => `${pods[family][pod]?.replace(/8080$/, '')}8053`;
+    const answeredAs = one.report.by === null ? null : as(one.report.by);
+    const before = kept === undefined ? null : { ...one.report, by: kept, answeredAs: as(kept) };
+    const ended = isEnded ? ({ result: 'error', errno: 'ECONNABORTED', by: null, answeredAs: null } as const) : {};
+    return {
+      ...one,
+      call,
+      before,
+      isEnded,
+      report: { ...one.report, answeredAs, connectedNs: null, ...ended, ...report },
+    };
+  };
+
+  test.each<DatagramOptions & { what: string; verdict: string }>([
+    { what: 'the first to a backend of the moment', by: 'web1', atMs: 300, verdict: 'permitted' },
+    { what: 'the next one to the same', by: 'web1', kept: 'web1', atMs: 300, verdict: 'permitted' },
+    { what: 'the next one to another though the first serves', by: 'web3', kept: 'web1', atMs: 300, verdict: 'wrong' },
+    { what: 'the first to one that terminates', by: 'web1', atMs: 1_300, verdict: 'wrong' },
+    { what: 'the next to one that terminates', by: 'web1', kept: 'web1', atMs: 1_300, verdict: 'permitted' },
+    { what: 'the next to one that is just going', by: 'web1', kept: 'web1', atMs: 1_605, verdict: 'in-flight' },
+    { what: 'the next to one that is gone', by: 'web1', kept: 'web1', atMs: 1_700, verdict: 'wrong' },
+    { what: 'the next to a live one', by: 'web3', kept: 'web1', atMs: 1_700, verdict: 'permitted' },
+    { what: 'silence', by: 'timeout', kept: 'web1', atMs: 1_700, verdict: 'wrong' },
+    {
+      what: 'the end of a socket whose backend is gone',
+      isEnded: true,
+      kept: 'web1',
+      atMs: 1_700,
+      verdict: 'permitted',
+    },
+    { what: 'the end of one whose backend terminates', isEnded: true, kept: 'web1', atMs: 1_300, verdict: 'wrong' },
+    { what: 'the end of one that serves', isEnded: true, kept: 'web3', atMs: 1_700, verdict: 'wrong' },
+    { what: 'the end of a new one while a backend goes', isEnded: true, atMs: 4_202, verdict: 'in-flight' },
+    { what: 'the end of a new one while nothing happens', isEnded: true, atMs: 1_900, verdict: 'wrong' },
+  ])('calls $what $verdict, in both families', ({ verdict, what, ...options }) => {
+    for (const family of families) {
+      const atMs = (options.atMs ?? 0) + (family === 'IPv6' ? 5 : 0);
+      expect(judge.judge(datagram({ ...options, call: 'connected', family, atMs })).verdict, what).toBe(verdict);
+    }
+  });
+
+  test('does not let pass an answer that shows the backend', () => {
+    const shown = datagram({ by: 'web1', report: { peerName: '10.244.1.4:8053' } });
+    const why = 'recvfrom says 10.244.1.4:8053, not 10.96.0.53:53';
+    expect(judge.judge(shown)).toMatchObject({ verdict: 'wrong', why });
+  });
+
+  test('counts who was ended, who reconnected, and who moved in silence', () => {
+    const connected = [
+      datagram({ by: 'web1', call: 'connected' }),
+      datagram({ kept: 'web1', isEnded: true, call: 'connected' }),
+      datagram({ by: 'web3', call: 'connected' }),
+    ];
+    const unconnected = [datagram({ by: 'web1' }), datagram({ by: 'web1', kept: 'web1' }), datagram({ by: 'web3' })];
+    const asked: readonly Asked[] = [
+      { call: 'connected', visits: connected },
+      { call: 'unconnected', visits: unconnected },
+    ];
+    expect(countAsked(asked)).toEqual({ sockets: 2, datagrams: 6, ended: 1, reconnected: 1, moved: 1 });
+  });
+});
+
 describe('the report', () => {
   const replayed: Replayed = {
     name: 'capture of node1',
@@ -257,14 +333,16 @@ describe('the report', () => {
                        [fd00:10:96::10]:80                          web3             0   1          0   0
       shop/empty:http  10.96.0.50:80        none                    refused          1   0          0   0
                        [fd00:10:96::50]:80
+      SOCKET: translated as the client connects or sends; PACKET: packet by packet at the device of its pod
 
-      connections  3: 3 as permitted at their moment, 0 while a change was in flight (at most 13 ms), 0 wrong
+      judged       3 connections, 0 datagrams (0 by send(), 0 by sendto()): 3 as permitted at their moment, 0 while a change was in flight (at most 13 ms), 0 wrong
       comparison   120 packets through model and kernel, 0 differences
       8.1 s; again with the same clients: ./tandem demo --seed 7"
     `);
   });
 
   const wrong = visitOf({ by: 'web4' });
+  const silent: Visit = { ...visitOf({ to: 'shop/dns:dns', by: 'timeout' }), call: 'connected' };
   const withVisit = [...good.judged, judge.judge(wrong)];
   const stale = { ...replayed, notPermitted: ['shop/web:http frame 9: stale'] };
   test.each<{ what: string; changes: Partial<Findings>; code: number; problem: string }>([
@@ -302,6 +380,12 @@ describe('the report', () => {
       changes: { played: { ...played, held: [{ visit: visitOf({}), echo: { ...echoed, result: 'reset' } }] } },
       code: 3,
       problem: 'held connection of client1 to web1: reset',
+    },
+    {
+      what: 'a UDP socket is left without an answer',
+      changes: { played: { ...played, asked: [{ call: 'connected', visits: [silent] }] } },
+      code: 3,
+      problem: 'connected UDP socket of client1 to 10.96.0.53:53 on the packet road is left with: timeout',
     },
     {
       what: 'a pod counted a wrong checksum',

@@ -104,7 +104,8 @@ function judgeVisit(
   { originNs, windowNs }: { readonly originNs: bigint; readonly windowNs: number },
 ): Judged {
   const { report, target, before } = visit;
-  const kept = before?.answeredAs == null ? undefined : backendOf(before.answeredAs);
+  const keptText = before?.answeredAs ?? null;
+  const kept = keptText === null ? undefined : backendOf(keptText);
   // Decided at some moment between these two; where it was refused, the report itself is the later one.
   const startedNs = Number(BigInt(report.startedNs) - originNs);
   const decidedNs = Number(BigInt(report.connectedNs ?? report.endedNs) - originNs);

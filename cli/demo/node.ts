@@ -112,8 +112,8 @@ function serve(parts: Parts, store: MapStore, loop: Loop): RunningNode {
     const report = loop.step();
     if (report.unlisted.length > 0) return report;
     const after = onSockets.want(loop.socketHooks());
-    mayComeWithDatagrams &&= !report.isSettled;
     const failures = [before, after].flatMap((done) => (done.ok ? [] : [done.error]));
+    mayComeWithDatagrams &&= !report.isSettled || failures.length > 0;
     if (failures.length === 0) return report;
     return { ...report, failures: [...report.failures, ...failures], isSettled: false };
   };

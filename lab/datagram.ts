@@ -9,23 +9,37 @@ import type { ConnectionReport, DatagramRequest, Outcome } from './wire.ts';
 type Answer = { readonly result: Outcome; readonly errno: string | null; readonly line: string; readonly from: string };
 
 /** By the id of the request that opened it; how it began is how it goes on, also after the kernel ended it. */
-const sockets = new Map<number, { readonly socket: Socket; readonly isConnected: boolean }>();
+type Known = { readonly socket: Socket; readonly isConnected: boolean; readonly sourcePort: number | null };
+const sockets = new Map<number, Known>();
 
 function failed(error: NodeJS.ErrnoException): Answer {
   const errno = error.code ?? error.message;
   return { result: outcomes[errno] ?? 'error', errno, line: '', from: '' };
 }
 
-/** A new socket, connected if asked to. An error that nobody waits for is told to the next one who does. */
-function open({ address, port, isConnected = false }: DatagramRequest): Promise<{ socket: Socket; error?: Answer }> {
+/** A new socket, bound and connected if asked to. An error that nobody waits for is told to the next one who does. */
+async function open(request: DatagramRequest): Promise<{ socket: Socket; error?: Answer }> {
+  const { address, port, sourcePort, isConnected = false } = request;
   const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
-  if (!isConnected) return Promise.resolve({ socket });
+  if (sourcePort !== undefined) {
+    const error = await settled(socket, (done) => socket.bind(sourcePort, done));
+    if (error !== undefined) return { socket, error };
+  }
+  if (!isConnected) return { socket };
+  const error = await settled(socket, (done) => socket.connect(port, address, done));
+  return error === undefined ? { socket } : { socket, error };
+}
+
+/** What came of an action that ends with an event or with the call of what it is given. */
+function settled(socket: Socket, action: (done: () => void) => void): Promise<Answer | undefined> {
   return new Promise((resolve) => {
-    socket.once('error', (error) => resolve({ socket, error: failed(error) }));
-    // Node hands the error to this listener, though its type says that there is none.
-    socket.connect(port, address, (...given: readonly unknown[]) => {
+    const onError = (error: Error): void => resolve(failed(error));
+    socket.once('error', onError);
+    // Node hands an error of connect() to its listener, though its type says that there is none.
+    action((...given: readonly unknown[]) => {
+      socket.off('error', onError);
       const [error] = given;
-      resolve(error instanceof Error ? { socket, error: failed(error) } : { socket });
+      resolve(error instanceof Error ? failed(error) : undefined);
     });
   });
 }
@@ -60,10 +74,14 @@ export async function runDatagram(id: number, request: DatagramRequest): Promise
   const startedNs = realtimeNs();
   const known = request.socket === undefined ? undefined : sockets.get(request.socket);
   if (request.socket !== undefined && known === undefined) throw new Error(`no socket ${request.socket}`);
-  const { isConnected } = known ?? { isConnected: request.isConnected ?? false };
+  const { isConnected = false, sourcePort = null } = known ?? request;
   const { socket, error } = known === undefined ? await open(request) : { socket: known.socket };
-  sockets.set(id, { socket, isConnected });
+  sockets.set(id, { socket, isConnected, sourcePort });
   const answer = error ?? (await exchange(socket, request, isConnected));
+  if (request.isLast === true) {
+    sockets.delete(id);
+    socket.close();
+  }
   const identity = readIdentity(answer.line);
   const isGarbled = answer.result === 'answered' && identity === undefined;
   const report: ConnectionReport = {
@@ -74,7 +92,7 @@ export async function runDatagram(id: number, request: DatagramRequest): Promise
     answeredAs: identity === undefined ? null : endpoint(identity.address, identity.port),
     peerSeen: identity?.peer ?? null,
     peerName: answer.from === '' ? null : answer.from,
-    localPort: null,
+    localPort: sourcePort,
     startedNs: String(startedNs),
     connectedNs: null,
     endedNs: String(realtimeNs()),

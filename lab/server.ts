@@ -2,6 +2,7 @@
 /** A pod's server process: tells everyone who connects which pod answered and whom it saw. */
 import { createSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import type { ServerSpec } from './spec.ts';
 import type { Identity, Ready } from './wire.ts';
 
@@ -45,13 +46,22 @@ function listening(server: Server, port: number, host: string): Promise<void> {
   });
 }
 
+/** The pod's own address of a family. A socket that is bound to none is not told to which of its addresses a datagram came. */
+function ownAddress(isSix: boolean): string {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const own = all.find(({ family, internal, address }) => {
+    return !internal && family === (isSix ? 'IPv6' : 'IPv4') && !address.startsWith('fe80:');
+  });
+  return own?.address ?? '';
+}
+
 /** Answers every datagram from the address that it came to. */
 function answering(pod: string, port: number, host: string): Promise<void> {
   const isSix = host === '::';
   const socket = createSocket({ type: isSix ? 'udp6' : 'udp4', ipv6Only: isSix });
   socket.on('message', (_, { address, port: from }) => {
     const peer = `${isSix ? `[${address}]` : address}:${from}`;
-    const identity: Identity = { pod, address: host, port, peer };
+    const identity: Identity = { pod, address: ownAddress(isSix), port, peer };
     // A client that is gone is none of ours.
     socket.send(`${JSON.stringify(identity)}\n`, from, address, () => undefined);
   });

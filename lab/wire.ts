@@ -35,7 +35,7 @@ export type EchoRequest = {
 export type CloseRequest = { readonly op: 'close'; readonly connection: number; readonly timeoutMs: number };
 /**
  * One datagram and its answer. Without `socket` from a new one, which stays and is named by the id of this request:
- * connected to the address where `isConnected`, else it sends to it.
+ * connected to the address where `isConnected`, else it sends to it. `isLast`: the socket is closed with the answer.
  */
 export type DatagramRequest = {
   readonly op: 'datagram';
@@ -43,6 +43,9 @@ export type DatagramRequest = {
   readonly port: number;
   readonly timeoutMs: number;
   readonly isConnected?: boolean;
+  readonly isLast?: boolean;
+  /** Of a new socket; default: the kernel's choice. */
+  readonly sourcePort?: number;
   readonly socket?: number;
 };
 export type ClientRequest = ConnectRequest | EchoRequest | CloseRequest | DatagramRequest;

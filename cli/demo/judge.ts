@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Every visit against the oracle of its node: was what happened permitted at that moment, and did both ends see it right. */
-import { addressText, endpointText, parseAddress, port, TCP, type Address } from '../../core/address.ts';
+import { addressText, endpointText, parseAddress, port, type Address } from '../../core/address.ts';
 import { createOracleTimeline, type OracleTimeline } from '../../core/oracle.ts';
-import { answerText, judgeOutcome, permittedBackends, type Observed, type Question } from '../../core/oracle/answer.ts';
+import {
+  answerText,
+  isBackend,
+  judgeOutcome,
+  permittedBackends,
+  type Backend,
+  type Judgement,
+  type Observed,
+  type Question,
+} from '../../core/oracle/answer.ts';
 import type { LabSpec } from '../../lab/spec.ts';
 import type { ConnectionReport } from '../../lab/wire.ts';
 import type { Applied, Target } from './stream.ts';
@@ -62,8 +71,9 @@ function addressOrPod(address: Address, podOf: ReadonlyMap<string, string>): str
   return podOf.get(text) ?? text;
 }
 
-function questionOf({ address, port: number }: Target): Question {
-  return { client: 'pod', address, protocol: TCP, port: number };
+/** `kept`: who answered the datagram before on the same socket. */
+function questionOf({ address, protocol, port: number }: Target, kept?: Backend): Question {
+  return { client: 'pod', address, protocol, port: number, kept };
 }
 
 /** `10.244.1.4:8080` or `[fd00::4]:8080`. */
@@ -72,12 +82,17 @@ function splitEndpoint(text: string): { readonly host: string; readonly number: 
   return { host: text.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), number: Number(text.slice(colon + 1)) };
 }
 
+function backendOf(text: string): Backend | undefined {
+  const { host, number } = splitEndpoint(text);
+  const address = parseAddress(host);
+  return address.ok ? { address: address.value, port: port(number) } : undefined;
+}
+
 /** What the client can tell. A connection that was answered stays so, whatever became of it later. */
 function observedOf(report: ConnectionReport): Observed | undefined {
   if (report.answeredAs !== null) {
-    const { host, number } = splitEndpoint(report.answeredAs);
-    const address = parseAddress(host);
-    return address.ok ? { kind: 'backend', address: address.value, port: port(number) } : undefined;
+    const backend = backendOf(report.answeredAs);
+    return backend === undefined ? undefined : { kind: 'backend', ...backend };
   }
   if (report.result === 'refused') return { kind: 'refused' };
   return report.result === 'timeout' ? { kind: 'dropped' } : undefined;
@@ -88,15 +103,21 @@ function judgeVisit(
   oracle: OracleTimeline | undefined,
   { originNs, windowNs }: { readonly originNs: bigint; readonly windowNs: number },
 ): Judged {
-  const { report, target } = visit;
+  const { report, target, before } = visit;
+  const keptText = before?.answeredAs ?? null;
+  const kept = keptText === null ? undefined : backendOf(keptText);
+  // Decided at some moment between these two; where it was refused, the report itself is the later one.
+  const startedNs = Number(BigInt(report.startedNs) - originNs);
+  const decidedNs = Number(BigInt(report.connectedNs ?? report.endedNs) - originNs);
+  const question = questionOf(target, kept);
+  if (visit.isEnded && oracle !== undefined) {
+    return judgeEnd(visit, oracle.judge(decidedNs, decidedNs - startedNs + windowNs, question), kept);
+  }
   const observed = observedOf(report);
   if (oracle === undefined || observed === undefined) {
     return { visit, verdict: 'wrong', why: `ended as ${report.result} ${report.errno ?? ''}`.trim() };
   }
-  // Decided at some moment between these two; where it was refused, the report itself is the later one.
-  const startedNs = Number(BigInt(report.startedNs) - originNs);
-  const decidedNs = Number(BigInt(report.connectedNs ?? report.endedNs) - originNs);
-  const judgement = oracle.judge(decidedNs, decidedNs - startedNs + windowNs, questionOf(target), clockErrorNs);
+  const judgement = oracle.judge(decidedNs, decidedNs - startedNs + windowNs, question, clockErrorNs);
   const { kind } = judgeOutcome(judgement, observed);
   const what = observed.kind === 'backend' ? `answered by ${report.by} ${report.answeredAs}` : observed.kind;
   switch (kind) {
@@ -111,12 +132,29 @@ function judgeVisit(
   }
 }
 
+/** A socket is ended once the backend that it keeps is none of the Service's any more, and never before. */
+function judgeEnd(visit: Visit, { answer, earlier }: Judgement, kept: Backend | undefined): Judged {
+  const now = permittedBackends(answer);
+  const isGone = (backend: Backend): boolean => !now.some((one) => isBackend(one, backend));
+  if (kept === undefined) {
+    // Connected, and ended before it had an answer: its backend must have gone in that moment.
+    const isInFlight = earlier.some((one) => permittedBackends(one.answer).some(isGone));
+    const why = 'the socket was ended before it had an answer';
+    return { visit, verdict: isInFlight ? 'in-flight' : 'wrong', why };
+  }
+  const what = `socket with ${endpointText(kept.address, kept.port)} was ended`;
+  if (!isGone(kept)) return { visit, verdict: 'wrong', why: `${what}, but that still serves` };
+  return { visit, verdict: 'permitted', why: what };
+}
+
 /** What both ends say about an answered connection, and how it ended. */
-function oddity({ report, target, from, isHeld }: Visit, podOf: ReadonlyMap<string, string>): string | undefined {
+function oddity({ report, target, from, call, isHeld }: Visit, podOf: ReadonlyMap<string, string>): string | undefined {
   if (report.answeredAs === null) return undefined;
   const address = parseAddress(from.address);
   const own = address.ok ? endpointText(address.value, report.localPort ?? 0) : from.address;
-  if (report.peerName !== target.text) return `getpeername says ${report.peerName}, not ${target.text}`;
+  if (report.peerName !== target.text) {
+    return `${call === 'stream' ? 'getpeername' : 'recvfrom'} says ${report.peerName}, not ${target.text}`;
+  }
   if (report.peerSeen !== own) return `the server saw ${report.peerSeen}, not ${own}`;
   if (podOf.get(splitEndpoint(report.answeredAs).host) !== report.by)
     return `${report.by} has not ${report.answeredAs}`;

@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /** tandem on one node of a lab: programs on its cgroup and pod devices, and the loop that keeps its maps. */
-import { createLoop, type StepReport } from '../../agent/loop.ts';
+import { createLoop, type Loop, type StepReport } from '../../agent/loop.ts';
 import { parseAddress, parsePrefix, type Address } from '../../core/address.ts';
+import { socketHooks } from '../../core/control/hooks.ts';
 import { nameHash } from '../../core/control/names.ts';
+import { nodeSettings } from '../../core/control/settings.ts';
 import { configOf } from '../../core/datapath/datapath.ts';
 import { maps, reasonNames } from '../../core/layout.gen.ts';
 import type { ClusterEvent } from '../../core/objects.ts';
 import { assert, ok, type Failure, type Result } from '../../core/result.ts';
 import type { NodeConfig } from '../../core/service.ts';
 import type { MapStore } from '../../core/store.ts';
-import { attachCgroup, attachDevice, type Attachment, type CgroupHook } from '../../kernel/attach.ts';
+import { attachDevice, type Attachment } from '../../kernel/attach.ts';
 import { insideNamespace } from '../../kernel/netns.ts';
 import { loadObject, readObjectFile, type LoadedObject } from '../../kernel/object.ts';
+import { createSocketHooks, type SocketHooks } from '../../kernel/sockethooks.ts';
 import { KernelStore } from '../../kernel/store.ts';
+import { openSweeper, type Swept } from '../../kernel/sweep.ts';
 import type { Lab, LabNode, LabPod } from '../../lab/lab.ts';
 
 /** The committed object. */
@@ -39,11 +43,13 @@ export type NodeCounters = {
 /** A node that serves Services until it is disposed of; then it is as it was before. */
 export type RunningNode = Disposable & {
   readonly name: string;
-  /** Everything that is attached, as `tcx ingress of veth0`. */
+  /** Everything that is attached now, as `tcx ingress of veth0`; programs for datagrams only while a Service has some. */
   readonly attachments: readonly string[];
   readonly store: MapStore;
   readonly event: (event: ClusterEvent) => void;
   readonly step: () => StepReport;
+  /** Ends connected UDP sockets of the node and its pods whose backend is gone; nobody else would tell them. */
+  readonly sweep: () => Result<Swept>;
   readonly counters: (servicePorts?: readonly string[]) => Result<NodeCounters>;
 };
 
@@ -51,52 +57,100 @@ export type RunningNode = Disposable & {
 export function startNode(lab: Lab, name: string, options: NodeOptions): Result<RunningNode> {
   const bytes = options.object === undefined ? readObjectFile(objectPath) : ok(options.object);
   if (!bytes.ok) return bytes;
+  const own = nodeSettings([], nodeAddresses(lab, name));
+  if (!own.ok) return own;
   const flowSecret = options.flowSecret ?? [...crypto.getRandomValues(new Uint32Array(12))];
-  const hairpinSource = hairpinSources(lab, name);
-  const settings = configOf({ testMode: 0, flowSecret, selectionKey: options.selectionKey, hairpinSource });
+  const settings = configOf({ testMode: 0, flowSecret, selectionKey: options.selectionKey, ...own.value });
   const object = loadObject({ object: bytes.value, name: objectPath, settings });
   if (!object.ok) return object;
-  const attached: Attachment[] = [];
   const place = lab.node(name);
   const pods = lab.spec.pods.filter((pod) => pod.node === name).map((pod) => lab.pod(pod.name));
-  const end = (): void => detach(place, attached, object.value);
-  const done = attachAll(object.value, place, pods, attached);
-  if (done.ok) return ok(serve(lab, name, { object: object.value, attached, end, options }));
-  end();
+  const parts: Parts = {
+    name,
+    place,
+    pods,
+    object: object.value,
+    onDevices: [],
+    onSockets: createSocketHooks(object.value, place.cgroup),
+  };
+  const store = new KernelStore(object.value);
+  const loop = createLoop({ store, node: nodeConfig(lab, name), onProblem: options.onProblem ?? (() => undefined) });
+  // The sockets come last: a packet that a socket did not translate is still translated on its way.
+  const onDevices = attachDevices(parts);
+  const done = onDevices.ok ? parts.onSockets.want(loop.socketHooks()) : onDevices;
+  if (done.ok) return ok(serve(parts, store, loop));
+  detach(parts);
   return done;
 }
 
 /** The node's own addresses: as these a pod hears itself where it is its own backend. */
-function hairpinSources(lab: Lab, name: string): readonly [Address, Address] {
-  const { address: ipv4, addressIPv6 = '::' } = lab.node(name).spec;
-  const [four, six] = [parseAddress(ipv4), parseAddress(addressIPv6)];
-  assert(four.ok && six.ok, 'the addresses of a lab were checked before');
-  return [four.value, six.value];
+function nodeAddresses(lab: Lab, name: string): readonly Address[] {
+  const { address, addressIPv6 } = lab.node(name).spec;
+  return [address, addressIPv6 ?? []].flat().map((text) => {
+    const parsed = parseAddress(text);
+    assert(parsed.ok, 'the addresses of a lab were checked before');
+    return parsed.value;
+  });
 }
 
-type Loaded = {
+/** What is there once the object is loaded, and what must go again. */
+type Parts = {
+  readonly name: string;
+  readonly place: LabNode;
+  readonly pods: readonly LabPod[];
   readonly object: LoadedObject;
-  readonly attached: readonly Attachment[];
-  readonly end: () => void;
-  readonly options: NodeOptions;
+  readonly onDevices: Attachment[];
+  readonly onSockets: SocketHooks;
 };
 
-function serve(lab: Lab, name: string, { object, attached, end, options }: Loaded): RunningNode {
-  const store = new KernelStore(object);
-  const loop = createLoop({ store, node: nodeConfig(lab, name), onProblem: options.onProblem ?? (() => undefined) });
+function serve(parts: Parts, store: MapStore, loop: Loop): RunningNode {
+  const { name, place, pods, object, onDevices, onSockets } = parts;
+  let mayComeWithDatagrams = false;
+  const step = (): StepReport => {
+    // Answers first: what shows them is there before a UDP frontend that this step may bring.
+    const before = mayComeWithDatagrams ? onSockets.want(socketHooks) : ok(undefined);
+    const report = loop.step();
+    if (report.unlisted.length > 0) return report;
+    const after = onSockets.want(loop.socketHooks());
+    const failures = [before, after].flatMap((done) => (done.ok ? [] : [done.error]));
+    mayComeWithDatagrams &&= !report.isSettled || failures.length > 0;
+    if (failures.length === 0) return report;
+    return { ...report, failures: [...report.failures, ...failures], isSettled: false };
+  };
   return {
     name,
-    attachments: attached.map(({ description }) => description),
+    get attachments() {
+      const sockets = onSockets.attached.map((hook) => `${hook} of ${place.cgroup}`);
+      return [...onDevices.map(({ description }) => description), ...sockets];
+    },
     store,
-    event: (event) => loop.event(event),
-    step: () => loop.step(),
+    event: (event) => {
+      mayComeWithDatagrams ||= namesDatagrams(event);
+      loop.event(event);
+    },
+    step,
+    sweep: () => sweepNode(object, [place.namespacePath, ...pods.map(({ namespacePath }) => namespacePath)]),
     counters: (servicePorts = []) => readCounters(store, servicePorts),
-    [Symbol.dispose]: end,
+    [Symbol.dispose]: () => detach(parts),
   };
 }
 
-/** In the order in which they are attached. */
-const cgroupHooks: readonly CgroupHook[] = ['getpeername4', 'getpeername6', 'connect4', 'connect6'];
+/** Whether a Service of this event has a UDP port, which the next step may then serve. */
+function namesDatagrams(event: ClusterEvent): boolean {
+  const objects = event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
+  return objects.some(
+    (object) => object.kind === 'Service' && (object.spec?.ports ?? []).some(({ protocol }) => protocol === 'UDP'),
+  );
+}
+
+function sweepNode(object: LoadedObject, namespaces: readonly string[]): Result<Swept> {
+  const opened = openSweeper(object);
+  if (!opened.ok) return opened;
+  using sweeper = opened.value;
+  const swept = sweeper.sweep(namespaces);
+  const [failure] = swept.failures;
+  return failure === undefined ? ok(swept) : { ok: false, error: failure };
+}
 
 /** What the loop must know of a node of a lab. */
 export function nodeConfig(lab: Lab, nodeName: string): NodeConfig {
@@ -106,41 +160,33 @@ export function nodeConfig(lab: Lab, nodeName: string): NodeConfig {
   return { nodeName, zone: '', serviceProxyName: null, topology: true, masqueradeAll: false, clusterCIDRs };
 }
 
-/**
- * Replies first: a packet is translated on its way out only once its answer can be translated on its way back. The
- * sockets come last, and getpeername before connect for the same reason.
- */
-function attachAll(
-  object: LoadedObject,
-  place: LabNode,
-  pods: readonly LabPod[],
-  attached: Attachment[],
-): Result<unknown> {
-  const keep = (attachment: Result<Attachment>): Result<unknown> => {
-    if (attachment.ok) attached.push(attachment.value);
-    return attachment;
-  };
-  const onDevices = insideNamespace(place.namespacePath, (): Result<unknown> => {
+/** Replies first: a packet is translated on its way out only once its answer can be translated on its way back. */
+function attachDevices({ place, pods, object, onDevices }: Parts): Result<void> {
+  const attachAll = (): Result<void> => {
     for (const { device } of pods) {
-      const reply = attachDevice({ programFd: object.programFd('tc_to_pod'), device, direction: 'egress' });
-      if (!keep(reply).ok) return reply;
-      const forward = attachDevice({ programFd: object.programFd('tc_from_pod'), device, direction: 'ingress' });
-      if (!keep(forward).ok) return forward;
+      for (const [program, direction] of deviceHooks) {
+        const attachment = attachDevice({ programFd: object.programFd(program), device, direction });
+        if (!attachment.ok) return attachment;
+        onDevices.push(attachment.value);
+      }
     }
-    return ok(null);
-  });
-  if (!onDevices.ok || !onDevices.value.ok) return onDevices.ok ? onDevices.value : onDevices;
-  for (const hook of cgroupHooks) {
-    const attachment = keep(attachCgroup(object.programFd(`sock_${hook}`), place.cgroup, hook));
-    if (!attachment.ok) return attachment;
-  }
-  return ok(null);
+    return ok(undefined);
+  };
+  const visit = insideNamespace(place.namespacePath, attachAll);
+  return visit.ok ? visit.value : visit;
 }
 
+/** In the order in which they are attached. */
+const deviceHooks = [
+  ['tc_to_pod', 'egress'],
+  ['tc_from_pod', 'ingress'],
+] as const;
+
 /** In reverse. Classic filters are found by the index of their device, so this runs in its namespace. */
-function detach(place: LabNode, attached: Attachment[], object: LoadedObject): void {
+function detach({ place, object, onDevices, onSockets }: Parts): void {
+  onSockets[Symbol.dispose]();
   const dispose = (): void => {
-    for (const attachment of attached.splice(0).reverse()) attachment[Symbol.dispose]();
+    for (const attachment of onDevices.splice(0).reverse()) attachment[Symbol.dispose]();
   };
   // A lab that is gone took devices and filters along; links are closed from anywhere.
   if (!insideNamespace(place.namespacePath, dispose).ok) dispose();

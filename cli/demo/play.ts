@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The live part of the demo: two nodes programmed, clients connecting while the schedule plays, everything captured. */
+import { UDP } from '../../core/address.ts';
 import { fail, ok, type Failure, type Result } from '../../core/result.ts';
 import { startCapture, type Capture, type CaptureCounts } from '../../lab/capture.ts';
 import { realtimeNs } from '../../lab/clock.ts';
@@ -7,6 +8,7 @@ import { readCounters } from '../../lab/counters.ts';
 import { writeNodeFacts } from '../../lab/facts.ts';
 import type { Lab } from '../../lab/lab.ts';
 import type { ConnectionReport } from '../../lab/wire.ts';
+import { startAskers, type Asked } from './askers.ts';
 import { startNode, type NodeOptions, type RunningNode } from './node.ts';
 import {
   applyEvent,
@@ -56,6 +58,8 @@ export type Played = {
   readonly targets: readonly Target[];
   readonly visits: readonly Visit[];
   readonly held: readonly Held[];
+  /** Their visits are among the others, too. */
+  readonly asked: readonly Asked[];
   /** Namespace to wrong checksums that it counted, of pods and nodes; empty: none anywhere. */
   readonly checksumErrors: ReadonlyMap<string, number>;
   /** Packets by reason, both nodes together. */
@@ -76,6 +80,8 @@ export type Recording = {
 const quietMs = 500;
 const burstConnections = 2;
 const heldPerVisitor = 3;
+/** Mean pause of a UDP socket between two datagrams. */
+const askIntervalMs = 250;
 
 /** Plays the schedule in a lab. Whatever happens, no program stays attached and no client stays behind. */
 export async function play(lab: Lab, options: PlayOptions): Promise<Result<Played>> {
@@ -121,8 +127,11 @@ async function playWith(
   );
   const open = await holdConnections(visitors, targets.value, options.heldTarget);
   const crowd = startCrowd(visitors, targets.value, intervalMs);
+  const datagramTargets = targets.value.filter(({ protocol }) => protocol === UDP);
+  const askers = startAskers(visitors, datagramTargets, askIntervalMs);
   const failure = await playEvents(nodes, rest, applied, crowd);
   const visits = await crowd.settle();
+  const asked = await askers.settle();
   if (failure !== undefined) return { ok: false, error: failure };
   const held = await askEchoes(open);
   const recordings = await writeRecordings(lab, captures.value, applied);
@@ -136,8 +145,9 @@ async function playWith(
     endNs: realtimeNs(),
     applied,
     targets: targets.value,
-    visits: [...held.map(({ visit }) => visit), ...visits],
+    visits: [...held.map(({ visit }) => visit), ...visits, ...asked.flatMap((one) => one.visits)],
     held,
+    asked,
     checksumErrors: checksumErrors.value,
     reasons: reasons.value,
     recordings: recordings.value,

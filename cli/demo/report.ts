@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the demo found: the document of `-o json`, its text, and the exit code it stands for. */
+import { protocolText, UDP } from '../../core/address.ts';
 import { exitCode } from '../output.ts';
+import { countAsked, type AskerCounts, type Asked } from './askers.ts';
 import type { Judge, Judged } from './judge.ts';
 import type { Held, Played } from './play.ts';
 import type { Replayed } from './replay.ts';
 import { families, type Family } from './stream.ts';
-import { roads, type Road } from './visitors.ts';
+import { roads, type Call, type Road } from './visitors.ts';
 
-/** Connections to one Service address by who answered (a pod, or `refused`), on each road. */
+/** Connections, or datagrams, to one Service address by who answered (a pod, or `refused`), on each road. */
 export type ServiceRow = {
   readonly service: string;
   readonly family: Family;
   readonly address: string;
+  readonly protocol: string;
   /** Pods that may answer right after the start and at the end, over both nodes. */
   readonly backends: { readonly atStart: readonly string[]; readonly atEnd: readonly string[] };
   readonly connections: readonly ({ readonly answer: string } & Readonly<Record<Road, number>>)[];
@@ -23,8 +26,10 @@ export type DemoReport = {
   readonly seed: number;
   readonly durationMs: number;
   readonly services: readonly ServiceRow[];
+  /** TCP connections and UDP datagrams together; `datagrams` is how many of them were the latter. */
   readonly connections: {
     readonly total: number;
+    readonly datagrams: { readonly connected: number; readonly unconnected: number };
     readonly permitted: number;
     readonly inFlight: number;
     readonly windowMs: number;
@@ -33,6 +38,8 @@ export type DemoReport = {
   };
   /** Connections kept open through the update; `moved`: their backend is no longer one of the Service's. */
   readonly held: { readonly total: number; readonly alive: number; readonly moved: number };
+  /** UDP sockets that lived through the update; `ended` ones lost their backend. */
+  readonly asked: AskerCounts;
   /** Namespace to packets that it refused for a wrong checksum. */
   readonly checksumErrors: Readonly<Record<string, number>>;
   /** What the programs counted, by reason. */
@@ -73,12 +80,14 @@ export function makeReport(findings: Findings): DemoReport {
     services: serviceRows(findings),
     connections: {
       total: judged.length,
+      datagrams: { connected: callCount(judged, 'connected'), unconnected: callCount(judged, 'unconnected') },
       permitted: judged.filter(({ verdict }) => verdict === 'permitted').length,
       inFlight: judged.filter(({ verdict }) => verdict === 'in-flight').length,
       windowMs: Math.ceil(judge.windowNs / 1e6),
       wrong,
     },
     held: heldCounts(findings),
+    asked: countAsked(played.asked),
     checksumErrors: Object.fromEntries(played.checksumErrors),
     reasons: Object.fromEntries([...played.reasons].filter(([, packets]) => packets > 0)),
     captures: played.recordings.map(({ node, counts }) => {
@@ -92,6 +101,10 @@ export function makeReport(findings: Findings): DemoReport {
   };
 }
 
+function callCount(judged: readonly Judged[], call: Call): number {
+  return judged.filter(({ visit }) => visit.call === call).length;
+}
+
 function codeOf(problems: readonly string[], isDifferent: boolean, compared: number): number {
   if (isDifferent) return exitCode.twinsDiffer;
   // Nothing differs where nothing was compared.
@@ -99,8 +112,9 @@ function codeOf(problems: readonly string[], isDifferent: boolean, compared: num
   return problems.length === 0 ? exitCode.agreed : exitCode.notPermitted;
 }
 
-function wrongText({ visit: { from, target }, why }: Judged): string {
-  return `${from.pod} to ${target.name} ${target.text} on the ${from.road} road: ${why}`;
+function wrongText({ visit: { from, target, call }, why }: Judged): string {
+  const how = call === 'stream' ? '' : ` by ${call === 'connected' ? 'send()' : 'sendto()'}`;
+  return `${from.pod} to ${target.name} ${target.text}${how} on the ${from.road} road: ${why}`;
 }
 
 function isAlive({ echo }: Held): boolean {
@@ -125,7 +139,8 @@ function twinProblems(all: readonly Replayed[]): readonly string[] {
 function liveProblems({ played, judged, replays }: Findings, wrong: readonly string[]): readonly string[] {
   const linesMax = 5;
   const dead = played.held.filter((held) => !isAlive(held));
-  const packetRoad = judged.filter(({ visit }) => visit.from.road === 'packet').length;
+  // All datagrams of a socket are one connection to those who look at packets.
+  const packetRoad = judged.filter(({ visit }) => visit.from.road === 'packet' && visit.before === null).length;
   const found = replays.reduce((sum, { connections: { permitted, inFlight, stale, never, notJudged } }) => {
     return sum + permitted + inFlight + stale + never + notJudged;
   }, 0);
@@ -136,12 +151,23 @@ function liveProblems({ played, judged, replays }: Findings, wrong: readonly str
       ({ visit, echo }) =>
         `held connection of ${visit.from.pod} to ${visit.report.by ?? visit.target.text}: ${echo.result}`,
     ),
+    ...played.asked.flatMap(silentProblem),
     ...[...played.checksumErrors].map(([name, packets]) => `${name} refused ${packets} packets for a wrong checksum`),
     ...played.recordings
       .filter(({ counts }) => counts.dropped > 0)
       .map(({ node, counts }) => `the capture of ${node} is not whole: ${counts.dropped} packets were dropped`),
     ...(found === packetRoad ? [] : [`the captures show ${found} of ${packetRoad} connections of the packet road`]),
     ...replays.flatMap(replayProblems),
+  ];
+}
+
+/** A socket that is not answered once everything is quiet; each datagram before has been judged by itself. */
+function silentProblem({ visits }: Asked): readonly string[] {
+  const last = visits.at(-1);
+  if (last === undefined || last.report.result === 'answered') return [];
+  const { from, target, call, report } = last;
+  return [
+    `${call} UDP socket of ${from.pod} to ${target.text} on the ${from.road} road is left with: ${report.result}`,
   ];
 }
 
@@ -164,7 +190,7 @@ function serviceRows({ played, judge, judged }: Findings): readonly ServiceRow[]
   return played.targets.map((target) => {
     const counts = new Map<string, Record<Road, number>>();
     for (const { visit } of judged.filter((one) => one.visit.target === target)) {
-      const answer = visit.report.by ?? visit.report.result;
+      const answer = visit.isEnded ? 'ended' : (visit.report.by ?? visit.report.result);
       const row = counts.get(answer) ?? { socket: 0, packet: 0 };
       row[visit.from.road] += 1;
       counts.set(answer, row);
@@ -173,6 +199,7 @@ function serviceRows({ played, judge, judged }: Findings): readonly ServiceRow[]
       service: target.name,
       family: target.family,
       address: target.text,
+      protocol: protocolText(target.protocol),
       backends: { atStart: judge.podsAt(startNs, target), atEnd: judge.podsAt(endNs, target) },
       connections: [...counts]
         .toSorted(([left], [right]) => (left < right ? -1 : 1))
@@ -186,18 +213,20 @@ function serviceRows({ played, judge, judged }: Findings): readonly ServiceRow[]
 /** The table of Services and the verdict; the phases have been told before. */
 export function reportText(report: DemoReport): string {
   const { connections, comparison, problems, seed, durationMs } = report;
-  const { total, permitted, inFlight, windowMs } = connections;
+  const { total, datagrams, permitted, inFlight, windowMs } = connections;
+  const asked = datagrams.connected + datagrams.unconnected;
   const verdict =
     problems.length === 0
       ? [
-          `connections  ${total}: ${permitted} as permitted at their moment, ${inFlight} while a change was in flight` +
-            ` (at most ${windowMs} ms), 0 wrong`,
+          `judged       ${total - asked} connections, ${asked} datagrams (${datagrams.connected} by send(), ` +
+            `${datagrams.unconnected} by sendto()): ${permitted} as permitted at their moment, ${inFlight} while a change was in flight (at most ${windowMs} ms), 0 wrong`,
           `comparison   ${comparison.packets} packets through model and kernel, ${comparison.differences} differences`,
         ]
       : problems.map((problem) => `WRONG  ${problem}`);
   return [
     '',
     ...tableLines(report.services),
+    'SOCKET: translated as the client connects or sends; PACKET: packet by packet at the device of its pod',
     '',
     ...verdict,
     `${(durationMs / 1000).toFixed(1)} s; again with the same clients: ./tandem demo --seed ${seed}`,
@@ -231,7 +260,9 @@ function serviceLines(service: string, addresses: readonly ServiceRow[]): readon
 }
 
 function tableLines(services: readonly ServiceRow[]): readonly string[] {
-  const rows = [...Map.groupBy(services, ({ service }) => service)].flatMap(([name, rows]) => serviceLines(name, rows));
+  const nameOf = ({ service, protocol }: ServiceRow): string =>
+    protocol === protocolText(UDP) ? `${service} (UDP)` : service;
+  const rows = [...Map.groupBy(services, nameOf)].flatMap(([name, rows]) => serviceLines(name, rows));
   const numbers = roads.flatMap((road) => [`${road.toUpperCase()} v4`, 'v6']);
   const table = [['SERVICE', 'ADDRESS', 'BACKENDS', 'ANSWER', ...numbers], ...rows];
   const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? [];

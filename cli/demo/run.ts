@@ -2,9 +2,10 @@
 /** The demo from beginning to end: machine, lab, rolling update, replay of what was captured, replay of a recording. */
 import { release } from 'node:os';
 import { ok, type Result } from '../../core/result.ts';
-import { probeKernel, requireFeatures } from '../../kernel/probe.ts';
+import { probeKernel, requireFeatures, type Feature } from '../../kernel/probe.ts';
 import { startLab, type Lab } from '../../lab/lab.ts';
 import { twoNodes } from '../../lab/twonodes.ts';
+import { countAsked } from './askers.ts';
 import { createJudge } from './judge.ts';
 import { play, type Played } from './play.ts';
 import { replaySource, type Replayed, type ReplaySource } from './replay.ts';
@@ -37,11 +38,7 @@ export async function runDemo(options: DemoOptions): Promise<Result<DemoReport>>
   if (!features.ok) return features;
   const required = requireFeatures(features.value);
   if (!required.ok) return required;
-  const present = features.value.filter((feature) => feature.present).length;
-  say(
-    'machine',
-    `Linux ${release()}, root, ${present} of ${features.value.length} kernel features that tandem can use`,
-  );
+  say('machine', machineText(features.value));
   const lab = await startLab(twoNodes(options.labName, { ipv6: true }));
   if (!lab.ok) return lab;
   options.onLab?.(lab.value);
@@ -56,6 +53,13 @@ export async function runDemo(options: DemoOptions): Promise<Result<DemoReport>>
     removed = await lab.value.stop();
   }
   return removed.ok ? report : removed;
+}
+
+/** What is missing is named: the demo may then show something else than on another machine. */
+function machineText(features: readonly Feature[]): string {
+  const missing = features.filter(({ present }) => !present).map(({ name, without }) => `${name} (${without})`);
+  const text = `Linux ${release()}, root; ${features.length - missing.length} of ${features.length} kernel features`;
+  return missing.length === 0 ? text : `${text}; not here: ${missing.join(', ')}`;
 }
 
 function secondsText(sinceMs: number): string {
@@ -87,15 +91,23 @@ async function demoIn(lab: Lab, { seed, say }: DemoOptions, startedMs: number): 
   );
 }
 
-function sayPlayed({ applied, visits, held, recordings, checksumErrors }: Played, say: DemoOptions['say']): void {
+function sayPlayed(
+  { applied, visits, held, asked, recordings, checksumErrors }: Played,
+  say: DemoOptions['say'],
+): void {
   const changes = new Set(applied.map(({ event }) => event)).size;
   const longestMs = Math.ceil(longestInFlightNs(applied) / 1e6);
-  say(
-    'update',
-    `${changes} events, each in the maps of a node within ${longestMs} ms; ${visits.length} connections meanwhile`,
-  );
+  const datagrams = visits.filter(({ call }) => call !== 'stream').length;
+  const connections = `${visits.length - datagrams} connections and ${datagrams} datagrams meanwhile`;
+  say('update', `${changes} events, each in effect on a node within ${longestMs} ms; ${connections}`);
   const alive = held.filter(({ echo }) => echo.result === 'echoed').length;
-  say('held', `${alive} of ${held.length} connections that were open through the whole update still echo`);
+  say('held', `${alive} of ${held.length} TCP connections that were open through the whole update still echo`);
+  const { sockets, ended, reconnected, moved } = countAsked(asked);
+  say(
+    'stale UDP',
+    `${sockets} UDP sockets asked on while backends went: ${moved} times the next datagram reached a live one; ` +
+      `${ended} connected sockets were ended, ${reconnected} of them reconnected to a live one`,
+  );
   const captured = recordings.reduce((sum, { counts }) => sum + counts.captured, 0);
   const wrong = [...checksumErrors.values()].reduce((sum, packets) => sum + packets, 0);
   say('captured', `${captured} packets on ${recordings.length} nodes; wrong checksums at any pod or node: ${wrong}`);

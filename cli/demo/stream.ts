@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The demo's cluster as an event stream, applied to running nodes on its schedule, and what was applied when. */
 import { writeFileSync } from 'node:fs';
-import { endpointText, isIPv4, parseAddress, port, type Address, type Port } from '../../core/address.ts';
+import {
+  endpointText,
+  isIPv4,
+  parseAddress,
+  parseProtocol,
+  port,
+  type Address,
+  type Port,
+  type Protocol,
+} from '../../core/address.ts';
 import type { ClusterEvent, ServiceObject } from '../../core/objects.ts';
 import { fail, ok, type Result } from '../../core/result.ts';
 import { readEventStreams, type TimedEvent } from '../../formats/events.ts';
@@ -33,6 +42,7 @@ export type Target = {
   readonly family: Family;
   readonly address: Address;
   readonly text: string;
+  readonly protocol: Protocol;
   readonly port: Port;
 };
 
@@ -46,14 +56,17 @@ export function readSchedule(path: string): Result<readonly Scheduled[]> {
   return ok(events.map((timed: TimedEvent) => ({ dueMs: nanosecondsBetween(first, timed) / 1e6, event: timed.event })));
 }
 
-/** Gives an event to a node and waits until its maps are as wanted. */
+/** Gives an event to a node and waits until its maps are as wanted and no socket is left with a backend that is gone. */
 export function applyEvent(node: RunningNode, event: ClusterEvent): Result<Applied> {
   const beganNs = realtimeNs();
   node.event(event);
   const { failures, isSettled, unlisted } = node.step();
+  // A connect() that raced this step is met by the sweep of the next event.
+  const swept = node.sweep();
   const doneNs = realtimeNs();
   const [failure] = failures;
   if (failure !== undefined) return { ok: false, error: failure };
+  if (!swept.ok) return swept;
   // Until Services and slices have been listed nothing is programmed, on purpose.
   if (!isSettled && unlisted.length === 0) return fail('environment', node.name, 'the maps are not as wanted');
   return ok({ node: node.name, event, beganNs, doneNs });
@@ -109,11 +122,11 @@ export function targetsOf(schedule: readonly Scheduled[]): Result<readonly Targe
   const targets = new Map<string, Target>();
   for (const service of schedule.flatMap(({ event }) => servicesOf(event))) {
     const name = `${service.metadata?.namespace ?? ''}/${service.metadata?.name ?? ''}`;
-    for (const { name: portName = '', port: number = 0 } of service.spec?.ports ?? []) {
+    for (const { name: portName = '', port: number = 0, protocol = 'TCP' } of service.spec?.ports ?? []) {
       for (const address of clusterAddresses(service)) {
-        const target = targetOf(`${name}:${portName}`, address, number);
+        const target = targetOf(`${name}:${portName}`, address, number, protocol);
         if (!target.ok) return target;
-        targets.set(target.value.text, target.value);
+        targets.set(`${target.value.text}/${protocol}`, target.value);
       }
     }
   }
@@ -123,15 +136,18 @@ export function targetsOf(schedule: readonly Scheduled[]): Result<readonly Targe
   return ok([...targets.values(), ...firstPort.map(portBeside)]);
 }
 
-function portBeside({ name, family, address, port: number }: Target): Target {
-  const beside = port(number + 1);
-  const text = endpointText(address, beside);
-  return { name: `${name.split(':')[0]}, no such port`, family, address, port: beside, text };
+function portBeside(target: Target): Target {
+  const beside = port(target.port + 1);
+  const text = endpointText(target.address, beside);
+  return { ...target, name: `${target.name.split(':')[0]}, no such port`, port: beside, text };
 }
 
-function targetOf(name: string, addressWritten: string, number: number): Result<Target> {
+function targetOf(name: string, addressWritten: string, number: number, protocolWritten: string): Result<Target> {
   const address = parseAddress(addressWritten);
   if (!address.ok) return address;
+  const protocol = parseProtocol(protocolWritten);
+  if (!protocol.ok) return protocol;
   const family = isIPv4(address.value) ? 'IPv4' : 'IPv6';
-  return ok({ name, family, address: address.value, port: port(number), text: endpointText(address.value, number) });
+  const text = endpointText(address.value, number);
+  return ok({ name, family, address: address.value, protocol: protocol.value, port: port(number), text });
 }

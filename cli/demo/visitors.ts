@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Clients of the demo: in each client pod one whose sockets tandem sees, and one of which it sees only the packets. */
 import { mkdirSync } from 'node:fs';
-import { addressText } from '../../core/address.ts';
+import { addressText, UDP } from '../../core/address.ts';
 import { ok, type Result } from '../../core/result.ts';
 import { startClient, type Client } from '../../lab/driver.ts';
 import type { Lab, LabPod } from '../../lab/lab.ts';
@@ -36,12 +36,21 @@ const firstPorts: Readonly<Record<Road, number>> = { socket: 10_000, packet: 20_
 /** Who connects: a pod of a lab by its address of the target's family, on one of its roads. */
 export type Origin = { readonly pod: string; readonly address: string; readonly node: string; readonly road: Road };
 
-/** One connection to a Service address and what became of it. `isHeld`: it was opened before the update and kept. */
+/** How an application speaks: over TCP, by send() on a connected UDP socket, or by sendto() on one that is not. */
+export type Call = 'stream' | 'connected' | 'unconnected';
+
+/** One connection to a Service address, or one datagram and its answer, and what became of it. */
 export type Visit = {
   readonly from: Origin;
   readonly target: Target;
+  readonly call: Call;
   readonly report: ConnectionReport;
+  /** The connection was opened before the update and kept. */
   readonly isHeld: boolean;
+  /** Of a datagram: the report before it of the same socket; null: it is the first of its socket. */
+  readonly before: ConnectionReport | null;
+  /** The kernel has ended its socket, and told its application. */
+  readonly isEnded: boolean;
 };
 
 /** Long enough for a SYN that is sent again after a second. */
@@ -94,16 +103,46 @@ function requestOf(visitor: Visitor, { address, port }: Target): Parameters<Clie
   return { address: addressText(address), port, sourcePort, timeoutMs: visitTimeoutMs };
 }
 
-/** One connection, from connect() to its orderly end. */
-export async function visit(visitor: Visitor, target: Target): Promise<Visit> {
-  const report = await visitor.client.connect(requestOf(visitor, target));
-  return { from: originOf(visitor, target), target, report, isHeld: false };
+/** One connection, from connect() to its orderly end; to a Service of UDP one datagram and its answer. */
+export async function visit(visitor: Visitor, target: Target, datagramCall?: Call): Promise<Visit> {
+  if (target.protocol !== UDP) {
+    const report = await visitor.client.connect(requestOf(visitor, target));
+    return { ...streamVisit(visitor, target), report, isHeld: false };
+  }
+  const call = datagramCall ?? visitor.random.pick(['connected', 'unconnected'] as const);
+  const request = { ...requestOf(visitor, target), isConnected: call === 'connected', isLast: true };
+  const report = await visitor.client.datagram(request);
+  return datagramVisit(visitor, target, { call, report, before: null });
+}
+
+/** The next datagram of the socket of an earlier visit; the first one of a new socket where there is none any more. */
+export async function ask(visitor: Visitor, target: Target, call: Call, last: Visit | undefined): Promise<Visit> {
+  const before = last === undefined || last.isEnded ? null : last.report;
+  const going = { address: addressText(target.address), port: target.port, timeoutMs: visitTimeoutMs };
+  const report = await visitor.client.datagram(
+    before === null
+      ? { ...requestOf(visitor, target), isConnected: call === 'connected' }
+      : { ...going, socket: before.id },
+  );
+  return datagramVisit(visitor, target, { call, report, before });
+}
+
+function streamVisit(visitor: Visitor, target: Target): Omit<Visit, 'report' | 'isHeld'> {
+  return { from: originOf(visitor, target), target, call: 'stream', before: null, isEnded: false };
+}
+
+/** Told by recv() of a socket that was ended, and by send() once nobody had read that. */
+const endedErrors: readonly string[] = ['ECONNABORTED', 'EDESTADDRREQ'];
+
+function datagramVisit(visitor: Visitor, target: Target, said: Pick<Visit, 'call' | 'report' | 'before'>): Visit {
+  const isEnded = said.call === 'connected' && endedErrors.includes(said.report.errno ?? '');
+  return { from: originOf(visitor, target), target, ...said, isHeld: false, isEnded };
 }
 
 /** A connection that stays open until the client process ends; `report.id` names it to `client.echo`. */
 export async function hold(visitor: Visitor, target: Target): Promise<Visit> {
   const report = await visitor.client.open(requestOf(visitor, target));
-  return { from: originOf(visitor, target), target, report, isHeld: true };
+  return { ...streamVisit(visitor, target), report, isHeld: true };
 }
 
 /** Visits under way; `settle` waits for those that are not over. */

@@ -1,100 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What the demo concludes from what it saw: its judge, its report, its exit codes; nothing here needs root. */
+/** What the demo concludes from what it saw: its stream, its report, its exit codes; nothing here needs root. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { createJudge, type Judge } from '../../cli/demo/judge.ts';
 import type { Played } from '../../cli/demo/play.ts';
 import type { Replayed } from '../../cli/demo/replay.ts';
 import { makeReport, reportText, type DemoReport, type Findings } from '../../cli/demo/report.ts';
-import {
-  families,
-  readSchedule,
-  splitSchedule,
-  streamPath,
-  targetsOf,
-  type Applied,
-  type Family,
-  type Target,
-} from '../../cli/demo/stream.ts';
-import type { Road, Visit } from '../../cli/demo/visitors.ts';
-import { failureText, type Result } from '../../core/result.ts';
-import { twoNodes } from '../../lab/twonodes.ts';
-import type { ConnectionReport } from '../../lab/wire.ts';
+import { families, splitSchedule } from '../../cli/demo/stream.ts';
+import type { Visit } from '../../cli/demo/visitors.ts';
+import { applied, judge, millisecond, schedule, target, targets, visitOf } from './demovisits.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const millisecond = 1_000_000n;
-
-function value<T>(result: Result<T>): T {
-  if (!result.ok) throw new Error(failureText(result.error));
-  return result.value;
-}
-
-const schedule = value(readSchedule(streamPath));
-const targets = value(targetsOf(schedule));
-const spec = twoNodes('x', { ipv6: true });
-
-function target(name: string, family: Family = 'IPv4'): Target {
-  return targets.find((one) => one.name === name && one.family === family) ?? expect.unreachable(`no target ${name}`);
-}
-
-/** Both nodes hear of each event when it is due and take 10 ms for it. */
-const applied: readonly Applied[] = schedule.flatMap(({ dueMs, event }) => {
-  const beganNs = BigInt(Math.round(dueMs * 1e6));
-  return ['node1', 'node2'].map((node) => ({ node, event, beganNs, doneNs: beganNs + 10n * millisecond }));
-});
-
-const judge: Judge = createJudge(spec, applied, { originNs: 0n, inFlightNs: 10_000_000 });
-
-const pods: Readonly<Record<Family, Readonly<Record<string, string>>>> = {
-  IPv4: {
-    web1: '10.244.1.4:8080',
-    web2: '10.244.1.5:8080',
-    web3: '10.244.2.4:8080',
-    web4: '10.244.2.5:8080',
-  },
-  IPv6: {
-    web1: '[fd00:10:244:1::4]:8080',
-    web2: '[fd00:10:244:1::5]:8080',
-    web3: '[fd00:10:244:2::4]:8080',
-    web4: '[fd00:10:244:2::5]:8080',
-  },
-};
-
-const client1: Readonly<Record<Family, string>> = { IPv4: '10.244.1.6', IPv6: 'fd00:10:244:1::6' };
-
-type VisitOptions = {
-  readonly to?: string;
-  readonly family?: Family;
-  readonly by?: string;
-  readonly atMs?: number;
-  readonly road?: Road;
-  readonly report?: Partial<ConnectionReport>;
-};
-
-/** A connection of client1 that took a millisecond; `by`: the pod that answered, or how else it ended. */
-function visitOf(options: VisitOptions): Visit {
-  const { to = 'shop/web:http', family = 'IPv4', by = 'web1', atMs = 300, road = 'packet', report = {} } = options;
-  const startedNs = BigInt(Math.round(atMs * 1e6));
-  const { text } = target(to, family);
-  const answered: ConnectionReport = {
-    id: 1,
-    result: 'answered',
-    errno: null,
-    by,
-    answeredAs: pods[family][by] ?? null,
-    peerSeen: family === 'IPv4' ? '10.244.1.6:20000' : '[fd00:10:244:1::6]:20000',
-    peerName: text,
-    localPort: 20_000,
-    startedNs: String(startedNs),
-    connectedNs: String(startedNs + millisecond),
-    endedNs: String(startedNs + 2n * millisecond),
-  };
-  const refused = { by: null, answeredAs: null, peerSeen: null, peerName: null, connectedNs: null } as const;
-  const ended = by in pods[family] ? answered : { ...answered, ...refused, result: by as ConnectionReport['result'] };
-  const from = { pod: 'client1', address: client1[family], node: 'node1', road };
-  return { from, target: target(to, family), report: { ...ended, ...report }, isHeld: false };
-}
 
 describe('the stream of the demo', () => {
   test('begins with lists, so that nodes may program, and holds every kind of change', () => {
@@ -126,77 +42,11 @@ describe('the stream of the demo', () => {
       '10.96.0.40:80',
       '10.96.0.50:80',
       '[fd00:10:96::50]:80',
+      '10.96.0.53:53',
+      '[fd00:10:96::53]:53',
       '10.96.0.10:81',
       '[fd00:10:96::10]:81',
     ]);
-  });
-});
-
-describe('the judge', () => {
-  // web: web2 comes at 1000 ms, web1 goes at 1300 ms; nightly has no endpoint from 1500 to 3100 ms.
-  test.each([
-    { what: 'a backend of the moment', by: 'web1', atMs: 300, verdict: 'permitted' },
-    { what: 'a backend that comes later', by: 'web2', atMs: 900, verdict: 'wrong' },
-    { what: 'a backend that has just come', by: 'web2', atMs: 1_001, verdict: 'permitted' },
-    { what: 'a backend that is just going', by: 'web1', atMs: 1_305, verdict: 'in-flight' },
-    { what: 'a backend that went before the window', by: 'web1', atMs: 1_320, verdict: 'wrong' },
-    { what: 'another Service’s backend', to: 'shop/near:http', by: 'web1', verdict: 'wrong' },
-    { what: 'the backend of this node', to: 'shop/near:http', by: 'web2', verdict: 'permitted' },
-    { what: 'the backend of the other node', to: 'shop/near:http', by: 'web4', verdict: 'wrong' },
-    { what: 'a refusal without endpoints', to: 'shop/empty:http', by: 'refused', verdict: 'permitted' },
-    { what: 'a refusal with endpoints', by: 'refused', verdict: 'wrong' },
-    { what: 'a refusal of a port that is nobody’s', to: 'shop/web, no such port', by: 'refused', verdict: 'permitted' },
-    { what: 'silence in place of a refusal', to: 'shop/empty:http', by: 'timeout', verdict: 'wrong' },
-    { what: 'a reset', by: 'reset', verdict: 'wrong' },
-    { what: 'a lost client', by: 'lost', verdict: 'wrong' },
-    { what: 'an IPv6 backend of the moment', family: 'IPv6', by: 'web1', atMs: 300, verdict: 'permitted' },
-    { what: 'an IPv6 backend that comes 5 ms later', family: 'IPv6', by: 'web2', atMs: 980, verdict: 'wrong' },
-    { what: 'an IPv6 backend that is just going', family: 'IPv6', by: 'web1', atMs: 1_310, verdict: 'in-flight' },
-    { what: 'an IPv6 backend that went', family: 'IPv6', by: 'web1', atMs: 1_325, verdict: 'wrong' },
-    {
-      what: 'an IPv6 refusal without endpoints',
-      to: 'shop/empty:http',
-      family: 'IPv6',
-      by: 'refused',
-      verdict: 'permitted',
-    },
-    { what: 'an IPv6 refusal with endpoints', family: 'IPv6', by: 'refused', verdict: 'wrong' },
-    {
-      what: 'a refusal while there are no endpoints',
-      to: 'shop/nightly:http',
-      by: 'refused',
-      atMs: 2_000,
-      verdict: 'permitted',
-    },
-    {
-      what: 'an answer while there are no endpoints',
-      to: 'shop/nightly:http',
-      by: 'web1',
-      atMs: 2_000,
-      verdict: 'wrong',
-    },
-  ] as const)('calls $what $verdict', ({ verdict, what, ...options }) => {
-    expect(judge.judge(visitOf(options)).verdict, what).toBe(verdict);
-  });
-
-  test.each([
-    { report: { peerName: '10.244.1.4:8080' }, why: 'getpeername says 10.244.1.4:8080, not 10.96.0.10:80' },
-    { report: { peerSeen: '10.244.1.1:20000' }, why: 'the server saw 10.244.1.1:20000, not 10.244.1.6:20000' },
-    { report: { by: 'web2' }, why: 'web2 has not 10.244.1.4:8080' },
-    { report: { result: 'reset' }, why: 'connection ended as reset' },
-    {
-      family: 'IPv6',
-      report: { peerName: '[fd00:10:244:1::4]:8080' },
-      why: 'getpeername says [fd00:10:244:1::4]:8080, not [fd00:10:96::10]:80',
-    },
-    {
-      family: 'IPv6',
-      report: { peerSeen: '[fd00:88::11]:20000' },
-      why: 'the server saw [fd00:88::11]:20000, not [fd00:10:244:1::6]:20000',
-    },
-    { family: 'IPv6', report: { by: 'web2' }, why: 'web2 has not [fd00:10:244:1::4]:8080' },
-  ] as const)('does not let pass: $why', ({ why, ...options }) => {
-    expect(judge.judge(visitOf(options))).toMatchObject({ verdict: 'wrong', why });
   });
 });
 
@@ -229,6 +79,7 @@ describe('the report', () => {
     targets,
     visits,
     held: [{ visit: visitOf({}), echo: echoed }],
+    asked: [],
     checksumErrors: new Map(),
     reasons: new Map([['new-flow', 1]]),
     recordings: [recording],
@@ -255,14 +106,16 @@ describe('the report', () => {
                        [fd00:10:96::10]:80                          web3             0   1          0   0
       shop/empty:http  10.96.0.50:80        none                    refused          1   0          0   0
                        [fd00:10:96::50]:80
+      SOCKET: translated as the client connects or sends; PACKET: packet by packet at the device of its pod
 
-      connections  3: 3 as permitted at their moment, 0 while a change was in flight (at most 13 ms), 0 wrong
+      judged       3 connections, 0 datagrams (0 by send(), 0 by sendto()): 3 as permitted at their moment, 0 while a change was in flight (at most 13 ms), 0 wrong
       comparison   120 packets through model and kernel, 0 differences
       8.1 s; again with the same clients: ./tandem demo --seed 7"
     `);
   });
 
   const wrong = visitOf({ by: 'web4' });
+  const silent: Visit = { ...visitOf({ to: 'shop/dns:dns', by: 'timeout' }), call: 'connected' };
   const withVisit = [...good.judged, judge.judge(wrong)];
   const stale = { ...replayed, notPermitted: ['shop/web:http frame 9: stale'] };
   test.each<{ what: string; changes: Partial<Findings>; code: number; problem: string }>([
@@ -300,6 +153,12 @@ describe('the report', () => {
       changes: { played: { ...played, held: [{ visit: visitOf({}), echo: { ...echoed, result: 'reset' } }] } },
       code: 3,
       problem: 'held connection of client1 to web1: reset',
+    },
+    {
+      what: 'a UDP socket is left without an answer',
+      changes: { played: { ...played, asked: [{ call: 'connected', visits: [silent] }] } },
+      code: 3,
+      problem: 'connected UDP socket of client1 to 10.96.0.53:53 on the packet road is left with: timeout',
     },
     {
       what: 'a pod counted a wrong checksum',

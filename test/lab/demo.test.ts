@@ -50,6 +50,17 @@ test('the demo plays, every connection is as permitted, the twins agree, and not
   expect(permitted + inFlight).toBe(total);
   // Three of each of the four clients to each of the two addresses.
   expect(report.held).toEqual({ total: 24, alive: 24, moved: 24 });
+  // One connected and one unconnected UDP socket of each of the four to each of the two addresses.
+  const { asked } = report;
+  expect(asked.sockets).toBe(16);
+  expect(asked.datagrams).toBeGreaterThan(200);
+  // Of the four that were connected where tandem sees sockets, each lost its first backend; the other twelve moved.
+  expect(asked.ended).toBeGreaterThanOrEqual(4);
+  expect(asked.reconnected).toBe(asked.ended);
+  expect(asked.moved).toBeGreaterThanOrEqual(12);
+  expect(report.reasons['socket-ended']).toBeGreaterThanOrEqual(asked.ended);
+  const { connected, unconnected } = report.connections.datagrams;
+  expect(Math.min(connected, unconnected)).toBeGreaterThan(100);
   // Every backend of the update was met, so were refusals, and each Service was asked for on both roads.
   const web = report.services.filter(({ service }) => service === 'shop/web:http');
   expect(web.map(({ family, connections }) => [family, ...connections.map(({ answer }) => answer)])).toEqual([

@@ -4,14 +4,24 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createJudge, type Judged } from '../../cli/demo/judge.ts';
 import { startNode } from '../../cli/demo/node.ts';
-import type { Family } from '../../cli/demo/stream.ts';
-import { startVisitors, stopVisitors, visit, type Road, type Visitor } from '../../cli/demo/visitors.ts';
+import { applyEvent, longestInFlightNs, type Applied, type Family, type Scheduled } from '../../cli/demo/stream.ts';
+import {
+  ask,
+  startVisitors,
+  stopVisitors,
+  visit,
+  type Call,
+  type Road,
+  type Visit,
+  type Visitor,
+} from '../../cli/demo/visitors.ts';
 import { startLab, type Lab } from '../../lab/lab.ts';
 import { twoNodes } from '../../lab/twonodes.ts';
 import type { Outcome } from '../../lab/wire.ts';
 import { buildObject } from '../../tools/build.ts';
-import { programStart, selectionKey, target, value, wrongChecksums } from './nodes.ts';
+import { programStart, schedule, selectionKey, target, value, wrongChecksums } from './nodes.ts';
 
 /** A fault of the C: a text of one file and what stands in its place; who connects to what, and how that ends. */
 type Fault = {
@@ -22,6 +32,8 @@ type Fault = {
   readonly family?: Family;
   readonly from: Road;
   readonly to?: string;
+  /** To a Service of UDP. */
+  readonly call?: Call;
   readonly result: Outcome;
   /** Whether some pod counts a wrong checksum. */
   readonly counted: boolean;
@@ -88,7 +100,59 @@ const faults: readonly Fault[] = [
     result: 'timeout',
     counted: false,
   },
+  {
+    what: 'a datagram’s checksum is one bit off',
+    file: 'verdict.h',
+    text: 'udp->check = checksum_datagram(udp->check, delta, ports, mode);',
+    instead: 'udp->check = checksum_datagram(udp->check, delta, ports, mode) ^ 1;',
+    from: 'packet',
+    to: 'shop/dns:dns',
+    call: 'unconnected',
+    result: 'timeout',
+    counted: true,
+  },
+  {
+    what: 'a datagram is sent to the right port of the wrong address',
+    file: 'hook_sock.h',
+    text: 'context->user_ip4 = address->words[3];',
+    instead: '',
+    from: 'socket',
+    to: 'shop/dns:dns',
+    call: 'unconnected',
+    result: 'timeout',
+    counted: false,
+  },
+  {
+    what: 'an answer shows the address of the backend',
+    file: 'hook_sock.h',
+    text: 'int sock_recvmsg4(struct bpf_sock_addr *context)\n{\n\treturn run_answer(context, false);',
+    instead: 'int sock_recvmsg4(struct bpf_sock_addr *context)\n{\n\t(void)context;\n\treturn SOCK_GO_ON;',
+    from: 'socket',
+    to: 'shop/dns:dns',
+    call: 'connected',
+    result: 'answered',
+    counted: false,
+  },
 ];
+
+/** The sweep finds sockets whose backend is gone, and leaves them as they are. */
+const idleSweep: Pick<Fault, 'file' | 'text' | 'instead'> = {
+  file: 'hook_iter.h',
+  text: 'bpf_sock_destroy((struct sock_common *)udp);',
+  instead: '',
+};
+
+/** Later than any change is in flight. */
+const settledMs = 200;
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** A change of the IPv4 slice of shop/dns. */
+function isOfDns({ event }: Scheduled): boolean {
+  return event.type === 'MODIFIED' && event.object.metadata?.name === 'dns-demo1';
+}
 
 describe('a datapath with a planted fault', () => {
   let folder = '';
@@ -106,7 +170,17 @@ describe('a datapath with a planted fault', () => {
     expect(await lab.stop()).toEqual({ ok: true, value: null });
   });
 
-  function build(index: number, { file, text, instead }: Fault): Uint8Array {
+  function visitor(wanted: Road): Visitor {
+    return visitors.find(({ road }) => road === wanted) ?? expect.unreachable(wanted);
+  }
+
+  function judged(visits: readonly Visit[], applied: readonly Applied[]): readonly Judged[] {
+    const originNs = applied[0]?.beganNs ?? 0n;
+    const judge = createJudge(lab.spec, applied, { originNs, inFlightNs: longestInFlightNs(applied) });
+    return visits.map((one) => judge.judge(one));
+  }
+
+  function build(index: number, { file, text, instead }: Pick<Fault, 'file' | 'text' | 'instead'>): Uint8Array {
     const copy = join(folder, String(index));
     cpSync(join(import.meta.dirname, '../../bpf'), copy, { recursive: true });
     const source = readFileSync(join(copy, file), 'utf8');
@@ -119,10 +193,43 @@ describe('a datapath with a planted fault', () => {
     using node = value(startNode(lab, 'node1', { selectionKey, object: build(fault.index, fault) }));
     const counted = (): number => Object.values(wrongChecksums(lab)).reduce((sum, packets) => sum + packets, 0);
     const before = counted();
-    programStart([node]);
-    const from = visitors.find(({ road }) => road === fault.from) ?? expect.unreachable(fault.from);
-    const { report } = await visit(from, target(fault.to ?? 'shop/near:http', fault.family));
-    expect(report.result).toBe(fault.result);
+    const applied = programStart([node]);
+    await sleep(settledMs);
+    const one = await visit(visitor(fault.from), target(fault.to ?? 'shop/near:http', fault.family), fault.call);
+    expect(one.report.result).toBe(fault.result);
     expect(counted() > before).toBe(fault.counted);
+    expect(judged([one], applied).map(({ verdict }) => verdict)).toEqual(['wrong']);
+  });
+
+  test.each([
+    { what: 'are ended, and that is found right', object: (): Uint8Array | undefined => undefined, isEnded: true },
+    {
+      what: 'live on, and that is found wrong',
+      object: (): Uint8Array | undefined => build(faults.length, idleSweep),
+      isEnded: false,
+    },
+  ])('connected sockets whose backend is gone $what', async ({ object, isEnded }) => {
+    const built = object();
+    using node = value(startNode(lab, 'node1', { selectionKey, ...(built === undefined ? {} : { object: built }) }));
+    const applied = programStart([node]);
+    const dns = target('shop/dns:dns');
+    const asking = (last: readonly (Visit | undefined)[]): Promise<readonly Visit[]> =>
+      Promise.all(last.map((one) => ask(visitor('socket'), dns, 'connected', one)));
+    await sleep(settledMs);
+    const first = await asking(Array.from({ length: 16 }, () => undefined));
+    const bereft = first.filter(({ report }) => report.by === 'web1').length;
+    expect(bereft).toBeGreaterThan(0);
+    expect(bereft).toBeLessThan(first.length);
+    // Until web1 has terminated.
+    for (const { event } of schedule.filter(isOfDns).slice(0, 2)) applied.push(value(applyEvent(node, event)));
+    await sleep(settledMs);
+    const next = await asking(first);
+    expect(next.filter((one) => one.isEnded)).toHaveLength(isEnded ? bereft : 0);
+    const verdicts = judged([...first, ...next], applied).map(({ verdict }) => verdict);
+    expect(verdicts.filter((verdict) => verdict === 'wrong')).toHaveLength(isEnded ? 0 : bereft);
+    const again = await asking(next);
+    expect(judged(again, applied).filter(({ verdict }) => verdict === 'permitted')).toHaveLength(
+      isEnded ? first.length : first.length - bereft,
+    );
   });
 });

@@ -293,6 +293,22 @@ describe('two nodes with tandem', () => {
     expect(count('node2', 'translated') + count('node2', 'new-flow')).toBe(before);
   });
 
+  test('programs for datagrams are attached while some Service has a UDP port, answers before questions', () => {
+    const one = node('node1');
+    const datagramHooks = (): readonly string[] =>
+      one.attachments.flatMap((text) => /^((?:send|recv)msg[46]) of /.exec(text)?.[1] ?? []);
+    const all = ['recvmsg4', 'recvmsg6', 'sendmsg4', 'sendmsg6'];
+    expect(datagramHooks()).toEqual(all);
+    const events = schedule.map(({ event }) => event);
+    const services = events.flatMap((event) => (event.type === 'LISTED' ? event.items : []));
+    const dns = services.find((object) => object.kind === 'Service' && object.metadata?.name === 'dns');
+    if (dns === undefined) expect.unreachable('the schedule has a UDP Service');
+    value(applyEvent(one, { type: 'DELETED', object: dns }));
+    expect(datagramHooks()).toEqual([]);
+    value(applyEvent(one, { type: 'ADDED', object: dns }));
+    expect(datagramHooks()).toEqual(all);
+  });
+
   test('a node that can be attached only in part is left as it was', () => {
     const before = heldLinks();
     const nowhere: Lab = { ...lab, node: (name) => ({ ...lab.node(name), cgroup: `${lab.node(name).cgroup}/absent` }) };

@@ -133,7 +133,13 @@ const once = { made: { entries: 2, doubles: 0, claimed: 0 }, next: 'forward know
 
 const looksInSecond = 'if (twin < 0 && first->spill)';
 const publishes = 'if (twin < 0) {';
-const twins = [
+type Twin = {
+  readonly where: string;
+  readonly at: Parameters<typeof twinAt>;
+  readonly faults: readonly Change[];
+};
+
+const twins: readonly Twin[] = [
   {
     where: "in the first bucket's first place",
     at: ['first', 0, false],
@@ -161,7 +167,7 @@ const twins = [
       [looksInSecond, 'if (twin > 0 && first->spill)'],
     ],
   },
-] as const;
+];
 
 describe.each(twins)('another CPU makes the same flow meanwhile, $where', ({ at, faults }) => {
   test('it stands there once, and what we had claimed is given back', () => {
@@ -202,7 +208,14 @@ const known = { later: 'forward known-flow', claimed: 0 };
 /** Whoever took the entry still holds it. */
 const lost = { later: 'forward new-flow', claimed: 1 };
 
-const meetings = [
+type Meeting = {
+  readonly title: string;
+  readonly changes: readonly Change[];
+  readonly expected: unknown;
+  readonly faults: readonly Change[];
+};
+
+const meetings: readonly Meeting[] = [
   {
     title: 'refreshes the flow that we are about to refresh: it is still known',
     // Of the exchange that failed only the version counts.
@@ -234,7 +247,7 @@ const meetings = [
     expected: lost,
     faults: [[CHECKS_AGAIN, 'if (0)']],
   },
-] as const;
+];
 
 describe.each(meetings)('another CPU $title', ({ changes, expected, faults }) => {
   test('as the programs are', () => {

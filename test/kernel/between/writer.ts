@@ -38,7 +38,7 @@ export type Report = {
 };
 
 /** So small that rows, slots and ids are used again from one step to the next, often within one. */
-const SIZES = { classifier: 1024, frontends: 64, services: 28, slots: 48, backends: 96, flows: 1024 };
+const SIZES = { classifier: 1024, frontends: 256, services: 112, slots: 192, backends: 384, flows: 1024 };
 
 function reasonsOf(store: KernelStore): Readonly<Record<string, number>> {
   const counters = store.entries(maps.counters);
@@ -52,12 +52,15 @@ function reasonsOf(store: KernelStore): Readonly<Record<string, number>> {
 
 function startReader({ road, readerCpu }: Wanted, programs: LoadedObject): ChildProcess {
   const own = (file: string): string => join(import.meta.dirname, file);
-  const [program, words] =
+  const [names, words] =
     road === 'packets'
-      ? (['tc_from_pod', [process.execPath, own('reader.ts')]] as const)
-      : (['sock_connect4', ['unshare', '--net', process.execPath, own('connecter.ts')]] as const);
+      ? ([['tc_from_pod'], [process.execPath, own('reader.ts')]] as const)
+      : ([
+          ['sock_connect4', 'sock_connect6'],
+          ['unshare', '--net', process.execPath, own('connecter.ts')],
+        ] as const);
   return spawn('taskset', ['-c', String(readerCpu), ...words], {
-    stdio: ['pipe', 'pipe', 'inherit', programs.programFd(program)],
+    stdio: ['pipe', 'pipe', 'inherit', ...names.map((name) => programs.programFd(name))],
   });
 }
 
@@ -70,7 +73,7 @@ async function run(wanted: Wanted): Promise<Report> {
     name: wanted.object,
     settings: config,
     maxEntries: SIZES,
-    programs: ['tc_from_pod', 'sock_connect4'],
+    programs: ['tc_from_pod', 'sock_connect4', 'sock_connect6'],
   });
   if (!loaded.ok) throw new Error(failureText(loaded.error));
   using programs = loaded.value;

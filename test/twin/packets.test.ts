@@ -7,6 +7,7 @@ import { failureText } from '../../core/result.ts';
 import { compareTables } from '../../proof/compare.ts';
 import { segment, SYN } from '../../proof/frame.ts';
 import type { Settings } from '../../proof/settings.ts';
+import { configurations } from '../core/datapath/configured.cases.ts';
 import { allCases } from '../core/datapath/played.ts';
 import { casesOf, client, empty, fate, settings, Stage, web, webBackend } from '../core/datapath/stage.ts';
 import { narrow, strain } from '../core/datapath/strain.ts';
@@ -38,6 +39,23 @@ describe.each(families)('both twins with %s', (family) => {
       expect(compareTables(rig.model.twin.flowMemory(), rig.kernel.twin.flowMemory())).toBeUndefined();
     });
   }
+});
+
+describe.each(configurations)('both twins $what', ({ settings: own, cases }) => {
+  let rig: Rig;
+  beforeAll(() => {
+    rig = open(own);
+  });
+  afterAll(() => rig[Symbol.dispose]());
+
+  describe.each(families)('and %s', (family) => {
+    test.each(casesOf(family, cases))('$title', ({ play }) => {
+      const stage = new Stage([rig.model, rig.kernel], family);
+      stage.begin();
+      play(stage);
+      expect(compareTables(rig.model.twin.flowMemory(), rig.kernel.twin.flowMemory())).toBeUndefined();
+    });
+  });
 });
 
 describe('a table that is always nearly full', () => {

@@ -70,7 +70,7 @@ export const world: fc.Arbitrary<World> = fc.record({
   services: fc.tuple(service(0), service(1), service(2)).map((all) => all),
 });
 
-const protocol = fc.constantFrom(TCP, TCP, UDP) as fc.Arbitrary<typeof TCP | typeof UDP>;
+const protocol = fc.constantFrom<(typeof TCP | typeof UDP)[]>(TCP, TCP, UDP);
 /** Often one of two, so that a list holds all that a connection needs. */
 const connection = fc.oneof(fc.constantFrom(0, 12), fc.nat({ max: 23 }));
 

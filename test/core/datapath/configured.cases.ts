@@ -192,7 +192,7 @@ const twoPorts: readonly PacketCase[] = ways.map(([what, make]) => ({
   play: (stage) => {
     stage.send('from-pod', make(asking, web));
     const moved = [mirror, echo].map((to) => stage.send('from-pod', make(asking, to)).from.port);
-    expect(moved.toSorted()).toEqual([PORT, PORT + 1]);
+    expect(new Set(moved)).toEqual(new Set([PORT, PORT + 1]));
     expectAnswered(stage, make, moved[0] ?? 0, mirror);
     expectAnswered(stage, make, moved[1] ?? 0, echo);
     expectAnswered(stage, make, asking.port, web);

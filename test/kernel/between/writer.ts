@@ -12,7 +12,7 @@ import { assert, failureText, type Failure } from '../../../core/result.ts';
 import { loadObject, type LoadedObject } from '../../../kernel/object.ts';
 import { KernelStore } from '../../../kernel/store.ts';
 import { worldNode } from '../../../proof/world.ts';
-import { Churn } from './churn.ts';
+import { Churn, type Asked } from './churn.ts';
 import { planted, type PlantName } from './plants.ts';
 import type { Orders, Seen } from './reader.ts';
 
@@ -22,6 +22,8 @@ export type Wanted = Omit<Orders, 'asked'> & {
   readonly plant: PlantName;
   readonly seed: number;
   readonly readerCpu: number;
+  /** Only such frontends are asked. */
+  readonly only?: Pick<Asked, 'family' | 'protocol'>;
   /** What asks: test runs of packets, or sockets. */
   readonly road: 'packets' | 'sockets';
 };
@@ -96,7 +98,11 @@ async function run(wanted: Wanted): Promise<Report> {
   const { stdin, stdout } = reader;
   assert(stdin !== null && stdout !== null, 'both are pipes');
   const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
-  stdin.write(`${JSON.stringify({ ...wanted, asked: churn.asked() } satisfies Orders)}\n`);
+  const { only } = wanted;
+  const asked = churn
+    .asked()
+    .filter((it) => only === undefined || (it.family === only.family && it.protocol === only.protocol));
+  stdin.write(`${JSON.stringify({ ...wanted, asked } satisfies Orders)}\n`);
   const ready = await lines.next();
   assert(ready.value === 'ready', 'the reader begins');
   const answers: string[] = [];

@@ -4,7 +4,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildChanged, copySources, SOURCES } from '../../cli/mutant.ts';
-import { openRig, packetPrograms, type Rig } from '../../cli/rig.ts';
+import { openRig, type Rig } from '../../cli/rig.ts';
 import {
   FLOW_BUCKET_FLOWS_AT,
   FLOW_BUCKET_SIZE,
@@ -50,7 +50,7 @@ function open(changes: readonly Change[]): Rig {
   }
   const built = buildChanged(folder, HEADER, text);
   if (!built.ok) throw new Error(failureText(built.error));
-  const rig = openRig({ object: built.value, name: HEADER, settings: wide, programs: packetPrograms });
+  const rig = openRig({ object: built.value, name: HEADER, settings: wide, programs: ['tc_from_pod', 'tc_to_pod'] });
   if (!rig.ok) throw new Error(failureText(rig.error));
   return rig.value;
 }

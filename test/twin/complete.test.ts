@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { buildMutant } from '../../cli/mutant.ts';
-import { openModel, openRig, packetPrograms, type Rig } from '../../cli/rig.ts';
+import { openModel, openRig, type Rig } from '../../cli/rig.ts';
 import { CHECKSUM_MODE_COMPLETE } from '../../core/layout.gen.ts';
 import { failureText } from '../../core/result.ts';
 import type { Outside, PacketHook } from '../../core/twin.ts';
@@ -66,7 +66,7 @@ function open(object: Uint8Array = readFileSync(new URL('../../bpf/tandem.bpf.o'
     object,
     name: 'bpf/tandem.bpf.o',
     settings: { ...settings, isComplete: true },
-    programs: packetPrograms,
+    programs: ['tc_from_pod', 'tc_to_pod'],
   });
   if (!rig.ok) throw new Error(failureText(rig.error));
   return rig.value;

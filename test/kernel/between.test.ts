@@ -9,6 +9,7 @@ import { addressFromIPv4, addressText } from '../../core/address.ts';
 import { failureText } from '../../core/result.ts';
 import { plantMutant } from '../../proof/plant.ts';
 import { buildObject } from '../../tools/build.ts';
+import { families, protocols } from './between/churn.ts';
 import type { PlantName } from './between/plants.ts';
 import type { Report, Wanted } from './between/writer.ts';
 
@@ -150,6 +151,13 @@ describe.each(roads)('$road while Services are recreated and endpoints replaced 
     test.each(planted)('are lost or led astray where %s (planted fault)', { timeout: TIMEOUT_MS }, (_, plant) => {
       // Found in some milliseconds; on a loaded machine the two may take turns for a while.
       const report = run({ road, plant, object: wide, stops: true, durationMs: 30_000 });
+      expect(complaints(report).length).toBeGreaterThan(0);
+      expect(report.failures).toEqual([]);
+    });
+
+    const kinds = families.flatMap((family) => protocols.map((protocol) => ({ family, protocol })));
+    test.each(kinds)('$protocol over $family alone would show it (planted fault)', { timeout: TIMEOUT_MS }, (only) => {
+      const report = run({ road, plant: 'publish-first', only, object: wide, stops: true, durationMs: 30_000 });
       expect(complaints(report).length).toBeGreaterThan(0);
       expect(report.failures).toEqual([]);
     });

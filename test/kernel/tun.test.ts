@@ -89,6 +89,16 @@ describe.each([
     },
   );
 
+  test.each(rows.filter(({ shape }) => shape.segmentBytes !== undefined))(
+    '$protocol over $family with $name is dropped by name where its time is over on the way back',
+    async (row) => {
+      const before = rig.count('cannot-answer');
+      const faults = await new Talk(rig, row.family, row.protocol, row.shape, nextPort++).hairpinExpired();
+      expect(faults).toEqual(['expired: nothing came']);
+      expect(rig.count('cannot-answer') - before).toBe(1);
+    },
+  );
+
   test.each(rows.filter(({ shape }) => shape.checksum === 'whole'))(
     'an ICMP error of the backend about $protocol over $family shows the client its own packet, with $name',
     async (row) => {

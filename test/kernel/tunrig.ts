@@ -15,6 +15,7 @@ import { KernelStore } from '../../kernel/store.ts';
 import { openTap, type LeftFrame, type Tap, type TapOptions } from '../../kernel/tun.ts';
 import { worldNode } from '../../proof/world.ts';
 import { listed, type Both, type Family, type SmallService } from '../lab/cluster.ts';
+import { openTunnel, type Tunnel } from './tunnel.ts';
 import { ETHERNET, readPacket, type Endpoint, type FrameSpec, type Seen } from './wire.ts';
 
 export const client: Both = { IPv4: '10.1.0.2', IPv6: 'fd00:1::2' };
@@ -48,8 +49,11 @@ const services: readonly SmallService[] = [
 const deviceMtu = 9000;
 const waitMs = 400;
 
-/** `name` tells rigs of one process apart. */
-export type RigOptions = TapOptions & { readonly name?: string };
+/**
+ * `name` tells rigs of one process apart. `tunnelled`: the pod is behind a tunnel, so that its packets are
+ * CHECKSUM_COMPLETE; the programs of this object run behind ours there.
+ */
+export type RigOptions = TapOptions & { readonly name?: string; readonly tunnelled?: LoadedObject };
 
 export type Side = 'pod' | 'out';
 
@@ -69,7 +73,7 @@ export class TunRig implements Disposable {
   readonly name: string;
   readonly store: KernelStore;
   private readonly loaded: LoadedObject;
-  private readonly taps = new Map<Side, Tap>();
+  private readonly taps = new Map<Side, Tap | Tunnel>();
   private readonly attachments: Attachment[] = [];
   private readonly bridged: Tap[] = [];
 
@@ -112,10 +116,13 @@ export class TunRig implements Disposable {
   }
 
   /** Makes a side's device, with its addresses and neighbour; on the pod's the programs are attached. */
-  plug(side: Side, options: TapOptions = {}): void {
+  plug(side: Side, { tunnelled, ...options }: RigOptions = {}): void {
+    const isTunnel = side === 'pod' && tunnelled !== undefined;
     this.taps.set(
       side,
-      this.inside(() => value(openTap(side, options))),
+      isTunnel
+        ? openTunnel(side, this.name, (action) => this.inside(action))
+        : this.inside(() => value(openTap(side, options))),
     );
     const [peer, own] = [side === 'pod' ? client : backend, gateway[side]];
     const lines = [
@@ -128,7 +135,9 @@ export class TunRig implements Disposable {
     execFileSync('ip', ['-n', this.name, '-batch', '-'], { input: lines.join('\n') });
     // Where segments are merged on arrival, headers are pulled into the linear part for it.
     this.inside(() => value(writeOffload(side, 'generic-receive', false)));
+    if (isTunnel) this.attachBehind(tunnelled, 'arrived', 'ingress');
     if (side === 'pod') this.attach('pod');
+    if (isTunnel) this.attachBehind(tunnelled, 'leaves', 'egress');
   }
 
   /** The device vanishes. */
@@ -175,7 +184,13 @@ export class TunRig implements Disposable {
     }
   }
 
-  tap(side: Side): Tap {
+  /** Ours is put before whatever is there on arrival, and behind it where packets leave. */
+  private attachBehind(object: LoadedObject, program: string, direction: 'ingress' | 'egress'): void {
+    const programFd = object.programFd(program);
+    this.attachments.push(this.inside(() => value(attachDevice({ programFd, device: 'pod', direction }))));
+  }
+
+  tap(side: Side): Tap | Tunnel {
     const tap = this.taps.get(side);
     if (tap === undefined) throw new Error(`no tap ${side}`);
     return tap;

@@ -68,7 +68,7 @@ export class Talk {
       ...(isCut ? { segments: { kind, sizeBytes: segmentBytes }, headerBytes: headerBytes(spec) } : {}),
       ...(linearBytes === undefined ? {} : { headerBytes: linearBytes }),
       ...(cutsAt === undefined ? {} : { cutsAt: cutsAt.filter((cut) => cut < frameOf(spec).length) }),
-      isVerified: checksum === 'verified',
+      ...(checksum === 'verified' ? { isVerified: true } : {}),
     };
   }
 
@@ -210,6 +210,32 @@ export class Talk {
     if (wrong.length > 0) this.faults.push(`error: wrong checksum of ${wrong.join(' and ')}`);
     if (answer?.source !== placeText({ ...asked, port: 0 }).replace(/:0$/, '')) {
       this.faults.push(`error: from ${answer?.source}`);
+    }
+    return this.faults;
+  }
+
+  /** The client refuses what it got with "port unreachable", which quotes it; the backend must see its own packet. */
+  async clientUnreachable(): Promise<readonly string[]> {
+    const { family, protocol, own } = this;
+    const { service: front, pod } = serverPorts[protocol];
+    const [asked, real] = [at(service, family, front), at(backend, family, pod)];
+    const plain: Shape = { name: 'plain', checksum: 'whole', payloadBytes: 20 };
+    const payload = payloadOf(20);
+    await this.cross('forward', 'pod', { protocol, from: own, to: asked, payload }, [own, real], plain);
+    const back = { protocol, from: real, to: own, flags: SYN | ACK, payload };
+    const [got] = await this.cross('reply', 'out', back, [asked, own], plain);
+    if (got === undefined) return this.faults;
+    const error = icmpErrorOf(client[family], service[family], got.bytes.subarray(ETHERNET), this.rig.ethernet('pod'));
+    const sent = this.rig.tap('pod').send(error);
+    if (!sent.ok) this.faults.push(sent.error.message);
+    const [answer] = await this.rig.leaving('out');
+    const quote = answer?.quote;
+    const quoted = `${quote?.source} to ${quote?.destination}`;
+    if (quoted !== `${placeText(real)} to ${placeText(own)}`) this.faults.push(`error: quotes ${quoted}`);
+    const wrong = [...(answer?.wrong ?? ['all']), ...(quote?.wrong ?? [])];
+    if (wrong.length > 0) this.faults.push(`error: wrong checksum of ${wrong.join(' and ')}`);
+    if (answer?.destination !== placeText({ ...real, port: 0 }).replace(/:0$/, '')) {
+      this.faults.push(`error: to ${answer?.destination}`);
     }
     return this.faults;
   }

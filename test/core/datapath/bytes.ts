@@ -283,10 +283,16 @@ export function icmpFrame(it: IcmpError): Uint8Array {
   return frameOf({ ...way, payload: message, timeToLive: it.timeToLive, padding: it.padding, id: 0 });
 }
 
-/** How a packet is refused: the message, turned around, from the address asked, with all headers and 8 or 20 bytes. */
-export function refusalOf(it: Wire, kind: 'port' | 'time' = 'port'): Uint8Array {
-  const packet = packetOf(it);
-  const quote = packet.subarray(0, packet.length - transportOf(it).length + (it.protocol === 6 ? 20 : 8));
+/**
+ * How a packet, or its first fragment, is refused: the message, turned around, from the address asked, with all headers
+ * and 8 or 20 bytes.
+ */
+export function refusalOf(it: Wire, kind: 'port' | 'time' = 'port', first?: Cut): Uint8Array {
+  const packet = packetOf(it, first);
+  const quote = packet.subarray(
+    0,
+    packet.length - (first?.length ?? transportOf(it).length) + (it.protocol === 6 ? 20 : 8),
+  );
   const [type, code] = isSix(it) ? (kind === 'port' ? [1, 4] : [3, 0]) : kind === 'port' ? [3, 3] : [11, 0];
   const message = new Uint8Array(8 + quote.length);
   message.set([type ?? 0, code ?? 0]);

@@ -41,6 +41,15 @@ function expectMissing(stage: Stage, it: Wire, cut: Cut): void {
   expect(answer.frame).toEqual(stage.bytes(it, cut));
 }
 
+const toNobody = datagram(client, empty, { payload });
+const refused: readonly (readonly [string, Wire, ('IPv4' | 'IPv6')?])[] = [
+  ['a datagram', toNobody],
+  ['a datagram without a checksum', { ...toNobody, checksum: 'none' }],
+  ['a segment', tcp(client, empty, { payload })],
+  ['a datagram with IPv4 options', { ...toNobody, ipOptions: new Uint8Array(12).fill(1) }, 'IPv4'],
+  ['a datagram behind hop-by-hop options', { ...toNobody, extensions: [paddingOptions(0, 16)] }, 'IPv6'],
+];
+
 const dresses: readonly (readonly [string, Wire, ('IPv4' | 'IPv6')?])[] = [
   ['a datagram', toWeb],
   ['a datagram without a checksum', { ...toWeb, checksum: 'none' }],
@@ -206,16 +215,17 @@ const odd: readonly PacketCase[] = [
       expectForwarded(stage, toWeb, { at: 8, length: 64, isLast: false }, 'forward fragmented');
     },
   },
-  {
-    title: 'a first fragment to a Service without endpoints is refused, those that follow are dropped by name',
+  ...refused.map(([what, it, only]): PacketCase => ({
+    title: `the first fragment of ${what} to a Service without endpoints is refused, those that follow are dropped by name`,
+    ...(only === undefined ? {} : { only }),
     play: (stage) => {
-      const it = datagram(client, empty, { payload });
       const [first, second] = pieces(stage, it);
       const answer = stage.send('from-pod', it, first);
       expect(fate(answer)).toBe('refuse no-endpoints');
+      expect(answer.frame).toEqual(refusalOf(stage.wire(it), 'port', first));
       expectMissing(stage, it, second);
     },
-  },
+  })),
   {
     title: 'fragments of ICMP and of other protocols to a Service pass untouched',
     play: (stage) => {

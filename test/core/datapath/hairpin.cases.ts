@@ -5,6 +5,8 @@ import {
   datagram,
   fragmentableLength,
   cutsOf,
+  icmpFrame,
+  packetOf,
   refusalOf,
   tcp,
   withDestination,
@@ -105,6 +107,95 @@ const fragments: PacketCase = {
   },
 };
 
+type Message = { readonly from: Host; readonly to: Host; readonly about: Wire; readonly timeToLive: number };
+
+/** Port unreachable, as one end sends it about a packet that it got, or as it comes back to the pod. */
+function errorFrame(stage: Stage, { from, to, about, timeToLive }: Message, isTurned = false): Uint8Array {
+  const isSix = stage.family === 'IPv6';
+  const quote = packetOf(stage.wire(about));
+  const [type, code] = isSix ? [1, 4] : [3, 3];
+  const [source, destination] = [stage.host(from.address), stage.host(to.address)];
+  const frame = icmpFrame({
+    from: source,
+    to: destination,
+    type,
+    code,
+    word: 0,
+    quote,
+    timeToLive,
+    error: 0,
+    padding: new Uint8Array(),
+  });
+  if (!isTurned) return frame;
+  const macs = [...frame.subarray(6, 12), ...frame.subarray(0, 6)];
+  frame.set(macs);
+  return frame;
+}
+
+/** What each end of a hairpin is told, and what the other end must hear: it is the same pod. */
+function toldBy(end: 'as backend' | 'as client', make: typeof tcp): readonly [sent: Message, heard: Message] {
+  const payload = new Uint8Array(21).fill(0x33);
+  const asked = make(self, web, { payload });
+  const answered = make(webBackend, node, { payload, flags: 18 });
+  const as = (from: Host, to: Host, about: Wire, timeToLive: number): Message => ({ from, to, about, timeToLive });
+  return end === 'as backend'
+    ? [as(webBackend, node, withSource(withDestination(asked, webBackend), node), 61), as(web, self, asked, 60)]
+    : [as(self, web, withSource(withDestination(answered, self), web), 61), as(node, webBackend, answered, 60)];
+}
+
+const errors: readonly PacketCase[] = ways.flatMap(([what, make]): PacketCase[] =>
+  (['as backend', 'as client'] as const).flatMap((end): PacketCase[] => [
+    {
+      title: `packets G76, G80: an error of a pod ${end} about ${what} of a hairpin comes back to it and names what it knows`,
+      play: (stage) => {
+        stage.send('from-pod', make(self, web));
+        stage.send('from-pod', make(webBackend, node, { flags: 18 }));
+        const [sent, heard] = toldBy(end, make);
+        const answer = stage.frame('from-pod', errorFrame(stage, sent));
+        expect(answer.verdict).toBe(end === 'as backend' ? 'reply' : 'forward');
+        expect(answer.frame).toEqual(errorFrame(stage, heard, true));
+      },
+    },
+    {
+      title: `an error of a pod ${end} about ${what} of a hairpin whose time is over is dropped: no error is told of an error`,
+      play: (stage) => {
+        stage.send('from-pod', make(self, web));
+        stage.send('from-pod', make(webBackend, node, { flags: 18 }));
+        const [sent] = toldBy(end, make);
+        const frame = errorFrame(stage, { ...sent, timeToLive: 1 });
+        const answer = stage.frame('from-pod', frame);
+        expect([answer.verdict, answer.frame]).toEqual(['drop', frame]);
+      },
+    },
+    {
+      title: `an error of a pod ${end} about ${what} of no hairpin passes untouched, or is dropped by name`,
+      play: (stage) => {
+        const [sent] = toldBy(end, make);
+        const frame = errorFrame(stage, sent);
+        const answer = stage.frame('from-pod', frame);
+        expect(['pass', 'drop']).toContain(answer.verdict);
+        expect(answer.frame).toEqual(frame);
+      },
+    },
+  ]),
+);
+
+const expiredFragment: PacketCase = {
+  title: 'a later fragment of a datagram of a pod to itself whose time is over is dropped: only first ones are told of',
+  play: (stage) => {
+    const it = datagram(self, web, { payload: new Uint8Array(200).fill(0x42) });
+    const [first, second] = cutsOf(fragmentableLength(stage.wire(it)), [64]);
+    if (first === undefined || second === undefined) throw new Error('two fragments');
+    const old = { ...it, timeToLive: 1 };
+    const told = stage.send('from-pod', old, first);
+    expect(fate(told)).toBe('refuse time-to-live');
+    expect(told.frame).toEqual(refusalOf(stage.wire(old), 'time', first));
+    expect(fate(stage.send('from-pod', it, first))).toBe('forward hairpin');
+    const late = stage.send('from-pod', old, second);
+    expect([late.verdict, late.frame]).toEqual(['drop', stage.bytes(old, second)]);
+  },
+};
+
 /** Opens and completes. */
 function handshake(stage: Stage): void {
   stage.send('from-pod', tcp(self, web, { sequence: 100 }));
@@ -114,7 +205,9 @@ function handshake(stage: Stage): void {
 
 export const hairpinCases: readonly PacketCase[] = [
   ...served,
+  ...errors,
   fragments,
+  expiredFragment,
   {
     title: 'a connection of a pod to itself is established like any other',
     play: (stage) => {

@@ -175,11 +175,14 @@ export function casesOf(family: Family, cases: readonly PacketCase[]): readonly 
 export class Stage {
   private readonly sides: readonly Side[];
   readonly family: Family;
+  private readonly usual: Partial<Outside>;
   private now = 1000;
 
-  constructor(sides: readonly Side[], family: Family = 'IPv4') {
+  /** `usual`: what packets are posed of which nothing else is said. */
+  constructor(sides: readonly Side[], family: Family = 'IPv4', usual: Partial<Outside> = {}) {
     this.sides = sides;
     this.family = family;
+    this.usual = usual;
   }
 
   /** The address that a number stands for here. */
@@ -257,7 +260,7 @@ export class Stage {
 
   private ask({ twin }: Side, hook: PacketHook, frame: Uint8Array, outside: Partial<Outside>): Answer {
     const outcome = emptyOutcome();
-    const done = twin.packet(hook, frame, { ...quietOutside(this.now), ...outside }, outcome);
+    const done = twin.packet(hook, frame, { ...quietOutside(this.now), ...this.usual, ...outside }, outcome);
     expect(done.ok ? '' : failureText(done.error)).toBe('');
     const bytes = outcome.bytes.slice(0, outcome.length);
     return {

@@ -5,13 +5,24 @@ import { closeSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'no
 import { createInterface } from 'node:readline';
 import { assert, failureText, type Result } from '../../../core/result.ts';
 import { attachCgroup, cgroupRoot } from '../../../kernel/attach.ts';
-import { AF_INET, connectSocket, openSocket, socketOption, SOCK_NONBLOCK, SOCK_STREAM } from '../../../kernel/libc.ts';
-import type { Asked } from './churn.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  connectSocket,
+  openSocket,
+  socketOption,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+} from '../../../kernel/libc.ts';
+import { addressIn, SERVICE_PORT, targetPorts, type Asked } from './churn.ts';
 import type { Orders, Seen } from './reader.ts';
 
-/** The program of connect4. */
-const PROGRAM = 3;
-const PORT = 80;
+/** The programs, by what they are attached as. */
+const PROGRAMS = [
+  ['connect4', 3],
+  ['connect6', 4],
+] as const;
 const EINPROGRESS = 115;
 const SOL_SOCKET = 1;
 /** The peer of a socket that isn't connected yet. */
@@ -25,6 +36,8 @@ const SILENT_DEVICE = [
   'link set void up',
   'addr add 192.0.2.1/32 dev silent',
   'route add default dev silent',
+  'addr add 2001:db8::1/128 dev silent nodad',
+  '-6 route add default dev silent',
 ];
 
 function must<T>(result: Result<T>): T {
@@ -34,25 +47,54 @@ function must<T>(result: Result<T>): T {
 
 type Counts = { -readonly [key in keyof Seen]: Seen[key] };
 
-/** One socket to one frontend. */
-function connect({ address, networks, isSteady }: Asked, seen: Counts): void {
-  const socket = must(openSocket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-  const to = Buffer.alloc(16);
-  to.writeUInt16LE(AF_INET, 0);
-  to.writeUInt16BE(PORT, 2);
-  to.writeUInt32BE(address, 4);
-  const errno = connectSocket(socket, to);
-  seen.judged += 1;
-  const peer = Buffer.alloc(16);
-  const isOpen = errno === EINPROGRESS && socketOption(socket, SOL_SOCKET, SO_PEERNAME, peer).ok;
+type Peer = { readonly address: number; readonly port: number };
+
+/** The word that an address in a socket's stands for, 0: it is not one of ours. */
+function peerOf(bytes: Buffer): Peer {
+  const port = bytes.readUInt16BE(2);
+  if (bytes.readUInt16LE(0) === AF_INET) return { address: bytes.readUInt32BE(4), port };
+  const word = bytes.readUInt32BE(20);
+  const { a, b, c } = addressIn('IPv6', word);
+  const isOurs = [a, b, c].every((it, index) => bytes.readUInt32BE(8 + index * 4) === it);
+  return { address: isOurs ? word : 0, port };
+}
+
+function socketAddress({ family, address }: Asked): Buffer {
+  const to = Buffer.alloc(family === 'IPv4' ? 16 : 28);
+  to.writeUInt16LE(family === 'IPv4' ? AF_INET : AF_INET6, 0);
+  to.writeUInt16BE(SERVICE_PORT, 2);
+  const { a, b, c, d } = addressIn(family, address);
+  for (const [index, word] of (family === 'IPv4' ? [d] : [a, b, c, d]).entries())
+    to.writeUInt32BE(word, (family === 'IPv4' ? 4 : 8) + index * 4);
+  return to;
+}
+
+/** Where a socket that was connected to a frontend really went; undefined: it was refused. */
+function connected(asked: Asked): Peer | undefined {
+  const kind = asked.protocol === 'TCP' ? SOCK_STREAM | SOCK_NONBLOCK : SOCK_DGRAM;
+  const socket = must(openSocket(asked.family === 'IPv4' ? AF_INET : AF_INET6, kind, 0));
+  const errno = connectSocket(socket, socketAddress(asked));
+  const peer = Buffer.alloc(28);
+  const isOpen =
+    errno === (asked.protocol === 'TCP' ? EINPROGRESS : 0) &&
+    socketOption(socket, SOL_SOCKET, SO_PEERNAME, asked.family === 'IPv4' ? peer.subarray(0, 16) : peer).ok;
   closeSync(socket);
-  if (!isOpen) {
+  return isOpen ? peerOf(peer) : undefined;
+}
+
+/** One socket to one frontend. */
+function connect(asked: Asked, seen: Counts): void {
+  const { address, networks, isSteady, protocol } = asked;
+  const real = connected(asked);
+  seen.judged += 1;
+  if (real === undefined) {
     seen.refused += 1;
     return;
   }
-  const real = peer.readUInt32BE(4);
-  if (networks.includes(real >>> 16)) seen.forwarded += 1;
-  else if (real !== address) Object.assign(seen, { wrong: seen.wrong + 1, wrongFrontend: address, wrongBackend: real });
+  const { address: wrongBackend, port } = real;
+  if (networks.includes(wrongBackend >>> 16) && port === targetPorts[protocol]) seen.forwarded += 1;
+  else if (wrongBackend !== address || port !== SERVICE_PORT)
+    Object.assign(seen, { wrong: seen.wrong + 1, wrongFrontend: address, wrongBackend });
   else {
     seen.untouched += 1;
     if (isSteady) Object.assign(seen, { missed: seen.missed + 1, missedFrontend: address });
@@ -84,7 +126,7 @@ function ask({ asked, packetsMin, durationMs, stops }: Orders): Seen {
   }
 }
 
-/** Runs in a cgroup of its own, whose sockets pass the program. */
+/** Runs in a cgroup of its own, whose sockets pass the programs. */
 function hooked<T>(work: () => T): T {
   const root = must(cgroupRoot());
   const home = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ?? '/';
@@ -92,7 +134,8 @@ function hooked<T>(work: () => T): T {
   mkdirSync(path);
   writeFileSync(`${path}/cgroup.procs`, String(process.pid));
   try {
-    using _attached = must(attachCgroup(PROGRAM, path, 'connect4'));
+    using attached = new DisposableStack();
+    for (const [hook, program] of PROGRAMS) attached.use(must(attachCgroup(program, path, hook)));
     return work();
   } finally {
     writeFileSync(`${root}${home}/cgroup.procs`, String(process.pid));

@@ -6,7 +6,7 @@ import { assert, failureText } from '../../../core/result.ts';
 import { addressOf, libbpf } from '../../../kernel/libbpf.ts';
 import { mapMemory } from '../../../kernel/libc.ts';
 import { LoadedObject } from '../../../kernel/object.ts';
-import type { Asked } from './churn.ts';
+import { families, targetPorts, type Asked, type Family } from './churn.ts';
 
 /** What was seen; `wrong`, `missed` and `refused` must be 0. */
 export type Seen = {
@@ -37,20 +37,34 @@ const CHUNK = 512;
 const CHUNKS_PER_SLEEP = 8;
 const SLEEP_MS = 0.01;
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
-const HEAD = 64;
-const AT = { count: 64, current: 72, wrongFrontend: 76, wrongBackend: 80, missedFrontend: 84, judged: 88 };
+const HEAD = 80;
+const AT = {
+  first: 80,
+  count: 84,
+  isSix: 88,
+  current: 96,
+  wrongFrontend: 100,
+  wrongBackend: 104,
+  missedFrontend: 108,
+  judged: 120,
+};
 const RUN = { size: 80, input: 8, output: 16, inputSize: 24, outputSize: 28, repeat: 60 };
 
-/** A bare TCP segment; its ends and flags are filled in. */
-function head(): Uint8Array {
+/** A bare packet; its ends and transport are filled in. */
+function head(family: Family): Uint8Array {
   const frame = new Uint8Array(HEAD);
   const view = new DataView(frame.buffer);
+  if (family === 'IPv6') {
+    view.setUint16(12, 0x86dd);
+    view.setUint8(14, 0x60);
+    view.setUint16(18, HEAD - 54);
+    view.setUint8(21, 64);
+    return frame;
+  }
   view.setUint16(12, 0x0800);
   view.setUint8(14, 0x45);
   view.setUint16(16, HEAD - 14);
   view.setUint8(22, 64);
-  view.setUint8(23, 6);
-  view.setUint8(46, 0x50);
   return frame;
 }
 
@@ -69,7 +83,7 @@ function read(view: DataView): Seen {
   };
 }
 
-function open({ judge, asked }: Orders): { readonly view: DataView; readonly go: () => void } {
+function open({ judge, asked: all }: Orders): { readonly view: DataView; readonly go: (family: Family) => void } {
   const library = libbpf();
   assert(library.ok, library.ok ? '' : failureText(library.error));
   const bpf = library.value;
@@ -87,15 +101,14 @@ function open({ judge, asked }: Orders): { readonly view: DataView; readonly go:
     const loaded = object.map(map);
     assert(loaded !== undefined && bpf.mapUpdate(loaded.fd, keys, value, 0) === 0, `${map} takes ${key}`);
   };
-  for (const [index, { address, networks, isSteady }] of asked.entries())
-    put('asked', index, [address, ...networks, isSteady ? 1 : 0]);
+  const own = families.map((family) => all.filter((it) => it.family === family));
+  for (const [index, { address, networks, isSteady, protocol }] of own.flat().entries())
+    put('asked', index, [address, ...networks, isSteady ? 1 : 0, protocol === 'TCP' ? 6 : 17, targetPorts[protocol]]);
   put('target', 0, [PROGRAM]);
   const control = object.map('control');
   const memory = control === undefined ? undefined : mapMemory(control.fd, 4096);
   assert(memory?.ok === true, 'the control map can be mapped');
-  new Uint8Array(memory.value).set(head());
   const view = new DataView(memory.value);
-  view.setUint32(AT.count, asked.length, true);
   const [input, output, options] = [Buffer.alloc(HEAD), Buffer.alloc(4096), Buffer.alloc(RUN.size)];
   options.writeBigUInt64LE(BigInt(RUN.size), 0);
   options.writeBigUInt64LE(addressOf(input), RUN.input);
@@ -103,8 +116,13 @@ function open({ judge, asked }: Orders): { readonly view: DataView; readonly go:
   options.writeUInt32LE(HEAD, RUN.inputSize);
   options.writeUInt32LE(CHUNK + 1, RUN.repeat);
   const program = object.programFd('ask');
-  const go = (): void => {
-    input.set(head());
+  const go = (family: Family): void => {
+    const [four, six] = own.map(({ length }) => length);
+    input.set(head(family));
+    new Uint8Array(memory.value).set(input);
+    view.setUint32(AT.first, family === 'IPv6' ? (four ?? 0) : 0, true);
+    view.setUint32(AT.count, (family === 'IPv6' ? six : four) ?? 0, true);
+    view.setUint32(AT.isSix, family === 'IPv6' ? 1 : 0, true);
     view.setUint32(AT.current, 0, true);
     options.writeUInt32LE(output.length, RUN.outputSize);
     const done = bpf.programTestRun(program, options);
@@ -118,7 +136,7 @@ function ask(orders: Orders): Seen {
   console.log('ready');
   const endsAtMs = performance.now() + orders.durationMs;
   for (let chunk = 1; ; chunk++) {
-    go();
+    go(chunk % 2 === 0 ? 'IPv4' : 'IPv6');
     // A barrier waits until this CPU has slept or changed tasks: the more barriers, the more writes.
     if (chunk % CHUNKS_PER_SLEEP === 0) Atomics.wait(sleeper, 0, 0, SLEEP_MS);
     const seen = read(view);

@@ -12,7 +12,7 @@ import { assert, failureText, type Failure } from '../../../core/result.ts';
 import { loadObject, type LoadedObject } from '../../../kernel/object.ts';
 import { KernelStore } from '../../../kernel/store.ts';
 import { worldNode } from '../../../proof/world.ts';
-import { Churn } from './churn.ts';
+import { Churn, type Asked } from './churn.ts';
 import { planted, type PlantName } from './plants.ts';
 import type { Orders, Seen } from './reader.ts';
 
@@ -22,6 +22,8 @@ export type Wanted = Omit<Orders, 'asked'> & {
   readonly plant: PlantName;
   readonly seed: number;
   readonly readerCpu: number;
+  /** Only such frontends are asked. */
+  readonly only?: Pick<Asked, 'family' | 'protocol'>;
   /** What asks: test runs of packets, or sockets. */
   readonly road: 'packets' | 'sockets';
 };
@@ -38,7 +40,7 @@ export type Report = {
 };
 
 /** So small that rows, slots and ids are used again from one step to the next, often within one. */
-const SIZES = { classifier: 1024, frontends: 64, services: 28, slots: 48, backends: 96, flows: 1024 };
+const SIZES = { classifier: 1024, frontends: 256, services: 112, slots: 192, backends: 384, flows: 1024 };
 
 function reasonsOf(store: KernelStore): Readonly<Record<string, number>> {
   const counters = store.entries(maps.counters);
@@ -52,12 +54,15 @@ function reasonsOf(store: KernelStore): Readonly<Record<string, number>> {
 
 function startReader({ road, readerCpu }: Wanted, programs: LoadedObject): ChildProcess {
   const own = (file: string): string => join(import.meta.dirname, file);
-  const [program, words] =
+  const [names, words] =
     road === 'packets'
-      ? (['tc_from_pod', [process.execPath, own('reader.ts')]] as const)
-      : (['sock_connect4', ['unshare', '--net', process.execPath, own('connecter.ts')]] as const);
+      ? ([['tc_from_pod'], [process.execPath, own('reader.ts')]] as const)
+      : ([
+          ['sock_connect4', 'sock_connect6'],
+          ['unshare', '--net', process.execPath, own('connecter.ts')],
+        ] as const);
   return spawn('taskset', ['-c', String(readerCpu), ...words], {
-    stdio: ['pipe', 'pipe', 'inherit', programs.programFd(program)],
+    stdio: ['pipe', 'pipe', 'inherit', ...names.map((name) => programs.programFd(name))],
   });
 }
 
@@ -70,7 +75,7 @@ async function run(wanted: Wanted): Promise<Report> {
     name: wanted.object,
     settings: config,
     maxEntries: SIZES,
-    programs: ['tc_from_pod', 'sock_connect4'],
+    programs: ['tc_from_pod', 'sock_connect4', 'sock_connect6'],
   });
   if (!loaded.ok) throw new Error(failureText(loaded.error));
   using programs = loaded.value;
@@ -93,7 +98,11 @@ async function run(wanted: Wanted): Promise<Report> {
   const { stdin, stdout } = reader;
   assert(stdin !== null && stdout !== null, 'both are pipes');
   const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
-  stdin.write(`${JSON.stringify({ ...wanted, asked: churn.asked() } satisfies Orders)}\n`);
+  const { only } = wanted;
+  const asked = churn
+    .asked()
+    .filter((it) => only === undefined || (it.family === only.family && it.protocol === only.protocol));
+  stdin.write(`${JSON.stringify({ ...wanted, asked } satisfies Orders)}\n`);
   const ready = await lines.next();
   assert(ready.value === 'ready', 'the reader begins');
   const answers: string[] = [];

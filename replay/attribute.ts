@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which frames show the same packet: its first sighting at a hook is an input, later ones are what was observed. */
-import { addressEquals, UDP, type Address } from '../core/address.ts';
+import { addressEquals, TCP, UDP, type Address } from '../core/address.ts';
 import type { PacketHook } from '../core/twin.ts';
 import type { NodeFacts } from '../formats/node.ts';
 import { ICMP, ICMP_V6, type Headers } from './headers.ts';
@@ -133,9 +133,19 @@ function hasSameEnd(left: Headers, right: Headers): boolean {
 function isSighting(packet: Sighted, sighting: Sighting): boolean {
   const { source, destination } = sighting.headers;
   const { headers } = packet.first;
-  if (!addressEquals(headers.source, source) && !addressEquals(headers.destination, destination)) return false;
+  const isAlike = addressEquals(headers.source, source) || addressEquals(headers.destination, destination);
+  if (!isAlike && !isSentBack(packet.first, sighting)) return false;
   const hops = packet.hopsAt.get(placeText(sighting.place));
   return hops === undefined || sighting.headers.hops < hops;
+}
+
+/** A pod that is its own backend gets what it sent, with other addresses on both sides; an answer has the same two. */
+function isSentBack(first: Sighting, { headers, place }: Sighting): boolean {
+  const { destination, protocol, source } = first.headers;
+  if (protocol !== TCP && protocol !== UDP) return false;
+  const isBack = first.place.direction === 'incoming' && place.direction === 'outgoing';
+  const isOwn = addressEquals(source, headers.destination) && !addressEquals(destination, headers.source);
+  return isBack && isOwn && place.device === first.place.device;
 }
 
 /** Returns the hook, if it is the first to meet the packet. */

@@ -31,6 +31,7 @@ export function reportText(input: ReportInput): string {
     ...twinLines(input),
     '',
     ...connectionLines(input.summary),
+    ...affinityLines(input.summary),
     ...backendLines(input.tally),
     ...unsupportedLines(input.summary),
     ...matterLines(input),
@@ -118,6 +119,20 @@ function connectionLines({ connections, datagrams, notPermitted }: ReplaySummary
     ...(datagrams.flows === 0
       ? []
       : [row('datagrams', datagrams.sent, `${datagrams.judged} judged: ${datagrams.notPermitted} not permitted`)]),
+  ];
+}
+
+/** Nothing where no Service keeps its clients. */
+function affinityLines({ affinity }: ReplaySummary): string[] {
+  const { free, kept, notKept } = affinity;
+  const others = Object.values<number>(free).reduce((sum, count) => sum + count, 0);
+  if (kept + notKept + others === 0) return [];
+  return [
+    '',
+    'client affinity',
+    row('kept', kept, 'sent to where their client was before'),
+    row('not kept', notKept, 'sent elsewhere, which is not permitted'),
+    row('free', others, countsText(free)),
   ];
 }
 

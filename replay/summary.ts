@@ -2,10 +2,10 @@
 /** The numbers of a replay as one record, and what they mean for whoever waits for an exit code. */
 import { failureText } from '../core/result.ts';
 import { instantText } from '../formats/instant.ts';
-import type { Connection } from './connections.ts';
+import { NO_SERVICE, type Connection } from './connections.ts';
 import { isPermitted } from './judge.ts';
 import { momentOf } from './lines.ts';
-import { totalOf, type Finding, type Tally } from './tally.ts';
+import { addTo, totalOf, type Finding, type Tally } from './tally.ts';
 
 /** More of the frames than this without an explanation makes the rest doubtful. */
 const UNATTRIBUTED_PERCENT_MAX = 1;
@@ -46,6 +46,14 @@ export type DatagramCounts = {
   readonly notPermitted: number;
 };
 
+/** Connections to Services that keep their clients, whose choice was seen and judged. */
+export type AffinityCounts = {
+  readonly kept: number;
+  readonly notKept: number;
+  /** Those that might be sent anywhere, by the reason. */
+  readonly free: Readonly<Record<string, number>>;
+};
+
 /** The last line of the output. */
 export type ReplaySummary = {
   readonly kind: 'ReplaySummary';
@@ -62,6 +70,7 @@ export type ReplaySummary = {
   readonly services: number;
   readonly connections: ConnectionCounts;
   readonly datagrams: DatagramCounts;
+  readonly affinity: AffinityCounts;
   readonly differences: number;
   readonly firstDifference: Finding | string | null;
   readonly notPermitted: number;
@@ -97,9 +106,10 @@ export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
     noInput: sorted(tally.noInput),
     comparedWithKernel: tally.comparedWithKernel,
     kernel: setting.noKernel ?? 'ran',
-    services: new Set(connections.map(({ service }) => service)).size,
+    services: new Set(connections.map(({ service }) => service).filter((service) => service !== NO_SERVICE)).size,
     connections: countConnections(connections),
     datagrams: countDatagrams(connections),
+    affinity: countAffinity(connections),
     differences: tally.differences,
     firstDifference: firstDifference ?? tableDifference ?? null,
     notPermitted: connections.filter((connection) => isPermitted(connection) === false).length,
@@ -161,6 +171,15 @@ function countDatagrams(connections: readonly Connection[]): DatagramCounts {
     judged: total(({ judged }) => judged),
     notPermitted: total(({ notPermitted }) => notPermitted),
   };
+}
+
+function countAffinity(connections: readonly Connection[]): AffinityCounts {
+  const judged = connections.filter((connection) => whyNotJudged(connection) === undefined);
+  const bound = judged.filter(({ affinity }) => affinity?.is === 'bound');
+  const kept = bound.filter((connection) => isPermitted(connection) === true).length;
+  const free = new Map<string, number>();
+  for (const { affinity } of judged) if (affinity?.why !== undefined) addTo(free, affinity.why);
+  return { kept, notKept: bound.length - kept, free: sorted(free) };
 }
 
 function countUnsupported({ connections, unsupportedPackets }: Tally): ReplaySummary['unsupported'] {

@@ -25,7 +25,7 @@ describe('recordings of a real cluster', () => {
       expect(facts.ok).toBe(true);
       if (!facts.ok) return;
       const kinds = ['services', 'endpointslices', 'nodes'];
-      const { tally, setting } = await replayFiles({
+      const replayed = await replayFiles({
         captures: [`${base}${host}.pcap`],
         streams: readEventStreams(kinds.map((kind) => `${base}${kind}.events.ndjson`)),
         facts: facts.value,
@@ -33,6 +33,9 @@ describe('recordings of a real cluster', () => {
         seed: 0,
         allowUnattributed: false,
       });
+      expect(replayed.ok).toBe(true);
+      if (!replayed.ok) return;
+      const { tally, setting } = replayed.value;
       expect(setting.noKernel).toBeNull();
       expect(setting.objectSha256).toMatch(/^[0-9a-f]{64}$/);
       expect(tally.firstDifference).toBeUndefined();

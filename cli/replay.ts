@@ -12,6 +12,7 @@ import type { NodeConfig } from '../core/service.ts';
 import type { Twin } from '../core/twin.ts';
 import { defaultConfiguration, readConfiguration, type TandemConfiguration } from '../formats/config.ts';
 import { isEventStreamName, readEventStreams, type EventStreams } from '../formats/events.ts';
+import type { InputSource } from '../formats/input.ts';
 import { readNodeFacts, type NodeFacts } from '../formats/node.ts';
 import { factsFromEvents } from '../replay/facts.ts';
 import type { PacketLine } from '../replay/lines.ts';
@@ -28,7 +29,7 @@ const flowSecretWords = 12;
 
 /** What to replay, and how. */
 export type ReplayFiles = {
-  readonly captures: readonly string[];
+  readonly captures: readonly InputSource[];
   readonly streams: EventStreams;
   readonly facts: NodeFacts;
   readonly config: TandemConfiguration;

@@ -54,6 +54,12 @@ export type AffinityCounts = {
   readonly free: Readonly<Record<string, number>>;
 };
 
+/**
+ * Where to look, by what was recorded. `datapath-wrong`: something was never permitted; `control-plane-late`: what was
+ * done was right before; `neither`: all is as it may be; `not-judged`: nothing can be said.
+ */
+export type Blame = 'datapath-wrong' | 'control-plane-late' | 'neither' | 'not-judged';
+
 /** The last line of the output. */
 export type ReplaySummary = {
   readonly kind: 'ReplaySummary';
@@ -68,6 +74,7 @@ export type ReplaySummary = {
   readonly comparedWithKernel: number;
   readonly kernel: string;
   readonly services: number;
+  readonly blame: Blame;
   readonly connections: ConnectionCounts;
   readonly datagrams: DatagramCounts;
   readonly affinity: AffinityCounts;
@@ -107,6 +114,7 @@ export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
     comparedWithKernel: tally.comparedWithKernel,
     kernel: setting.noKernel ?? 'ran',
     services: new Set(connections.map(({ service }) => service).filter((service) => service !== NO_SERVICE)).size,
+    blame: blameOf(countConnections(connections)),
     connections: countConnections(connections),
     datagrams: countDatagrams(connections),
     affinity: countAffinity(connections),
@@ -159,6 +167,12 @@ function countConnections(connections: readonly Connection[]): ConnectionCounts 
     unreachable: replies('unreachable'),
     none: replies('none'),
   };
+}
+
+function blameOf({ never, notJudged, stale, total }: ConnectionCounts): Blame {
+  if (never > 0) return 'datapath-wrong';
+  if (stale > 0) return 'control-plane-late';
+  return notJudged < total ? 'neither' : 'not-judged';
 }
 
 function countDatagrams(connections: readonly Connection[]): DatagramCounts {

@@ -47,9 +47,13 @@ export type Attribution = {
   readonly expire: (timeNs: number) => readonly Sighted[];
 };
 
+const NONE: readonly Sighted[] = [];
+
 export function createAttribution(): Attribution {
   const recent = new Map<string, Sighted[]>();
   const queue: Sighted[] = [];
+  /** Those before it have been given. */
+  let head = 0;
 
   function take(sighting: Sighting): Attributed {
     const identity = identityOf(sighting.headers);
@@ -73,8 +77,15 @@ export function createAttribution(): Attribution {
   }
 
   function expire(timeNs: number): readonly Sighted[] {
-    const index = queue.findIndex(({ first }) => first.timeNs + SIGHTING_WINDOW_NS >= timeNs);
-    const over = queue.splice(0, index < 0 ? queue.length : index);
+    const from = head;
+    while (isOver(queue[head], timeNs)) head += 1;
+    if (head === from) return NONE;
+    const over = queue.slice(from, head);
+    // Taking away from the front costs what is left: now and then, not with every frame.
+    if (head > queue.length / 2) {
+      queue.splice(0, head);
+      head = 0;
+    }
     for (const packet of over) {
       const identity = identityOf(packet.first.headers);
       const alike = recent.get(identity);
@@ -86,6 +97,10 @@ export function createAttribution(): Attribution {
   }
 
   return { take, expire };
+}
+
+function isOver(packet: Sighted | undefined, timeNs: number): boolean {
+  return packet !== undefined && packet.first.timeNs + SIGHTING_WINDOW_NS < timeNs;
 }
 
 /** What no translation changes: source ports may be rewritten, addresses on one side only. */

@@ -104,7 +104,7 @@ function judgeAsDatagram(connection: Connection, packet: Sighted, court: Court):
     question: { ...asking.question, ...lastOf(binding) },
     observed,
     timeNs,
-    judge: (question) => court.oracle.judge(timeNs, windowOf(question), question, EARLY_WINDOW_NS),
+    judge: (question) => judgementFor({ ...asking, question }, observed),
   });
   if (verdict === undefined) return undefined;
   const isChosen =
@@ -150,6 +150,13 @@ function judgeConnection(connection: Connection, packet: Sighted, court: Court):
   remember(court.observedLedger, asking, { backend: observed, atNs, knownNs: atNs + connection.backend.lagNs });
 }
 
+/** What is permitted now needs no past, which is dear while much changes. */
+function judgementFor({ oracle, question, timeNs }: Asking, observed: Observed | undefined): Judgement {
+  const answer = oracle.answerAt(timeNs, question);
+  if (observed !== undefined && permits(answer, observed)) return { timeNs, answer, earlier: [], later: [] };
+  return oracle.judge(timeNs, windowOf(question), question, EARLY_WINDOW_NS);
+}
+
 /** Who sent a client to its backend knew by then what had been before. */
 function windowOf({ kept, last }: Question): number {
   return last === undefined || kept !== undefined ? STALE_WINDOW_NS : Math.min(last.ageNs, STALE_WINDOW_NS);
@@ -157,14 +164,14 @@ function windowOf({ kept, last }: Question): number {
 
 function judgementOf(
   connection: Connection,
-  { oracle, question, timeNs }: Asking,
+  asking: Asking,
   binding: Binding | undefined,
 ): { readonly judgement: Judgement; readonly observed: Observed | undefined } {
-  const bound = { ...question, ...lastOf(binding) };
-  const judgement = oracle.judge(timeNs, windowOf(bound), bound, EARLY_WINDOW_NS);
+  const seen = observedOf(connection);
+  const judgement = judgementFor({ ...asking, question: { ...asking.question, ...lastOf(binding) } }, seen);
   const { kind } = judgement.answer;
   const isDropExpected = (kind === 'drop' || kind === 'drop-unallocated') && connection.reply === 'none';
-  return { judgement, observed: observedOf(connection) ?? (isDropExpected ? { kind: 'dropped' } : undefined) };
+  return { judgement, observed: seen ?? (isDropExpected ? { kind: 'dropped' } : undefined) };
 }
 
 /** A proxy that remembers a client at several backends takes the first in its list, which nobody else knows (E3). */

@@ -181,8 +181,8 @@ function excuse(
   { binding, observed, court }: { readonly binding: Binding; readonly observed: Backend; readonly court: Court },
 ): void {
   if (!court.keepsSeveral || !hasOlderRecord(court.observedLedger, asking, binding, observed)) return;
-  const judgement = court.oracle.judge(asking.timeNs, 0, asking.question);
-  if (!permits(judgement.answer, { kind: 'backend', ...observed })) return;
+  const answer = court.oracle.answerAt(asking.timeNs, asking.question);
+  if (!permits(answer, { kind: 'backend', ...observed })) return;
   connection.verdict = { kind: 'permitted' };
   connection.affinity = { ...binding, is: 'free', why: 'several' };
 }

@@ -172,6 +172,12 @@ describe('a client whose backend', () => {
   });
 });
 
+test('a client that leaves its backend is not excused by what was permitted before it had that', () => {
+  const come = eventLine(3000, MODIFIED, slice([LOCAL, REMOTE]));
+  const run = replayAll(series([3500, LOCAL], [4000, REMOTE]), sticky([REMOTE], come));
+  expect(judged(run)).toEqual(['first permitted', 'bound never']);
+});
+
 describe('what one client had does not bind', () => {
   test('another client', () => {
     const other = connectionOf({ atMs: 200, address: LOCAL, device: LOCAL_DEVICE, clientPort: 77, backend: REMOTE });
@@ -214,6 +220,21 @@ describe('a Service that begins or ends to keep its clients', () => {
     const off = eventLine(1700, MODIFIED, service);
     const run = replayAll(series([100, LOCAL], [600, REMOTE], [1800, LOCAL]), sticky([LOCAL, REMOTE], off));
     expect(judged(run)).toEqual(['first permitted', 'bound never', 'none permitted']);
+  });
+
+  test('keeps them through events that say the same', () => {
+    const same = eventLine(200, MODIFIED, keeping());
+    const run = replayAll(series([100, LOCAL], [300, REMOTE]), sticky([LOCAL, REMOTE], same));
+    expect(judged(run)).toEqual(['first permitted', 'bound never']);
+  });
+
+  test('begins clean when a list lacks it and it comes again', () => {
+    const { at } = JSON.parse(eventLine(300, 'ADDED', {})) as { readonly at: string };
+    const list = JSON.stringify({ at, type: 'LISTED', kind: 'Service', resourceVersion: '9', items: [] });
+    const streams = sticky([LOCAL, REMOTE], list, eventLine(400, 'ADDED', keeping()));
+    const run = replayAll(series([100, LOCAL], [500, REMOTE]), streams);
+    expect(judged(run)).toEqual(['first permitted', 'changed permitted']);
+    expect(run.tally.modelNotPermitted).toEqual([]);
   });
 
   test('begins clean when it is deleted and made again', () => {
@@ -261,6 +282,8 @@ describe('a flow of datagrams', () => {
   test('that may have been there before the recording binds nobody', () => {
     const run = replayAll([...flow(100, 5001, LOCAL), ...flow(900, 5002, REMOTE)], sticky([LOCAL, REMOTE]));
     expect(judged(run)).toEqual(['none permitted', 'none permitted']);
+    const later = replayAll([...flow(115_000, 5001, LOCAL), ...flow(121_000, 5002, REMOTE)], sticky([LOCAL, REMOTE]));
+    expect(judged(later)).toEqual(['none permitted', 'first permitted']);
   });
 });
 

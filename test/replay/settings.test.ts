@@ -197,17 +197,33 @@ describe.each([
   });
 });
 
-test('an answer that says what was asked is no datagram that was sent back', () => {
-  const [ask, say] = [
-    { from: `[${LOCAL_V6}]:4242`, to: '[fd00:10:244:2::7]:8053' },
-    { to: `[${LOCAL_V6}]:4242`, from: '[fd00:10:244:2::7]:8053' },
-  ];
+test('an answer of the node that says what was asked is no datagram that was sent back', () => {
   const frames = [
-    on(100, LOCAL_DEVICE, 'incoming', udp(ask)),
-    on(100.1, UPLINK, 'outgoing', udp({ ...ask, hops: 63 })),
-    on(100.3, UPLINK, 'incoming', udp({ ...say, hops: 63 })),
-    on(100.4, LOCAL_DEVICE, 'outgoing', udp({ ...say, hops: 62 })),
+    on(100, LOCAL_DEVICE, 'incoming', udp({ from: `[${LOCAL_V6}]:4242`, to: `[${NODE_V6}]:8053` })),
+    on(100.4, LOCAL_DEVICE, 'outgoing', udp({ from: `[${NODE_V6}]:8053`, to: `[${LOCAL_V6}]:4242` })),
   ];
   const { tally } = replayBoth(frames);
   expect(Object.fromEntries(tally.inputs)).toEqual({ 'from-pod': 1, 'to-pod': 1 });
+});
+
+test('datagrams of a pod to itself are judged, and their answers reproduced', () => {
+  const [client, there, masked] = [`${LOCAL}:4242`, `${LOCAL}:8053`, '10.244.1.1:61001'];
+  const frames = [100, 400].flatMap((atMs, index) => [
+    on(atMs, LOCAL_DEVICE, 'incoming', udp({ from: client, to: `${SERVICE}:53`, identification: 10 + index })),
+    on(atMs + 0.1, LOCAL_DEVICE, 'outgoing', udp({ from: masked, to: there, identification: 10 + index, hops: 63 })),
+    on(atMs + 0.2, LOCAL_DEVICE, 'incoming', udp({ from: there, to: masked, identification: 20 + index })),
+    on(
+      atMs + 0.3,
+      LOCAL_DEVICE,
+      'outgoing',
+      udp({ from: `${SERVICE}:53`, to: client, identification: 20 + index, hops: 63 }),
+    ),
+  ]);
+  const { tally } = replayBoth(frames);
+  expect(tally.connections[0]).toMatchObject({
+    verdict: { kind: 'permitted' },
+    model: { reason: 'hairpin' },
+    datagrams: { sent: 2, judged: 2, answers: 2, notPermitted: 0 },
+  });
+  expect(tally).toMatchObject({ replies: { reproduced: 2, differing: 0 }, modelNotPermitted: [], differences: 0 });
 });

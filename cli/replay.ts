@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { createLoop } from '../agent/loop.ts';
 import { hashText } from '../core/control/names.ts';
+import { nodeSettings } from '../core/control/settings.ts';
 import { configOf, createDatapath } from '../core/datapath/datapath.ts';
 import type { ConfigRecord } from '../core/layout.gen.ts';
 import { fail, failureText, ok, type Failure, type Result } from '../core/result.ts';
@@ -11,6 +12,7 @@ import type { NodeConfig } from '../core/service.ts';
 import type { Twin } from '../core/twin.ts';
 import { defaultConfiguration, readConfiguration, type TandemConfiguration } from '../formats/config.ts';
 import { isEventStreamName, readEventStreams, type EventStreams } from '../formats/events.ts';
+import type { InputSource } from '../formats/input.ts';
 import { readNodeFacts, type NodeFacts } from '../formats/node.ts';
 import { factsFromEvents } from '../replay/facts.ts';
 import type { PacketLine } from '../replay/lines.ts';
@@ -27,7 +29,7 @@ const flowSecretWords = 12;
 
 /** What to replay, and how. */
 export type ReplayFiles = {
-  readonly captures: readonly string[];
+  readonly captures: readonly InputSource[];
   readonly streams: EventStreams;
   readonly facts: NodeFacts;
   readonly config: TandemConfiguration;
@@ -57,14 +59,15 @@ export const run: CommandRun = async (files, options) => {
     onProgress: (frames) => progress.update(`${frames} packets`),
   });
   progress.done();
+  if (!replayed.ok) return reportFailure(replayed.error);
   const { streams } = opened.value;
-  const { summary, end } = replayed;
+  const { summary, end, tally } = replayed.value;
   if (format === 'ndjson') printNdjson(summary);
   else if (format === 'json') printJson({ packets: lines, summary });
-  else printText(reportText({ ...replayed, events: streams.events, command: commandLine(files, options) }));
+  else printText(reportText({ ...replayed.value, events: streams.events, command: commandLine(files, options) }));
   for (const problem of streams.problems) printNote(`tandem: ${failureText(problem)}`);
-  for (const failure of replayed.tally.failures) reportFailure(failure);
-  for (const text of replayed.tally.mapFailures.keys()) printNote(`tandem: ${text}`);
+  for (const failure of tally.failures) reportFailure(failure);
+  for (const text of tally.mapFailures.keys()) printNote(`tandem: ${text}`);
   return codeOf(end);
 };
 
@@ -116,9 +119,11 @@ function openFiles(files: readonly string[], options: CommandOptions): Result<Re
 }
 
 /** Runs a replay with the kernel's twin where it can be had; the summary says why not where it can't. */
-export async function replayFiles(files: ReplayFiles): Promise<Replayed> {
+export async function replayFiles(files: ReplayFiles): Promise<Result<Replayed>> {
   const { allowUnattributed, captures, config, facts, onLine, onProgress, seed, streams } = files;
-  const settings = settingsOf(config, seed);
+  const built = settingsOf(config, facts, seed);
+  if (!built.ok) return built;
+  const settings = built.value;
   const node = { ...config, nodeName: facts.name };
   const kernel = await openKernel(settings);
   try {
@@ -140,7 +145,7 @@ export async function replayFiles(files: ReplayFiles): Promise<Replayed> {
       noKernel: kernel.is === 'open' ? null : kernel.why,
       allowUnattributed,
     };
-    return { tally, setting, summary: summarize(tally, setting), end: endOf(tally, setting) };
+    return ok({ tally, setting, summary: summarize(tally, setting), end: endOf(tally, setting) });
   } finally {
     if (kernel.is === 'open') kernel.close();
   }
@@ -160,10 +165,16 @@ function oracleOf({ nodeName, serviceProxyName, topology, zone }: NodeConfig): {
   };
 }
 
-/** The keys of both hashes follow from the seed, so that a replay can be repeated. */
-function settingsOf({ selectionKey }: TandemConfiguration, seed: number): ConfigRecord {
+/**
+ * What both twins are told of the node. The keys of the hashes follow from the seed, so that a replay can be repeated;
+ * what the programs can't hold is a mistake of the configuration here, where no node is to be served.
+ */
+function settingsOf(config: TandemConfiguration, facts: NodeFacts, seed: number): Result<ConfigRecord> {
+  const node = nodeSettings(config.serviceCIDRs, facts.addresses);
+  if (!node.ok) return { ok: false, error: { ...node.error, kind: 'input' } };
   const words = Array.from({ length: flowSecretWords / 2 }, (_, index) => hashText(`flows ${seed} ${index}`));
-  return configOf({ flowSecret: words.flat(), selectionKey: selectionKey ?? hashText(`selection ${seed}`) });
+  const selectionKey = config.selectionKey ?? hashText(`selection ${seed}`);
+  return ok(configOf({ ...node.value, flowSecret: words.flat(), selectionKey }));
 }
 
 /** A control plane of its own for each twin: what one of them can't hold, the other may. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which frames show the same packet: its first sighting at a hook is an input, later ones are what was observed. */
-import { addressEquals, UDP, type Address } from '../core/address.ts';
+import { addressEquals, TCP, UDP, type Address } from '../core/address.ts';
 import type { PacketHook } from '../core/twin.ts';
 import type { NodeFacts } from '../formats/node.ts';
 import { ICMP, ICMP_V6, type Headers } from './headers.ts';
@@ -47,9 +47,13 @@ export type Attribution = {
   readonly expire: (timeNs: number) => readonly Sighted[];
 };
 
+const NONE: readonly Sighted[] = [];
+
 export function createAttribution(): Attribution {
   const recent = new Map<string, Sighted[]>();
   const queue: Sighted[] = [];
+  /** Those before it have been given. */
+  let head = 0;
 
   function take(sighting: Sighting): Attributed {
     const identity = identityOf(sighting.headers);
@@ -73,8 +77,15 @@ export function createAttribution(): Attribution {
   }
 
   function expire(timeNs: number): readonly Sighted[] {
-    const index = queue.findIndex(({ first }) => first.timeNs + SIGHTING_WINDOW_NS >= timeNs);
-    const over = queue.splice(0, index < 0 ? queue.length : index);
+    const from = head;
+    while (isOver(queue[head], timeNs)) head += 1;
+    if (head === from) return NONE;
+    const over = queue.slice(from, head);
+    // Taking away from the front costs what is left: now and then, not with every frame.
+    if (head > queue.length / 2) {
+      queue.splice(0, head);
+      head = 0;
+    }
     for (const packet of over) {
       const identity = identityOf(packet.first.headers);
       const alike = recent.get(identity);
@@ -86,6 +97,10 @@ export function createAttribution(): Attribution {
   }
 
   return { take, expire };
+}
+
+function isOver(packet: Sighted | undefined, timeNs: number): boolean {
+  return packet !== undefined && packet.first.timeNs + SIGHTING_WINDOW_NS < timeNs;
 }
 
 /** What no translation changes: source ports may be rewritten, addresses on one side only. */
@@ -133,9 +148,19 @@ function hasSameEnd(left: Headers, right: Headers): boolean {
 function isSighting(packet: Sighted, sighting: Sighting): boolean {
   const { source, destination } = sighting.headers;
   const { headers } = packet.first;
-  if (!addressEquals(headers.source, source) && !addressEquals(headers.destination, destination)) return false;
+  const isAlike = addressEquals(headers.source, source) || addressEquals(headers.destination, destination);
+  if (!isAlike && !isSentBack(packet.first, sighting)) return false;
   const hops = packet.hopsAt.get(placeText(sighting.place));
   return hops === undefined || sighting.headers.hops < hops;
+}
+
+/** A pod that is its own backend gets what it sent, with other addresses on both sides; an answer has the same two. */
+function isSentBack(first: Sighting, { headers, place }: Sighting): boolean {
+  const { destination, protocol, source } = first.headers;
+  if (protocol !== TCP && protocol !== UDP) return false;
+  const isBack = first.place.direction === 'incoming' && place.direction === 'outgoing';
+  const isOwn = addressEquals(source, headers.destination) && !addressEquals(destination, headers.source);
+  return isBack && isOwn && place.device === first.place.device;
 }
 
 /** Returns the hook, if it is the first to meet the packet. */

@@ -2,6 +2,7 @@
 /** Connections to Services as a recording shows them: opened by whom, answered by whom, refused or left alone. */
 import { port, protocolText, TCP, UDP, type Address } from '../core/address.ts';
 import type { Answer, Question, Verdict } from '../core/oracle/answer.ts';
+import type { Binding } from './affinity.ts';
 import { datagramAbout, newDatagrams, type Datagrams } from './datagrams.ts';
 import type { AnswerEnds } from './frame.ts';
 import {
@@ -34,7 +35,6 @@ export type NotJudged =
   | 'external-address-in-service-range'
   | 'unallocated-address'
   | 'hairpin'
-  | 'affinity'
   | 'opened-before'
   | 'events-incomplete'
   | 'not-seen-again';
@@ -77,6 +77,8 @@ export type Connection = {
   modelBackend: AnswerEnds | undefined;
   /** Of UDP the worst of all datagrams. */
   verdict: Verdict | undefined;
+  /** What its client's past meant to the choice; undefined: its Service keeps nobody, or no choice was seen. */
+  affinity: Binding | undefined;
 };
 
 export type Connections = {
@@ -174,8 +176,12 @@ function newConnection(sighting: Sighting, answerTo: (question: Question) => Ans
     kernel: undefined,
     modelBackend: undefined,
     verdict: undefined,
+    affinity: undefined,
   };
 }
+
+/** In place of the name, where an address is nobody's. */
+export const NO_SERVICE = 'no Service';
 
 export function serviceOf(answer: Answer): string {
   switch (answer.kind) {
@@ -185,7 +191,7 @@ export function serviceOf(answer: Answer): string {
       return answer.object;
     case 'not-a-service':
     case 'drop-unallocated':
-      return 'no Service';
+      return NO_SERVICE;
     case 'permitted':
     case 'refuse':
     case 'drop':
@@ -199,7 +205,6 @@ function whyNotJudged(answer: Answer, headers: Headers): NotJudged | undefined {
   if (headers.part === 'later') return 'fragment';
   if (headers.isRouted || !isFollowed(headers)) return 'extensions';
   if (answer.kind === 'unsupported') return answer.reason;
-  if (answer.kind === 'drop-unallocated') return 'unallocated-address';
   if (headers.protocol === UDP) return undefined;
   if (headers.protocol !== TCP) return protocolText(headers.protocol) === 'SCTP' ? 'SCTP' : 'protocol';
   return isOpening(headers) ? undefined : 'opened-before';

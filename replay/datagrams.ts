@@ -104,17 +104,22 @@ export type DatagramQuestion = {
   readonly judge: (question: Question) => Judgement;
 };
 
+/** Whether a datagram may belong to a flow that was there before the recording began. */
+export function isFirstOfYoung({ judged, kept }: Datagrams, timeNs: number): boolean {
+  return judged === 0 && kept === undefined && timeNs < FORGOTTEN_NS;
+}
+
 /**
  * The verdict, and from now on the flow is kept where it was seen. What the first one of a young recording did may be
  * what its flow has kept from before.
  */
 export function judgeDatagram(datagrams: Datagrams, asked: DatagramQuestion): Verdict | undefined {
   const { judge, question, timeNs } = asked;
-  const isOld = datagrams.judged === 0 && datagrams.kept === undefined && timeNs < FORGOTTEN_NS;
+  const isOld = isFirstOfYoung(datagrams, timeNs);
   const seen = asked.observed?.kind === 'backend' ? { backend: asked.observed, atNs: timeNs } : undefined;
   const kept = isOld ? seen : datagrams.kept;
   const judgements = questionsOf(question, kept, timeNs).map(judge);
-  const isDropped = judgements.some(({ answer }) => answer.kind === 'drop');
+  const isDropped = judgements.some(({ answer: { kind } }) => kind === 'drop' || kind === 'drop-unallocated');
   const observed = asked.observed ?? (isDropped ? ({ kind: 'dropped' } as const) : undefined);
   if (observed === undefined) return undefined;
   const [best] = judgements.map((judgement) => judgeOutcome(judgement, observed)).sort(byWeight);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A captured packet as the Ethernet frame that a hook would meet, with the answers from outside that go with it. */
-import { isIPv4, TCP, UDP, type Address } from '../core/address.ts';
+import { addressEquals, isIPv4, TCP, UDP, type Address } from '../core/address.ts';
 import { CHECKSUM_MODE_NONE, CHECKSUM_MODE_PARTIAL } from '../core/layout.gen.ts';
 import { assert } from '../core/result.ts';
 import { isFollowed, readHeaders, type Family, type Headers } from './headers.ts';
@@ -10,6 +10,9 @@ export const FRAME_BYTES_MAX = 3712;
 
 export const ETHERNET_BYTES = 14;
 const IPV6_BYTES = 40;
+/** Where they stand in the IP header, the former before the protocol. */
+const TIME_TO_LIVE = 8;
+const HOP_LIMIT = 7;
 const CHECKSUM_IN_TCP = 16;
 const CHECKSUM_IN_UDP = 6;
 
@@ -125,8 +128,28 @@ function sourceRange(family: Family): { readonly from: number; readonly to: numb
   return family === 'IPv4' ? { from: 12, to: 16 } : { from: 8, to: 24 };
 }
 
-/** Both ends of an answer as a twin would get it; `clientPort` differs from the client's own where that was taken. */
-export type AnswerEnds = { readonly address: Address; readonly port: number; readonly clientPort: number };
+/**
+ * Both ends of an answer as a twin would get it. `clientPort` differs from the client's own where that was taken,
+ * `client` where it is its own backend.
+ */
+export type AnswerEnds = {
+  readonly address: Address;
+  readonly port: number;
+  readonly client: Address;
+  readonly clientPort: number;
+};
+
+/** The answer of a pod to itself, as it left the pod: from these ends, by the way it came back. */
+export function withPodAsSource(frame: PosedFrame, headers: Headers, ends: AnswerEnds): Uint8Array {
+  const bytes = withSource(frame, headers, ends);
+  const [destination, source] = [bytes.slice(0, 6), bytes.slice(6, 12)];
+  bytes.set(source, 0);
+  bytes.set(destination, 6);
+  const ip = ETHERNET_BYTES;
+  if (headers.family === 'IPv6') bytes[ip + HOP_LIMIT] = headers.hops + 1;
+  else mend(bytes, ip + 10, replaceHalf(bytes, ip + TIME_TO_LIVE, half(bytes, ip + TIME_TO_LIVE) + 0x100));
+  return bytes;
+}
 
 /** The frame as it was before its source became a Service: these ends put back, all checksums mended. */
 export function withSource(frame: PosedFrame, headers: Headers, ends: AnswerEnds): Uint8Array {
@@ -134,7 +157,9 @@ export function withSource(frame: PosedFrame, headers: Headers, ends: AnswerEnds
   assert(isIPv4(ends.address) === (headers.family === 'IPv4'), 'the other source is of the same family');
   const bytes = frame.bytes.slice();
   const ip = ETHERNET_BYTES;
-  const addressDelta = putAddress(bytes, ip + sourceRange(headers.family).from, ends.address);
+  const { from, to } = sourceRange(headers.family);
+  let addressDelta = putAddress(bytes, ip + from, ends.address);
+  if (!addressEquals(headers.destination, ends.client)) addressDelta += putAddress(bytes, ip + to, ends.client);
   if (headers.family === 'IPv4') mend(bytes, ip + 10, addressDelta);
   const transport = ip + headers.transportOffset;
   if (!showsPorts(headers) || transport + 4 > bytes.length) return bytes;

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What happens to a packet that a hook meets: which frame the twins get, and what is learned from their answer. */
-import { endpointText, port } from '../core/address.ts';
+import { addressEquals, endpointText, port } from '../core/address.ts';
 import { VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
-import type { OracleTimeline } from '../core/oracle.ts';
 import type { Question } from '../core/oracle/answer.ts';
-import type { Outcome } from '../core/twin.ts';
-import { isSticky } from './affinity.ts';
+import type { Outcome, PacketHook } from '../core/twin.ts';
 import type { Attributed, Sighted, Sighting } from './attribute.ts';
 import { compareBytes, type Difference } from './compare.ts';
 import {
@@ -19,9 +17,9 @@ import {
 } from './connections.ts';
 import { backendAt, noteModelChoice } from './datagrams.ts';
 import { withQuotedBackend } from './error.ts';
-import { endsOf, isTranslatable, withSource, type PosedFrame } from './frame.ts';
+import { endsOf, isTranslatable, withPodAsSource, withSource, type AnswerEnds, type PosedFrame } from './frame.ts';
 import { flowText, isAsking } from './headers.ts';
-import { isModelPermitted } from './judge.ts';
+import { isModelPermitted, type Court } from './judge.ts';
 import { draftOf, type Draft } from './lines.ts';
 import { addTo, type PacketPlace, type Tally } from './tally.ts';
 import { backendOf, reasonOf, verdictOf, type Ran, type Twins } from './twins.ts';
@@ -30,17 +28,14 @@ import { backendOf, reasonOf, verdictOf, type Ran, type Twins } from './twins.ts
 const TICK_NS = 1_048_576;
 
 /** Everything that a packet may meet or leave a mark on. */
-export type Bench = {
+export type Bench = Court & {
   readonly twins: Twins;
-  readonly oracle: OracleTimeline;
   readonly connections: Connections;
   readonly tally: Tally;
   /** Of the first moment. */
   readonly firstTick: number;
   /** After this time events may be missing. */
   readonly completeNs: number;
-  /** Services with client affinity, by name. */
-  readonly sticky: ReadonlySet<string>;
   /** Connections by the packets that ask for them, while these are in their window. */
   readonly openings: Map<Sighted, Connection>;
   /** Lines that wait; undefined: nobody wants any. */
@@ -104,6 +99,7 @@ export function takeFromPod(bench: Bench, sighting: Sighting, packet: Sighted, p
     connection.modelBackend = {
       address: ends.destination,
       port: ends.destinationPort,
+      client: ends.source,
       clientPort: ends.sourcePort,
     };
   } else if (asks) connection.modelBackend = undefined;
@@ -129,7 +125,7 @@ function takeAsking(bench: Bench, connection: Connection, packet: Sighted, ran: 
   connection.model ??= choice;
   connection.kernel ??= ran.kernel && choiceOf(ran.kernel);
   if (!isFirst && datagrams === undefined) return undefined;
-  const reason = whyNotJudged(bench, connection, packet.first.timeNs, choice);
+  const reason = whyNotJudged(bench, packet.first.timeNs, choice);
   if (reason === undefined) noteModelJudgement(bench, connection, packet.first.timeNs, choice);
   else if (isFirst) connection.notJudged = reason;
   else {
@@ -144,16 +140,16 @@ function choiceOf(outcome: Outcome): Choice {
   return { verdict: verdictOf(outcome), reason: reasonOf(outcome), backend: backendOf(outcome) };
 }
 
-function whyNotJudged(bench: Bench, connection: Connection, timeNs: number, choice: Choice): NotJudged | undefined {
+function whyNotJudged(bench: Bench, timeNs: number, choice: Choice): NotJudged | undefined {
   if (timeNs > bench.completeNs) return 'events-incomplete';
-  if (choice.reason === 'hairpin') return 'hairpin';
-  return isSticky(bench.sticky, connection.service) ? 'affinity' : undefined;
+  // Without an address of the node of this family no pod can hear itself from another.
+  return choice.reason === 'hairpin' && choice.verdict === 'drop' ? 'hairpin' : undefined;
 }
 
-function noteModelJudgement({ oracle, tally }: Bench, connection: Connection, timeNs: number, choice: Choice): void {
+function noteModelJudgement(bench: Bench, connection: Connection, timeNs: number, choice: Choice): void {
   const { datagrams, modelBackend } = connection;
-  const { modelNotPermitted } = tally;
-  const isRight = isModelPermitted(oracle, connection, timeNs, { verdict: choice.verdict, kept: datagrams?.modelKept });
+  const { modelNotPermitted } = bench.tally;
+  const isRight = isModelPermitted(bench, connection, timeNs, { verdict: choice.verdict, kept: datagrams?.modelKept });
   if (!isRight && !modelNotPermitted.includes(connection)) modelNotPermitted.push(connection);
   if (datagrams === undefined) return;
   datagrams.modelKept = modelBackend && { backend: backendAt(modelBackend.address, modelBackend.port), atNs: timeNs };
@@ -174,23 +170,36 @@ export function takeToPod(bench: Bench, sighting: Sighting, attributed: Attribut
     else if (backend === undefined) tally.replies.withoutFlow += 1;
     if (backend !== undefined && isReadable) {
       const posed = pose();
-      const answer = { connection, backend, posed, bytes: withSource(posed, headers, backend) };
-      return takeReply(bench, sighting, packet, answer);
+      const isOwn = isHairpin(connection, backend);
+      const bytes = isOwn ? withPodAsSource(posed, headers, backend) : withSource(posed, headers, backend);
+      return takeReply(bench, sighting, packet, {
+        connection,
+        backend,
+        posed,
+        bytes,
+        hook: isOwn ? 'from-pod' : 'to-pod',
+      });
     }
   }
   const subject = connection ?? connections.about(headers);
   const isRelated = connection === undefined && subject !== undefined && noteError(bench, subject, sighting);
-  if (isRelated && subject.modelBackend !== undefined) {
+  if (isRelated && subject.modelBackend !== undefined && !isHairpin(subject, subject.modelBackend)) {
     const posed = pose();
     const backend = subject.modelBackend;
     const bytes = withQuotedBackend(posed, headers, backend);
-    if (bytes !== undefined) return takeReply(bench, sighting, packet, { connection: subject, backend, posed, bytes });
+    const answer = { connection: subject, backend, posed, hook: 'to-pod' as const };
+    if (bytes !== undefined) return takeReply(bench, sighting, packet, { ...answer, bytes });
   }
   if (hook === undefined) return;
   const posed = pose();
   const place = placeOf('to-pod', sighting, subject);
   const ran = runSighted(bench, packet, place, posed.bytes, posed);
   keepDraft(bench, packet, () => draftOf(place, ran, { asks: false, connection: subject, sighting }));
+}
+
+/** Whether the model sends a pod's packets back to it: its answers to itself are translated where they leave it. */
+function isHairpin({ tuple }: Connection, { client }: AnswerEnds): boolean {
+  return !addressEquals(tuple.source, client);
 }
 
 /** Whether the error is an answer that a proxy translates, to a packet that went on. */
@@ -208,13 +217,15 @@ type Answer = {
   readonly backend: NonNullable<Connection['modelBackend']>;
   readonly posed: PosedFrame;
   readonly bytes: Uint8Array;
+  /** Where the twins translate it. */
+  readonly hook: PacketHook;
 };
 
 /** What the pod got is what must come out. */
 function takeReply(bench: Bench, sighting: Sighting, packet: Sighted, answer: Answer): void {
-  const { backend, bytes, connection, posed } = answer;
+  const { backend, bytes, connection, hook, posed } = answer;
   const { replies } = bench.tally;
-  const place = placeOf('to-pod', sighting, connection);
+  const place = placeOf(hook, sighting, connection);
   const ran = runSighted(bench, packet, place, bytes, posed);
   const repliedBackend = endpointText(backend.address, port(backend.port));
   keepDraft(bench, packet, () => draftOf(place, ran, { asks: false, connection, sighting, repliedBackend }));

@@ -104,8 +104,14 @@ export function lineOf(
     permitted: isPermitted({ verdict }) ?? null,
     equal,
     ...(connection?.notJudged !== undefined && { unsupported: connection.notJudged }),
-    ...(verdict !== undefined && { verdict: verdictText({ verdict, notJudged: connection?.notJudged }, events) }),
+    ...(verdict !== undefined && { verdict: verdictText({ verdict, ...aboutOf(connection, verdict) }, events) }),
   };
+}
+
+/** What the client's past means is told of the packet that was decided by it: a flow's datagrams follow their flow. */
+function aboutOf(connection: Connection | undefined, verdict: Verdict): Pick<Connection, 'affinity' | 'notJudged'> {
+  const follows = connection?.datagrams !== undefined && verdict.kind !== 'never';
+  return { affinity: follows ? undefined : connection?.affinity, notJudged: connection?.notJudged };
 }
 
 function observedOf({ asks, connection, isReply, sighting }: Draft, packet: Sighted): ObservedRecord | null {

@@ -5,7 +5,7 @@ import type { TimedEvent } from '../formats/events.ts';
 import { instantText } from '../formats/instant.ts';
 import type { Connection } from './connections.ts';
 import type { Datagrams } from './datagrams.ts';
-import { choiceText, isPermitted, spanText, verdictText } from './judge.ts';
+import { choiceText, isPermitted, spanText, STALE_WINDOW_NS, verdictText } from './judge.ts';
 import { momentOf } from './lines.ts';
 import { isDoubtful, whyNotJudged, type ReplaySetting, type ReplaySummary } from './summary.ts';
 import type { Finding, Tally } from './tally.ts';
@@ -25,12 +25,14 @@ export type ReportInput = {
 export function reportText(input: ReportInput): string {
   return [
     gradeLine(input),
+    ...verdictLines(input),
     '',
     ...packetLines(input),
     '',
     ...twinLines(input),
     '',
     ...connectionLines(input.summary),
+    ...affinityLines(input.summary),
     ...backendLines(input.tally),
     ...unsupportedLines(input.summary),
     ...matterLines(input),
@@ -47,6 +49,52 @@ function row(name: string, count: number, words = ''): string {
 function gradeLine({ summary, setting }: ReportInput): string {
   const proxy = setting.proxy === '' ? '' : `; the node was served by ${setting.proxy}`;
   return `grade: ${summary.grade} from packets and events${proxy}`;
+}
+
+/** What somebody who was woken by this wants to know: where to look. */
+function verdictLines({ summary, tally }: ReportInput): string[] {
+  const { differences, failures, modelNotPermitted, replies } = summary;
+  const doubts = [
+    ...(isDoubtful(tally) ? ['too many frames could not be attributed'] : []),
+    ...(failures.length > 0 ? ['not everything could be read or programmed'] : []),
+  ];
+  const own = { differences, 'choices not permitted': modelNotPermitted, 'replies that differ': replies.differing };
+  const wrong = Object.entries(own).filter(([, count]) => count > 0);
+  return [
+    `verdict: ${blameText(summary, tally)}`,
+    ...(doubts.length > 0 ? [`  doubtful: ${doubts.join(', ')}`] : []),
+    ...(wrong.length > 0 ? [`  tandem itself is wrong here: ${countsText(Object.fromEntries(wrong))}`] : []),
+  ];
+}
+
+function blameText({ affinity, blame, connections, unsupported }: ReplaySummary, tally: Tally): string {
+  const { never, none, notJudged, refused, stale, total } = connections;
+  const judged = total - notJudged;
+  const seconds = STALE_WINDOW_NS / 1e9;
+  switch (blame) {
+    case 'datapath-wrong': {
+      const moved = affinity.notKept === 0 ? '' : ` (${affinity.notKept} of them away from their client's backend)`;
+      const late = stale === 0 ? '' : `; ${stale} more are late`;
+      return `datapath wrong, or its control plane dead for ${seconds} s: ${never} of ${judged} connections${moved}${late}`;
+    }
+    case 'control-plane-late': {
+      const latest = tally.connections.reduce(
+        (most, { verdict }) => (verdict?.kind === 'stale' ? Math.max(most, verdict.staleNs) : most),
+        0,
+      );
+      return `control plane late: ${stale} of ${judged} connections, up to ${spanText(latest)} after the event`;
+    }
+    case 'neither': {
+      const silent = none + refused === 0 ? '' : `; ${none} had no answer, ${refused} were rightly refused`;
+      return `neither datapath nor control plane: all ${judged} connections judged, of ${total}, are permitted${silent}; look at the network or the application`;
+    }
+    case 'not-judged': {
+      if (total === 0) return 'none: no pod of this node asked for a Service';
+      const counts = Object.entries(unsupported).map(([reason, { connections: count }]) => [reason, count] as const);
+      const why = counts.filter(([, count]) => count > 0);
+      return `none: no connection can be judged by this build: ${countsText(Object.fromEntries(why))}`;
+    }
+  }
 }
 
 function countsText(counts: Readonly<Record<string, number>>): string {
@@ -121,6 +169,20 @@ function connectionLines({ connections, datagrams, notPermitted }: ReplaySummary
   ];
 }
 
+/** Nothing where no Service keeps its clients. */
+function affinityLines({ affinity }: ReplaySummary): string[] {
+  const { free, kept, notKept } = affinity;
+  const others = Object.values<number>(free).reduce((sum, count) => sum + count, 0);
+  if (kept + notKept + others === 0) return [];
+  return [
+    '',
+    'client affinity',
+    row('kept', kept, 'sent to where their client was before'),
+    row('not kept', notKept, 'sent elsewhere, which is not permitted'),
+    row('free', others, countsText(free)),
+  ];
+}
+
 /** Who got the connections, as observed. */
 function backendLines({ connections }: Tally): string[] {
   const counts = new Map<string, number>();
@@ -150,9 +212,13 @@ function matters(connection: Connection): boolean {
   return isPermitted(connection) === false || reply !== 'answered' || openings > 1 || errors > 0;
 }
 
+/** What is not permitted comes first: a list that is cut must not hide it. */
 function matterLines({ tally, events }: ReportInput): string[] {
   const { modelNotPermitted, origin } = tally;
-  const found = tally.connections.filter((one) => matters(one) || modelNotPermitted.includes(one));
+  const rank = (one: Connection): number => (isPermitted(one) === false ? 0 : modelNotPermitted.includes(one) ? 1 : 2);
+  const found = tally.connections
+    .filter((one) => matters(one) || modelNotPermitted.includes(one))
+    .sort((left, right) => rank(left) - rank(right));
   const rows = found.map((connection) =>
     connectionText(connection, tally, events, instantText(momentOf(origin, connection.opened.timeNs))),
   );

@@ -12,7 +12,7 @@ import { createConnections } from './connections.ts';
 import { poseFrame, type PosedFrame } from './frame.ts';
 import { readHeaders } from './headers.ts';
 import { noteUnsupported, runInput, takeFromPod, takeToPod, type Bench } from './hooks.ts';
-import { judgePacket } from './judge.ts';
+import { judgePacket, STALE_WINDOW_NS } from './judge.ts';
 import { draftOf, lineOf, type PacketLine } from './lines.ts';
 import { findPlaces, hookAt, isIp, type Place, type Places } from './places.ts';
 import { addTo, newTally, type Tally } from './tally.ts';
@@ -39,7 +39,6 @@ type Run = Bench & {
   readonly places: Places;
   readonly attribution: Attribution;
   readonly link: LinkHeader;
-  readonly sticky: Set<string>;
 };
 
 type FrameItem = Extract<TimelineItem, { is: 'frame' }>;
@@ -59,7 +58,7 @@ export function replay(input: ReplayInput): Tally {
     else {
       oracle.apply(item.timeNs, item.timed.event);
       twins.program(item.timed.event);
-      noteAffinity(run.sticky, item.timed.event);
+      noteAffinity(run.affinity, item.timeNs, item.timed.event, STALE_WINDOW_NS);
     }
   }
   settle(run, Infinity);
@@ -89,7 +88,10 @@ function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
     firstTick: ticksOf(origin),
     completeNs: completeUntil === undefined ? Infinity : nanosecondsBetween(origin, completeUntil),
     openings: new Map(),
-    sticky: new Set(),
+    affinity: new Map(),
+    observedLedger: new Map(),
+    modelLedger: new Map(),
+    keepsSeveral: input.facts.proxy.includes('iptables'),
     drafts: input.onLine === undefined ? undefined : new Map(),
   };
 }
@@ -146,7 +148,7 @@ function takeUnreadable(
 
 /** Packets of which nothing more will be seen: their connections can be judged and their lines told. */
 function settle(run: Run, timeNs: number): void {
-  const { drafts, input, openings, oracle, tally } = run;
+  const { drafts, input, openings, tally } = run;
   for (const packet of run.attribution.expire(timeNs)) {
     const others = packet.frames - packet.runs;
     if (packet.hook === undefined) addTo(tally.noInput, whyNoInput(packet, input.facts), others);
@@ -154,7 +156,7 @@ function settle(run: Run, timeNs: number): void {
     noteUnsupported(run, packet);
     const connection = openings.get(packet);
     openings.delete(packet);
-    const verdict = connection && judgePacket(connection, packet, oracle);
+    const verdict = connection && judgePacket(connection, packet, run);
     if (connection?.datagrams !== undefined && verdict === undefined && connection.notJudged === undefined) {
       addTo(tally.unsupportedPackets, 'not-seen-again');
     }

@@ -2,10 +2,10 @@
 /** The numbers of a replay as one record, and what they mean for whoever waits for an exit code. */
 import { failureText } from '../core/result.ts';
 import { instantText } from '../formats/instant.ts';
-import type { Connection } from './connections.ts';
+import { NO_SERVICE, type Connection } from './connections.ts';
 import { isPermitted } from './judge.ts';
 import { momentOf } from './lines.ts';
-import { totalOf, type Finding, type Tally } from './tally.ts';
+import { addTo, totalOf, type Finding, type Tally } from './tally.ts';
 
 /** More of the frames than this without an explanation makes the rest doubtful. */
 const UNATTRIBUTED_PERCENT_MAX = 1;
@@ -46,6 +46,20 @@ export type DatagramCounts = {
   readonly notPermitted: number;
 };
 
+/** Connections to Services that keep their clients, whose choice was seen and judged. */
+export type AffinityCounts = {
+  readonly kept: number;
+  readonly notKept: number;
+  /** Those that might be sent anywhere, by the reason. */
+  readonly free: Readonly<Record<string, number>>;
+};
+
+/**
+ * Where to look, by what was recorded. `datapath-wrong`: something was never permitted; `control-plane-late`: what was
+ * done was right before; `neither`: all is as it may be; `not-judged`: nothing can be said.
+ */
+export type Blame = 'datapath-wrong' | 'control-plane-late' | 'neither' | 'not-judged';
+
 /** The last line of the output. */
 export type ReplaySummary = {
   readonly kind: 'ReplaySummary';
@@ -60,8 +74,10 @@ export type ReplaySummary = {
   readonly comparedWithKernel: number;
   readonly kernel: string;
   readonly services: number;
+  readonly blame: Blame;
   readonly connections: ConnectionCounts;
   readonly datagrams: DatagramCounts;
+  readonly affinity: AffinityCounts;
   readonly differences: number;
   readonly firstDifference: Finding | string | null;
   readonly notPermitted: number;
@@ -97,9 +113,11 @@ export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
     noInput: sorted(tally.noInput),
     comparedWithKernel: tally.comparedWithKernel,
     kernel: setting.noKernel ?? 'ran',
-    services: new Set(connections.map(({ service }) => service)).size,
+    services: new Set(connections.map(({ service }) => service).filter((service) => service !== NO_SERVICE)).size,
+    blame: blameOf(countConnections(connections)),
     connections: countConnections(connections),
     datagrams: countDatagrams(connections),
+    affinity: countAffinity(connections),
     differences: tally.differences,
     firstDifference: firstDifference ?? tableDifference ?? null,
     notPermitted: connections.filter((connection) => isPermitted(connection) === false).length,
@@ -151,6 +169,12 @@ function countConnections(connections: readonly Connection[]): ConnectionCounts 
   };
 }
 
+function blameOf({ never, notJudged, stale, total }: ConnectionCounts): Blame {
+  if (never > 0) return 'datapath-wrong';
+  if (stale > 0) return 'control-plane-late';
+  return notJudged < total ? 'neither' : 'not-judged';
+}
+
 function countDatagrams(connections: readonly Connection[]): DatagramCounts {
   const flows = connections.map(({ datagrams }) => datagrams).filter((datagrams) => datagrams !== undefined);
   const total = (count: (flow: (typeof flows)[number]) => number): number =>
@@ -161,6 +185,15 @@ function countDatagrams(connections: readonly Connection[]): DatagramCounts {
     judged: total(({ judged }) => judged),
     notPermitted: total(({ notPermitted }) => notPermitted),
   };
+}
+
+function countAffinity(connections: readonly Connection[]): AffinityCounts {
+  const judged = connections.filter((connection) => whyNotJudged(connection) === undefined);
+  const bound = judged.filter(({ affinity }) => affinity?.is === 'bound');
+  const kept = bound.filter((connection) => isPermitted(connection) === true).length;
+  const free = new Map<string, number>();
+  for (const { affinity } of judged) if (affinity?.why !== undefined) addTo(free, affinity.why);
+  return { kept, notKept: bound.length - kept, free: sorted(free) };
 }
 
 function countUnsupported({ connections, unsupportedPackets }: Tally): ReplaySummary['unsupported'] {

@@ -53,7 +53,7 @@ export async function replaySource(source: ReplaySource, seed: number): Promise<
   if (!facts.ok) return facts;
   const streams = readEventStreams(events);
   const choices = { same: 0, of: 0 };
-  const { tally, summary } = await replayFiles({
+  const replayed = await replayFiles({
     captures: [capture],
     streams,
     facts: facts.value,
@@ -62,6 +62,8 @@ export async function replaySource(source: ReplaySource, seed: number): Promise<
     allowUnattributed: false,
     onLine: (line) => compareChoice(line, choices),
   });
+  if (!replayed.ok) return replayed;
+  const { tally, summary } = replayed.value;
   const [failure] = tally.failures;
   if (failure !== undefined) return { ok: false, error: failure };
   const [full] = tally.mapFailures.keys();

@@ -17,6 +17,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { tcp } from '../replay/packets.ts';
+import {
+  captureOf,
+  CLIENT,
+  CLIENT_DEVICE,
+  eventLine,
+  LOCAL,
+  LOCAL_DEVICE,
+  on,
+  SERVICE,
+  service,
+  slice,
+} from '../replay/recording.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const nobody = 65_534;
@@ -104,6 +117,8 @@ describe('without kernel/ and koffi, as a normal user', () => {
     ['no-endpoints', 'node2', 0],
     ['udp-stale', 'node1', 0],
     ['udp-stale', 'node2', 0],
+    ['affinity', 'node1', 0],
+    ['affinity', 'node2', 0],
   ])('%s on %s is judged as written down', (name, host, code) => {
     const answer = replay(...recording(name, host));
     expect(answer.notes).toBe('');
@@ -158,6 +173,24 @@ describe('without kernel/ and koffi, as a normal user', () => {
     });
   });
 
+  test.each(['node1', 'node2'])(
+    'the client on %s was kept on its backend, and moved only where it was free to, as its log shows',
+    (host) => {
+      const printed = readFileSync(join(root, 'fixtures/affinity/clients.log'), 'utf8').trimEnd().split('\n');
+      const mine = printed
+        .filter((line) => line.endsWith(host.replace('node', ' client')))
+        .map((line) => line.split(' ')[0]);
+      const answer = replay(...recording('affinity', host), '-o', 'ndjson');
+      const pods = podNames('affinity');
+      const opened = connectionsOf(linesOf(answer));
+      expect(opened.map(({ observed }) => pods.get(observed?.backend?.replace(':8080', '') ?? ''))).toEqual(mine);
+      // The log shows where it went elsewhere: each time its client was free.
+      const changes = mine.filter((pod, index) => index === 0 || pod !== mine[index - 1]).length;
+      expect(summaryOf(answer)).toMatchObject({ affinity: { kept: mine.length - changes, notKept: 0 } });
+      expect(changes).toBe(host === 'node1' ? 3 : 2);
+    },
+  );
+
   test('the last line says plainly that nothing was compared', () => {
     const answer = replay(...recording('no-endpoints', 'node1'), '-o', 'ndjson');
     expect(summaryOf(answer)).toMatchObject({
@@ -199,6 +232,64 @@ describe('without kernel/ and koffi, as a normal user', () => {
     );
     expect({ inferredDevices, unattributed }).toEqual({ inferredDevices: 6, unattributed: 0 });
     expect(connections).toMatchObject({ total: 60, answered: 46, refused: 11, stale: 3 });
+  });
+});
+
+describe('the settings of the node', () => {
+  const ask = (from: string, to: string, sequence: number): Uint8Array =>
+    tcp({ from, to, flags: 'S', sequence, identification: sequence });
+  const header = 'apiVersion: tandem/v1alpha1\nkind: TandemConfiguration\nnodeName: node1\n';
+  const ours = 'nodeIPs: [10.88.0.11]\nclusterCIDRs: [10.244.0.0/16]\n';
+
+  function replayByHand(config: string): Answer {
+    const { bytes } = captureOf([
+      on(100, CLIENT_DEVICE, 'incoming', ask(`${CLIENT}:4242`, '10.96.7.7:80', 5)),
+      on(200, LOCAL_DEVICE, 'incoming', ask(`${LOCAL}:4243`, `${SERVICE}:80`, 6)),
+      on(
+        200.1,
+        LOCAL_DEVICE,
+        'outgoing',
+        tcp({ from: '10.244.1.1:999', to: `${LOCAL}:8080`, flags: 'S', sequence: 6, identification: 6, hops: 63 }),
+      ),
+    ]);
+    const node = { kind: 'Node', metadata: { name: 'node1' }, spec: { podCIDRs: ['10.244.1.0/24'] } };
+    const events = [node, service, slice([LOCAL])].map((object) => eventLine(0, 'ADDED', object));
+    writeFileSync(join(folder, 'hand.pcap'), bytes);
+    writeFileSync(join(folder, 'hand.events.ndjson'), `${events.join('\n')}\n`);
+    writeFileSync(join(folder, 'hand.yaml'), header + config);
+    return replay('hand.pcap', 'hand.events.ndjson', '--config', 'hand.yaml', '-o', 'ndjson');
+  }
+
+  const modelOf = (answer: Answer): unknown[] =>
+    linesOf(answer)
+      .slice(0, -1)
+      .map((line) => (line as unknown as { model: { verdict: string; reason: string } }).model)
+      .map(({ reason, verdict }) => `${verdict} ${reason}`);
+
+  test('decide what addresses of no Service and pods that are their own backends get', () => {
+    const answer = replayByHand(`${ours}serviceCIDRs: [10.96.0.0/16]\n`);
+    expect(modelOf(answer)).toEqual(['drop unallocated', 'forward hairpin']);
+    expect(summaryOf(answer)).toMatchObject({
+      blame: 'neither',
+      connections: { total: 2, permitted: 2, notJudged: 0 },
+      modelNotPermitted: 0,
+    });
+    expect(answer.code).toBe(0);
+  });
+
+  test('are those of the configuration: without them neither is known', () => {
+    const answer = replayByHand('clusterCIDRs: [10.244.0.0/16]\n');
+    expect(modelOf(answer)).toEqual(['pass not-service', 'drop hairpin']);
+    expect(summaryOf(answer)).toMatchObject({ unsupported: { hairpin: { connections: 1 } } });
+  });
+
+  test('that no program holds end with 2 and one line before anything runs', () => {
+    const ranges = Array.from({ length: 5 }, (_, index) => `10.${96 + index}.0.0/16`).join(', ');
+    const { code, notes, output } = replayByHand(`${ours}serviceCIDRs: [${ranges}]\n`);
+    expect({ code, output }).toEqual({ code: 2, output: '' });
+    expect(notes).toBe(
+      `tandem: serviceCIDRs: 5 IPv4 ranges, the programs hold 4: ${ranges}; join ranges that lie side by side\n`,
+    );
   });
 });
 

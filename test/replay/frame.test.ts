@@ -8,6 +8,7 @@ import {
   ETHERNET_BYTES,
   FRAME_BYTES_MAX,
   poseFrame,
+  withPodAsSource,
   withSource,
   type CapturedPacket,
 } from '../../replay/frame.ts';
@@ -160,20 +161,20 @@ describe.each(kinds)('another source of $protocol over $family', ({ at, ends, fa
   const pod = (last: number): string => (family === 'IPv4' ? `10.244.7.${last}` : `fd00:10:244:7:a:b:c:${last}`);
   const endpoint = (address: string, port: number): string =>
     family === 'IPv4' ? `${address}:${port}` : `[${address}]:${port}`;
-  const clientPort = headersOf(make(ends)).destinationPort;
+  const { destination: client, destinationPort: clientPort } = headersOf(make(ends));
 
   function check(checksum: Segment['checksum'] & string, payload: Uint8Array, last: number, port: number): void {
     const common = { ...ends, payload, checksum };
     const packet = make(common);
     const posed = poseFrame(captured(packet));
     fc.pre(posed.checksum === checksum);
-    const changed = withSource(posed, headersOf(packet), { address: addressOf(pod(last)), port, clientPort });
+    const changed = withSource(posed, headersOf(packet), { address: addressOf(pod(last)), port, client, clientPort });
     const wanted = make({ ...common, from: endpoint(pod(last), port) });
     const isWrong = checksum === 'wrong';
     // A wrong checksum stays as wrong as it was, by the same difference and not by the same bits.
     if (isWrong) wanted.set(changed.subarray(ETHERNET_BYTES + at, ETHERNET_BYTES + at + 2), at);
     expect(changed.subarray(ETHERNET_BYTES)).toEqual(wanted);
-    const service = { address: headersOf(packet).source, port: 80, clientPort };
+    const service = { address: headersOf(packet).source, port: 80, client, clientPort };
     const back = withSource({ ...posed, bytes: changed }, headersOf(packet), service);
     const same = (bytes: Uint8Array): Uint8Array => (protocol === 'TCP' ? oneZero(bytes, ETHERNET_BYTES + at) : bytes);
     expect(same(back)).toEqual(same(posed.bytes));
@@ -209,16 +210,27 @@ describe.each(kinds)('another source of $protocol over $family', ({ at, ends, fa
 
   test('replaces also the port of a client that the twin has replaced', () => {
     const packet = make(ends);
-    const taken = { address: addressOf(pod(7)), port: 8080, clientPort: 61_001 };
+    const taken = { address: addressOf(pod(7)), port: 8080, client, clientPort: 61_001 };
     const changed = withSource(poseFrame(captured(packet)), headersOf(packet), taken);
     const to = ends.to.replace(/\d+$/, '61001');
     expect(changed.subarray(ETHERNET_BYTES)).toEqual(make({ from: endpoint(pod(7), 8080), to }));
+  });
+
+  test('is that of a pod which answers itself, by the way back: both ends, one more hop, Ethernet turned', () => {
+    const packet = make({ ...ends, hops: 63 });
+    const posed = poseFrame(captured(packet));
+    const own = { address: addressOf(pod(7)), port: 8080, client: addressOf(pod(1)), clientPort: 61_001 };
+    const changed = withPodAsSource(posed, headersOf(packet), own);
+    const wanted = make({ from: endpoint(pod(7), 8080), to: endpoint(pod(1), 61_001), hops: 64 });
+    expect(changed.subarray(ETHERNET_BYTES)).toEqual(wanted);
+    const [there, back] = [posed.bytes.subarray(0, 6), posed.bytes.subarray(6, 12)];
+    expect(changed.subarray(0, 12)).toEqual(Uint8Array.from([...back, ...there]));
   });
 });
 
 test('a datagram without a checksum gets none, and its fragments only the address', () => {
   const packet = udp({ from: '10.96.0.10:53', to: '10.0.0.1:4242', checksum: 'none', payload: new Uint8Array(40) });
-  const backend = { address: addressOf('10.244.7.7'), port: 8053, clientPort: 4242 };
+  const backend = { address: addressOf('10.244.7.7'), port: 8053, client: addressOf('10.0.0.1'), clientPort: 4242 };
   const wanted = udp({ from: '10.244.7.7:8053', to: '10.0.0.1:4242', checksum: 'none', payload: new Uint8Array(40) });
   const changed = [packet, ...fragmentsOf(packet, 16)].map((part) =>
     withSource(poseFrame(captured(part)), headersOf(part), backend).subarray(ETHERNET_BYTES),

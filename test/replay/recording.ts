@@ -199,15 +199,29 @@ export function modelTwin(given: Partial<ConfigRecord> = {}): ReplayTwin {
 
 export type Replay = { readonly tally: Tally; readonly lines: readonly PacketLine[] };
 
+/** What a replay may be told besides packets and events. */
+export type Circumstances = {
+  /** In place of the model: a datapath that may be wrong. */
+  readonly model?: ReplayTwin;
+  readonly serviceRanges?: readonly Prefix[];
+  /** As the node's facts name what served it. */
+  readonly proxy?: string;
+};
+
 /** Replays through the model; `kernel` stands for what another datapath would do. */
-export function replayed(captures: readonly InputSource[], streams: EventStreams, kernel?: ReplayTwin): Replay {
+export function replayed(
+  captures: readonly InputSource[],
+  streams: EventStreams,
+  kernel?: ReplayTwin,
+  { model = modelTwin(), proxy = facts.proxy, serviceRanges = [] }: Circumstances = {},
+): Replay {
   const lines: PacketLine[] = [];
   const tally = replay({
     captures,
     streams,
-    facts,
-    oracle: { nodeName: 'node1', nodeAddresses: facts.addresses },
-    model: modelTwin(),
+    facts: { ...facts, proxy },
+    oracle: { nodeName: 'node1', nodeAddresses: facts.addresses, serviceRanges },
+    model,
     kernel,
     onLine: (line) => lines.push(line),
   });
@@ -234,18 +248,31 @@ export function replayFrames(
 
 /** A connection as a proxy without surprises carries it, from the client's pod to a backend on this or another node. */
 export function connection(atMs: number, clientPort: number, backend: string): readonly Frame[] {
+  const pod = backend.includes(':') ? CLIENT_V6 : CLIENT;
+  return connectionOf({ atMs, address: pod, device: CLIENT_DEVICE, clientPort, backend });
+}
+
+/** The same of any pod of this node. */
+export function connectionOf(given: {
+  readonly atMs: number;
+  readonly address: string;
+  readonly device: number;
+  readonly clientPort: number;
+  readonly backend: string;
+}): readonly Frame[] {
+  const { address, atMs, backend, clientPort, device: clientDevice } = given;
   const isIPv6 = backend.includes(':');
-  const client = isIPv6 ? `[${CLIENT_V6}]:${clientPort}` : `${CLIENT}:${clientPort}`;
+  const client = isIPv6 ? `[${address}]:${clientPort}` : `${address}:${clientPort}`;
   const target = isIPv6 ? `[${backend}]:8080` : `${backend}:8080`;
   const front = isIPv6 ? `[${SERVICE_V6}]:80` : `${SERVICE}:80`;
   const device = backend === LOCAL || backend === LOCAL_V6 ? LOCAL_DEVICE : UPLINK;
   const there = (time: number, segment: Omit<Segment, 'from' | 'to'>): Frame[] => [
-    on(time, CLIENT_DEVICE, 'incoming', tcp({ ...segment, from: client, to: front })),
+    on(time, clientDevice, 'incoming', tcp({ ...segment, from: client, to: front })),
     on(time + 0.02, device, 'outgoing', tcp({ ...segment, from: client, to: target, hops: 63 })),
   ];
   const back = (time: number, segment: Omit<Segment, 'from' | 'to'>): Frame[] => [
     on(time, device, 'incoming', tcp({ ...segment, from: target, to: client })),
-    on(time + 0.02, CLIENT_DEVICE, 'outgoing', tcp({ ...segment, from: front, to: client, hops: 63 })),
+    on(time + 0.02, clientDevice, 'outgoing', tcp({ ...segment, from: front, to: client, hops: 63 })),
   ];
   const [mine, theirs] = [clientPort * 1000, clientPort * 2000];
   const payload = new TextEncoder().encode('hello');
@@ -264,11 +291,11 @@ export function connection(atMs: number, clientPort: number, backend: string): r
 export function exchange(
   atMs: number,
   backend: string,
-  more: Partial<Datagram> & { readonly isSilent?: boolean } = {},
+  more: Partial<Datagram> & { readonly isSilent?: boolean; readonly clientPort?: number } = {},
 ): readonly Frame[] {
-  const { isSilent = false, ...given } = more;
+  const { clientPort = 5555, isSilent = false, ...given } = more;
   const isIPv6 = backend.includes(':');
-  const client = isIPv6 ? `[${CLIENT_V6}]:5555` : `${CLIENT}:5555`;
+  const client = isIPv6 ? `[${CLIENT_V6}]:${clientPort}` : `${CLIENT}:${clientPort}`;
   const target = isIPv6 ? `[${backend}]:8053` : `${backend}:8053`;
   const front = isIPv6 ? `[${SERVICE_V6}]:53` : `${SERVICE}:53`;
   const device = backend === LOCAL || backend === LOCAL_V6 ? LOCAL_DEVICE : UPLINK;

@@ -21,7 +21,6 @@ import {
   replayFrames,
   setting,
   SERVICE,
-  service,
   slice,
   UPLINK,
   type Frame,
@@ -257,14 +256,6 @@ describe('what this build does not judge is counted by its reason', () => {
   test.each(cases)('%s', (reason, frame, counts) => {
     const { tally } = replayFrames([frame], cluster([LOCAL], nodePort));
     expect(summarize(tally, setting).unsupported).toEqual({ [reason]: counts });
-  });
-
-  test('a Service that keeps its clients on a backend, while it does', () => {
-    const sticky = { ...service, spec: { ...service.spec, sessionAffinity: 'ClientIP' } };
-    const events = cluster([LOCAL], eventLine(50, 'MODIFIED', sticky), eventLine(3000, 'MODIFIED', service));
-    const { tally } = replayFrames([...connection(100, 4242, LOCAL), ...connection(4000, 4243, LOCAL)], events);
-    expect(tally.connections.map(({ notJudged }) => notJudged)).toEqual(['affinity', undefined]);
-    expect(summarize(tally, setting).unsupported).toEqual({ affinity: { connections: 1, packets: 7 } });
   });
 
   test('connections after the last event that could be read', () => {

@@ -69,9 +69,12 @@ static __always_inline enum reason advance(struct packet *packet, struct decisio
 	return REASON_KNOWN_FLOW;
 }
 
-/* Whether the address of the flow's backend is another pod's now. */
-static __always_inline bool is_reused(const struct flow_record *record)
+/* Whether the address of the flow's backend is another pod's now. Its row is seldom in the cache:
+ * asked once a tick, and again once it was so. */
+static __always_inline bool is_reused(const struct flow_record *record, ticks now)
 {
+	if (record->seen == now && !(record->state & FLOW_RESET))
+		return false;
 	backend_id id = record->backend;
 	struct backend *backend = bpf_map_lookup_elem(&backends, &id);
 
@@ -88,7 +91,7 @@ static __always_inline enum verdict forward_known(struct packet *packet, struct 
 	bool keeps_reply = keeps_other(record, now);
 
 	MARK(FORWARD_KNOWN);
-	if (is_reused(record)) {
+	if (is_reused(record, now)) {
 		MARK(BACKEND_REUSED);
 		nat_turn(reply, &record->translation, DIRECTION_REPLY);
 		note_flags(&packet->key, reply, state, TCP_RST, now);

@@ -107,8 +107,10 @@ function reset(scene: Scene, connection: Connection): void {
 /** Whatever flags on many connections in a row: their backends may be others' meanwhile. */
 export function survey(scene: Scene): void {
   const { stream } = scene;
-  for (const connection of scene.latest(SURVEYED))
+  for (const connection of scene.latest(SURVEYED)) {
     scene.add(fromClient(stream, connection, stream.pick([ACK, ACK, RST | ACK, FIN | ACK])));
+    if (stream.chance(0.4)) scene.add(data(scene, connection));
+  }
   if (scene.isIdle) open(scene);
 }
 

@@ -254,9 +254,17 @@ export const openFaults: readonly Fault[] = [
   {
     name: 'reused-not-answered',
     file: 'conntrack.h',
-    find: 'if (is_reused(record)) {',
+    find: 'if (is_reused(record, now)) {',
     replace: 'if (false) {',
     meaning: "a connection goes on with another pod that has its backend's address",
+    shows: FATE,
+  },
+  {
+    name: 'reused-once-a-tick',
+    file: 'conntrack.h',
+    find: 'if (record->seen == now && !(record->state & FLOW_RESET))',
+    replace: 'if (record->seen == now)',
+    meaning: 'of two segments of one tick the second reaches the other pod',
     shows: FATE,
   },
   {

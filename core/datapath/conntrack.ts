@@ -14,6 +14,7 @@ import {
   FLOW_EXCESS,
   FLOW_LIFE,
   FLOW_PENDING,
+  FLOW_RESET,
   MARK_BACKEND_REUSED,
   MARK_CERTAINLY_NOT,
   MARK_ESTABLISH,
@@ -135,8 +136,12 @@ export function advance(log: Log, maps: Maps, packet: Packet, decision: Decision
   return REASON_KNOWN_FLOW;
 }
 
-/** Whether the address of the flow's backend is another pod's now. */
-export function isReused(maps: Maps, record: FlowRecord): boolean {
+/**
+ * Whether the address of the flow's backend is another pod's now. Its row is seldom in the cache: asked once a tick, and
+ * again once it was so.
+ */
+export function isReused(maps: Maps, record: FlowRecord, now: number): boolean {
+  if (record.seen === now && (record.state & FLOW_RESET) === 0) return false;
   const live = maps.backends[record.backend * BACKEND_WORDS + LIVE];
   return (
     live !== undefined &&
@@ -150,7 +155,7 @@ export function forwardKnown(log: Log, maps: Maps, packet: Packet, decision: Dec
   const state = record.state;
   const keepsReply = keepsOther(record, now);
   mark(log, MARK_FORWARD_KNOWN);
-  if (isReused(maps, record)) {
+  if (isReused(maps, record, now)) {
     mark(log, MARK_BACKEND_REUSED);
     natTurn(reply, record.translation, DIRECTION_REPLY);
     noteFlags(log, maps, packet.key, reply, state, TCP_RST, now);

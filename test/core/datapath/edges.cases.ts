@@ -182,6 +182,7 @@ function reuse(stage: Stage): void {
     it.name === 'web' ? service('web', web, [pod(5, { pod: 'another' })]) : it,
   );
   stage.become({ services });
+  stage.wait(1);
 }
 
 const reused: readonly PacketCase[] = [
@@ -190,6 +191,15 @@ const reused: readonly PacketCase[] = [
     play: (stage) => {
       reuse(stage);
       expectReset(stage, tcp(client, web, { flags: 16, sequence: 101, acknowledgement: 0x89abcdef }));
+    },
+  },
+  {
+    title: 'every segment after the first that was reset is reset as well, in the same tick, too',
+    play: (stage) => {
+      reuse(stage);
+      const it = tcp(client, web, { flags: 16, sequence: 101, acknowledgement: 0x89abcdef });
+      expectReset(stage, it);
+      expectReset(stage, it);
     },
   },
   ...(

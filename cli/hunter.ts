@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { failureText, ok, type Result } from '../core/result.ts';
-import type { Fate } from '../proof/fates.ts';
+import type { Fate } from '../proof/mutants/fates.ts';
 import { huntObject, type HuntRound } from './hunt.ts';
 import { buildChanged, codeOf } from './mutant.ts';
 

@@ -3,7 +3,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { Fate } from '../proof/fates.ts';
+import type { Fate } from '../proof/mutants/fates.ts';
 import type { HuntJob } from './hunter.ts';
 import { copySources } from './mutant.ts';
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ok, type Result } from '../core/result.ts';
 import { readElfSections } from '../kernel/btf.ts';
-import { plantMutant, type Mutant } from '../proof/plant.ts';
+import { plantMutant, type Mutant } from '../proof/mutants/plant.ts';
 import { buildObject } from '../tools/build.ts';
 
 /** Below the checkout. */

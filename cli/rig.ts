@@ -7,8 +7,8 @@ import { ok, type Result } from '../core/result.ts';
 import type { MapStore } from '../core/store.ts';
 import { loadObject, type LoadedObject } from '../kernel/object.ts';
 import { createKernelTwin, type KernelTwin } from '../kernel/twin.ts';
-import { AgentSide, type StartAgent } from '../proof/agentside.ts';
-import type { SequenceSides } from '../proof/sequence.ts';
+import { AgentSide, type StartAgent } from '../proof/sequences/agentside.ts';
+import type { SequenceSides } from '../proof/sequences/sequence.ts';
 import type { Settings } from '../proof/settings.ts';
 import {
   createModelSide,

@@ -6,16 +6,16 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fail, failureText, ok, type Failure, type Result } from '../core/result.ts';
 import { runCampaign, type CampaignReport, type Found } from '../proof/campaign.ts';
-import { doubts } from '../proof/canary.ts';
-import { parseCommands } from '../proof/commandcase.ts';
-import { isTrusted, summaryOf, tableText } from '../proof/fates.ts';
-import { mutants } from '../proof/mutants.ts';
-import type { Mutant } from '../proof/plant.ts';
+import { doubts } from '../proof/mutants/canary.ts';
+import { parseCommands } from '../proof/sequences/commandcase.ts';
+import { isTrusted, summaryOf, tableText } from '../proof/mutants/fates.ts';
+import { mutants } from '../proof/mutants/mutants.ts';
+import type { Mutant } from '../proof/mutants/plant.ts';
 import { campaignText, findingText, socketText, sumReports, type Repeat } from '../proof/report.ts';
 import { settingsOf } from '../proof/settings.ts';
 import { caseText, parseCase } from '../proof/shrink.ts';
-import { argued } from '../proof/survivors.ts';
-import { runSockets, type SocketReport } from '../proof/sockets.ts';
+import { argued } from '../proof/mutants/survivors.ts';
+import { runSockets, type SocketReport } from '../proof/sockets/sockets.ts';
 import { Bench, runSteps, type Finding } from '../proof/steps.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
 import type { MutantResult } from './hunt.ts';
@@ -276,7 +276,7 @@ export function mutantLine({ name }: Mutant, packets: number, said: string): str
   return `${name.padEnd(28)}${String(packets).padStart(8)}  ${said}`;
 }
 
-/** Small changes that nobody thought of: enough of them must be found, the others argued (proof/survivors.ts). */
+/** Small changes that nobody thought of: enough of them must be found, the others argued (proof/mutants/survivors.ts). */
 async function verifyMechanical({ seed, isJson }: Wanted, count: number): Promise<number> {
   const { runMechanical } = await import('./mechanical.ts');
   const progress = startProgress();

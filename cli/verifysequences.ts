@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem verify sequences`: packets while agents end, fail and find foreign rows, on both twins beside a fresh agent. */
 import { ok, type Result } from '../core/result.ts';
-import { commandsText, type CommandCase } from '../proof/commandcase.ts';
+import { commandsText, type CommandCase } from '../proof/sequences/commandcase.ts';
 import { findingText, sequencesText } from '../proof/report.ts';
-import { runCommands, Sequence } from '../proof/sequence.ts';
-import { runSequences, sequenceSettings, sumSequences, type SequencesReport } from '../proof/sequences.ts';
+import { runCommands, Sequence } from '../proof/sequences/sequence.ts';
+import { runSequences, sequenceSettings, sumSequences, type SequencesReport } from '../proof/sequences/sequences.ts';
 import { exitCode, printJson, printNote, printText, reportFailure, startProgress } from './output.ts';
 import { packetPrograms } from '../kernel/twin.ts';
 import { openRig, sequenceSidesOf } from './rig.ts';

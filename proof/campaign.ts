@@ -5,7 +5,7 @@ import { ok, type Result } from '../core/result.ts';
 import type { PacketHook } from '../core/twin.ts';
 import { compareTables } from './compare.ts';
 import { faultKinds } from './faults.ts';
-import { Traffic, type PacketStep } from './packets.ts';
+import { Traffic, type PacketStep } from './traffic/packets.ts';
 import { Bench, isPacketStep, judgePacket, runSteps, type Finding, type Sides, type Step } from './steps.ts';
 import { shrinkSteps, type Shrunk } from './shrink.ts';
 import type { Settings } from './settings.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Frames and offsets in words that people use: one line per packet, a name for every byte. */
-import { hostText, readHost } from './address.ts';
+import { hostText, readHost } from './traffic/address.ts';
 
 const ETHERNET = 14;
 const FLAGS: readonly (readonly [number, string])[] = [

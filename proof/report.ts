@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a proof found, as people read it: the Service, the packet, the field, and the command that repeats it. */
 import type { CampaignReport } from './campaign.ts';
-import type { SequencesReport } from './sequences.ts';
-import type { SocketReport } from './sockets.ts';
+import type { SequencesReport } from './sequences/sequences.ts';
+import type { SocketReport } from './sockets/sockets.ts';
 import type { Finding } from './steps.ts';
 
 /** How to see a finding again. */

@@ -5,7 +5,7 @@ import { configOf, flowLifetimes, type FlowTimeouts } from '../core/datapath/dat
 import type { MapSizes } from '../core/datapath/maps.ts';
 import { SCOPE_EVERYTHING, SCOPE_HOST, SCOPE_OFF, SERVICE_RANGES, type ConfigRecord } from '../core/layout.gen.ts';
 import { createStream, type Stream } from '../core/random.ts';
-import { addressOf, ipv6 } from './address.ts';
+import { addressOf, ipv6 } from './traffic/address.ts';
 
 const TICK_MS = 1.048576;
 

@@ -3,7 +3,7 @@
 import { fail, ok, type Result } from '../core/result.ts';
 import { quietOutside, type Outside, type PacketHook } from '../core/twin.ts';
 import { faultKinds } from './faults.ts';
-import type { PacketStep } from './packets.ts';
+import type { PacketStep } from './traffic/packets.ts';
 import {
   isPacketStep,
   runSteps,

@@ -6,10 +6,10 @@ import { fail, ok, type Result } from '../core/result.ts';
 import type { Operation } from '../core/store.ts';
 import { emptyOutcome, type Outcome, type PacketHook } from '../core/twin.ts';
 import { compareLines, compareOutcomes, compareTables, sameOutcome, type Difference } from './compare.ts';
-import { hostOf, readHost } from './address.ts';
+import { hostOf, readHost } from './traffic/address.ts';
 import { packetText } from './describe.ts';
 import { plantFault, type Fault } from './faults.ts';
-import type { PacketStep } from './packets.ts';
+import type { PacketStep } from './traffic/packets.ts';
 import { dumpLines, type Side } from './side.ts';
 import { changeEvents, serviceAt, worldEvents, type World } from './world.ts';
 

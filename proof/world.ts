@@ -3,7 +3,7 @@
 import type { ClusterEvent, EndpointObject, EndpointSliceObject, ServiceObject } from '../core/objects.ts';
 import type { NodeConfig } from '../core/service.ts';
 import { addressText } from '../core/address.ts';
-import { addressOf, ipv6, type HostAddress } from './address.ts';
+import { addressOf, ipv6, type HostAddress } from './traffic/address.ts';
 import type { Stream } from '../core/random.ts';
 
 /** The node for which every world is compiled. */

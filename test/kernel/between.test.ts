@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addressFromIPv4, addressText } from '../../core/address.ts';
 import { failureText } from '../../core/result.ts';
-import { plantMutant } from '../../proof/plant.ts';
+import { plantMutant } from '../../proof/mutants/plant.ts';
 import { buildObject } from '../../tools/build.ts';
 import { families, protocols } from './between/churn.ts';
 import type { PlantName } from './between/plants.ts';

@@ -17,7 +17,7 @@ import {
   FLOW_WORD_AT,
 } from '../../core/layout.gen.ts';
 import { failureText } from '../../core/result.ts';
-import { ACK, segment, SYN } from '../../proof/frame.ts';
+import { ACK, segment, SYN } from '../../proof/traffic/frame.ts';
 import type { Settings } from '../../proof/settings.ts';
 import { client, fate, settings, Stage, web, webBackend } from '../core/datapath/stage.ts';
 

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildMutant } from '../../cli/mutant.ts';
 import { failureText } from '../../core/result.ts';
-import type { Mutant } from '../../proof/plant.ts';
+import type { Mutant } from '../../proof/mutants/plant.ts';
 import { families } from '../lab/cluster.ts';
 import { TunRig } from './tunrig.ts';
 import { Talk, type Shape } from './tuntalk.ts';

@@ -9,7 +9,7 @@ import { buildMutant } from '../../cli/mutant.ts';
 import { assert, failureText } from '../../core/result.ts';
 import { mapMemory } from '../../kernel/libc.ts';
 import type { LoadedObject } from '../../kernel/object.ts';
-import { mutants } from '../../proof/mutants.ts';
+import { mutants } from '../../proof/mutants/mutants.ts';
 import { buildObject } from '../../tools/build.ts';
 import { families } from '../lab/cluster.ts';
 import { TunRig } from './tunrig.ts';

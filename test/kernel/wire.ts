@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Frames for real devices, built and judged from scratch: every checksum is summed over the bytes that are there. */
-import { sumOf } from '../../proof/frame.ts';
-import { readHost } from '../../proof/address.ts';
+import { sumOf } from '../../proof/traffic/frame.ts';
+import { readHost } from '../../proof/traffic/address.ts';
 import { addressText, parseAddress } from '../../core/address.ts';
 
 export const ETHERNET = 14;

@@ -4,7 +4,7 @@ import { startAgent } from '../../cli/rig.ts';
 import type { ClusterEvent, EndpointSliceObject } from '../../core/objects.ts';
 import { ok, type Result } from '../../core/result.ts';
 import type { MapStore, Operation } from '../../core/store.ts';
-import type { AgentReport, StartAgent } from '../../proof/agentside.ts';
+import type { AgentReport, StartAgent } from '../../proof/sequences/agentside.ts';
 
 /** `model`, `kernel`: whose agent has the fault. `shows`: the field that must differ. */
 export type AgentPlant = {

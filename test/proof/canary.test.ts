@@ -3,8 +3,8 @@
 import { describe, expect, test } from 'vitest';
 import { huntMutant } from '../../cli/hunt.ts';
 import { failureText } from '../../core/result.ts';
-import { doubts, drawCanary } from '../../proof/canary.ts';
-import { mutants } from '../../proof/mutants.ts';
+import { doubts, drawCanary } from '../../proof/mutants/canary.ts';
+import { mutants } from '../../proof/mutants/mutants.ts';
 import type { Finding } from '../../proof/steps.ts';
 import { commitHash } from './rigs.ts';
 

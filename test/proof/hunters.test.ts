@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Hunter } from '../../cli/hunters.ts';
 import { runMechanical, twinnedHeaders } from '../../cli/mechanical.ts';
 import { SOURCES } from '../../cli/mutant.ts';
-import { isTrusted, tableText, totalsOf, type Fate } from '../../proof/fates.ts';
-import { argued } from '../../proof/survivors.ts';
+import { isTrusted, tableText, totalsOf, type Fate } from '../../proof/mutants/fates.ts';
+import { argued } from '../../proof/mutants/survivors.ts';
 import { commitHash, isFull } from './rigs.ts';
 
 const TIMEOUT_MS = 120_000;

@@ -2,12 +2,12 @@
 /** Where mechanical mutants strike, that a seed draws the same ones, and how a table of them is judged; no kernel. */
 import { describe, expect, test } from 'vitest';
 import { twinnedHeaders } from '../../cli/mechanical.ts';
-import { bodiesOf, statementsOf, tokensOf } from '../../proof/ctokens.ts';
-import { fateLine, isTrusted, killerOf, tableText, type Fate, type Judged } from '../../proof/fates.ts';
-import { Draw, mutantsOf, plantMechanical, type MechanicalMutant } from '../../proof/mechanical.ts';
-import { changesOf, operatorNames } from '../../proof/operators.ts';
+import { bodiesOf, statementsOf, tokensOf } from '../../proof/mutants/ctokens.ts';
+import { fateLine, isTrusted, killerOf, tableText, type Fate, type Judged } from '../../proof/mutants/fates.ts';
+import { Draw, mutantsOf, plantMechanical, type MechanicalMutant } from '../../proof/mutants/mechanical.ts';
+import { changesOf, operatorNames } from '../../proof/mutants/operators.ts';
 import type { Finding } from '../../proof/steps.ts';
-import { argued } from '../../proof/survivors.ts';
+import { argued } from '../../proof/mutants/survivors.ts';
 
 const headers = twinnedHeaders();
 const all = headers.flatMap(mutantsOf);

@@ -5,9 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { huntMutant } from '../../cli/hunt.ts';
 import { mutantLine } from '../../cli/verify.ts';
 import { failureText } from '../../core/result.ts';
-import { doubts } from '../../proof/canary.ts';
-import { mutants } from '../../proof/mutants.ts';
-import { plantMutant } from '../../proof/plant.ts';
+import { doubts } from '../../proof/mutants/canary.ts';
+import { mutants } from '../../proof/mutants/mutants.ts';
+import { plantMutant } from '../../proof/mutants/plant.ts';
 import { isFull } from './rigs.ts';
 
 const TIMEOUT_MS = 120_000;

@@ -2,11 +2,11 @@
 /** Worlds and commands for fast-check, small enough to shrink well, and what each command becomes on the wire. */
 import * as fc from 'fast-check';
 import { quietOutside } from '../../core/twin.ts';
-import { acceptable } from '../../proof/distort.ts';
-import { ipv6, type HostAddress } from '../../proof/address.ts';
-import { frameOf, packetOf, segment, TCP, UDP, type Segment } from '../../proof/frame.ts';
-import { fragmentableAt, fragmentOf, piecesOf } from '../../proof/fragments.ts';
-import { messageFrame } from '../../proof/icmp.ts';
+import { acceptable } from '../../proof/traffic/distort.ts';
+import { ipv6, type HostAddress } from '../../proof/traffic/address.ts';
+import { frameOf, packetOf, segment, TCP, UDP, type Segment } from '../../proof/traffic/frame.ts';
+import { fragmentableAt, fragmentOf, piecesOf } from '../../proof/traffic/fragments.ts';
+import { messageFrame } from '../../proof/traffic/icmp.ts';
 import type { Step } from '../../proof/steps.ts';
 import type { World, WorldEndpoint, WorldService } from '../../proof/world.ts';
 

@@ -6,7 +6,7 @@ import { failureText } from '../../core/result.ts';
 import { cgroupRoot } from '../../kernel/attach.ts';
 import { openSockets } from '../../kernel/sockets.ts';
 import { findingText } from '../../proof/report.ts';
-import { runSockets, type SocketReport } from '../../proof/sockets.ts';
+import { runSockets, type SocketReport } from '../../proof/sockets/sockets.ts';
 import { isFull, rigOf } from './rigs.ts';
 
 const callsMax = isFull ? 200_000 : 12_000;

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { buildMutant } from '../../cli/mutant.ts';
 import { parseBudget } from '../../cli/verify.ts';
-import { mutants } from '../../proof/mutants.ts';
+import { mutants } from '../../proof/mutants/mutants.ts';
 
 /** An address of the random clusters and its port. */
 const HOST = String.raw`(10\.\d+\.\d+\.\d+|\[fd00:[0-9a-f:]+\]):\d+`;

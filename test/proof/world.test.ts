@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { buildMutant } from '../../cli/mutant.ts';
 import type { Rig } from '../../cli/rig.ts';
 import { failureText } from '../../core/result.ts';
-import { mutants } from '../../proof/mutants.ts';
+import { mutants } from '../../proof/mutants/mutants.ts';
 import { caseText, parseCase } from '../../proof/shrink.ts';
 import { Bench, runSteps, type Finding, type Step } from '../../proof/steps.ts';
 import { command, stepsOf, world } from './play.ts';

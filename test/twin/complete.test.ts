@@ -10,8 +10,8 @@ import { openModel, openRig, type Rig } from '../../cli/rig.ts';
 import { CHECKSUM_MODE_COMPLETE } from '../../core/layout.gen.ts';
 import { failureText } from '../../core/result.ts';
 import type { Outside, PacketHook } from '../../core/twin.ts';
-import { segment, SYN } from '../../proof/frame.ts';
-import { mutants } from '../../proof/mutants.ts';
+import { segment, SYN } from '../../proof/traffic/frame.ts';
+import { mutants } from '../../proof/mutants/mutants.ts';
 import { datagram, refusalOf, tcp } from '../core/datapath/bytes.ts';
 import { allCases } from '../core/datapath/played.ts';
 import {

@@ -3,8 +3,8 @@
  * Frames written whole from the RFCs, whatever they carry: UDP and TCP, fragments, IPv6 extension headers, ICMP errors.
  * Every sum is made from scratch.
  */
-import { addressOf, type HostAddress } from '../../../proof/address.ts';
-import { sumOf } from '../../../proof/frame.ts';
+import { addressOf, type HostAddress } from '../../../proof/traffic/address.ts';
+import { sumOf } from '../../../proof/traffic/frame.ts';
 
 /** An IPv6 extension header by number and size; `fill` are the bytes behind next header and length. */
 export type Extension = { readonly kind: number; readonly size: number; readonly fill: readonly number[] };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Single packets against a small cluster and what must become of them; played on the model, and on both twins. */
 import { expect } from 'vitest';
-import { ACK, FIN, frameOf, PSH, RST, segment, SYN, type Segment } from '../../../proof/frame.ts';
+import { ACK, FIN, frameOf, PSH, RST, segment, SYN, type Segment } from '../../../proof/traffic/frame.ts';
 import {
   client,
   empty,

@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import { address } from '../../../core/address.ts';
 import { flowLifetimes } from '../../../core/datapath/datapath.ts';
 import type { ConfigRecord } from '../../../core/layout.gen.ts';
-import { addressOf } from '../../../proof/address.ts';
+import { addressOf } from '../../../proof/traffic/address.ts';
 import type { Settings } from '../../../proof/settings.ts';
 import { cutsOf, datagram, fragmentableLength, tcp, withDestination, withSource } from './bytes.ts';
 import { expectUntouched } from './cases.ts';

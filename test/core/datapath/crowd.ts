@@ -12,7 +12,7 @@ import {
 import { createStream } from '../../../core/random.ts';
 import { failureText } from '../../../core/result.ts';
 import { emptyOutcome, quietOutside, type PacketHook } from '../../../core/twin.ts';
-import { ACK, FIN, frameOf, RST, segment, SYN } from '../../../proof/frame.ts';
+import { ACK, FIN, frameOf, RST, segment, SYN } from '../../../proof/traffic/frame.ts';
 import type { Settings } from '../../../proof/settings.ts';
 import type { Side } from '../../../proof/side.ts';
 import { worldEvents, type World } from '../../../proof/world.ts';

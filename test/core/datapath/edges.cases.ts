@@ -13,7 +13,7 @@ import {
   type Wire,
 } from './bytes.ts';
 import { expectUntouched } from './cases.ts';
-import { sumOf } from '../../../proof/frame.ts';
+import { sumOf } from '../../../proof/traffic/frame.ts';
 import {
   client,
   cluster,

@@ -6,7 +6,7 @@ import { VERDICT_FORWARD, VERDICT_REPLY } from '../../../core/layout.gen.ts';
 import type { ClusterEvent } from '../../../core/objects.ts';
 import { createStream } from '../../../core/random.ts';
 import type { Twin } from '../../../core/twin.ts';
-import { ipv6, readHost, type HostAddress } from '../../../proof/address.ts';
+import { ipv6, readHost, type HostAddress } from '../../../proof/traffic/address.ts';
 import type { World, WorldEndpoint, WorldService } from '../../../proof/world.ts';
 import { fates, historyOf, parting, type History, type Parts, type Retelling } from './histories.ts';
 

@@ -7,7 +7,7 @@ import { createStream } from '../../../core/random.ts';
 import { failureText } from '../../../core/result.ts';
 import { emptyOutcome, type Outcome, type Twin } from '../../../core/twin.ts';
 import { packetText } from '../../../proof/describe.ts';
-import { Traffic, type PacketStep } from '../../../proof/packets.ts';
+import { Traffic, type PacketStep } from '../../../proof/traffic/packets.ts';
 import { settingsOf, type Settings } from '../../../proof/settings.ts';
 import { changeEvents, changeWorld, randomWorld, worldEvents, worldNode, type World } from '../../../proof/world.ts';
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What only IPv6 has: extension headers, addresses that look like IPv4 ones, Services of two families; for one twin or both. */
 import { expect } from 'vitest';
-import { flippedBit, type HostAddress } from '../../../proof/address.ts';
-import { ACK, frameOf, segment, SYN, type Segment } from '../../../proof/frame.ts';
+import { flippedBit, type HostAddress } from '../../../proof/traffic/address.ts';
+import { ACK, frameOf, segment, SYN, type Segment } from '../../../proof/traffic/frame.ts';
 import type { World } from '../../../proof/world.ts';
 import { edited, expectUntouched } from './cases.ts';
 import { client, empty, fate, six, web, webBackend, type PacketCase, type Place } from './stage.ts';

@@ -2,7 +2,7 @@
 /** Laws that need no second opinion: what must hold between two runs of the model, whatever the packet. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { frameOf, segment, SYN, sumOf, type Segment } from '../../../proof/frame.ts';
+import { frameOf, segment, SYN, sumOf, type Segment } from '../../../proof/traffic/frame.ts';
 import { runCampaign, type CampaignReport } from '../../../proof/campaign.ts';
 import { settingsOf } from '../../../proof/settings.ts';
 import { openModel } from './model.ts';

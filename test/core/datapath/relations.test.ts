@@ -2,7 +2,7 @@
 /** Relations between a packet and what it becomes, whatever it holds and whichever family it is of. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { sumOf } from '../../../proof/frame.ts';
+import { sumOf } from '../../../proof/traffic/frame.ts';
 import {
   cutsOf,
   datagram,

@@ -19,7 +19,7 @@ import {
   type SocketStateRecord,
 } from '../../../core/layout.gen.ts';
 import { quietOutside } from '../../../core/twin.ts';
-import { addressOf } from '../../../proof/address.ts';
+import { addressOf } from '../../../proof/traffic/address.ts';
 import { changeEvents, worldEvents, worldNode, type World } from '../../../proof/world.ts';
 
 const SERVICES = 12;

@@ -7,8 +7,8 @@ import { markNames, reasonNames, SERVICE_RANGES, verdictNames } from '../../../c
 import type { ClusterEvent, ClusterObject } from '../../../core/objects.ts';
 import { failureText } from '../../../core/result.ts';
 import { emptyOutcome, quietOutside, type Outside, type PacketHook } from '../../../core/twin.ts';
-import { addressOf, ipv6, readHost, type HostAddress } from '../../../proof/address.ts';
-import { frameOf, refusalOf, segment, type Segment } from '../../../proof/frame.ts';
+import { addressOf, ipv6, readHost, type HostAddress } from '../../../proof/traffic/address.ts';
+import { frameOf, refusalOf, segment, type Segment } from '../../../proof/traffic/frame.ts';
 import { frameOf as wireFrame, type Cut, type Wire } from './bytes.ts';
 import type { Settings } from '../../../proof/settings.ts';
 import type { Side } from '../../../proof/side.ts';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Connections from their first packet to the end of their state, and tables that are full; for one twin or both. */
 import { expect } from 'vitest';
-import { ACK, FIN, RST, segment, SYN } from '../../../proof/frame.ts';
+import { ACK, FIN, RST, segment, SYN } from '../../../proof/traffic/frame.ts';
 import type { World } from '../../../proof/world.ts';
 import {
   client,

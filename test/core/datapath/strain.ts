@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A table that is always nearly full, for one twin or both: what is forwarded must be answered, by the Service asked. */
 import { expect } from 'vitest';
-import { ACK, segment, SYN } from '../../../proof/frame.ts';
+import { ACK, segment, SYN } from '../../../proof/traffic/frame.ts';
 import { createStream } from '../../../core/random.ts';
 import type { Settings } from '../../../proof/settings.ts';
 import { client, fate, mirror, settings, web, type Stage } from './stage.ts';

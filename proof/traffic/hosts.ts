@@ -3,8 +3,8 @@
 import { ipv6, neighbour, type HostAddress } from './address.ts';
 import { TCP, UDP } from './frame.ts';
 import type { Socket } from './segments.ts';
-import type { Stream } from '../core/random.ts';
-import { podAddress, type World } from './world.ts';
+import type { Stream } from '../../core/random.ts';
+import { podAddress, type World } from '../world.ts';
 
 /** IPv6 prefixes before an IPv4 address: of a client's own, NAT64, and some that are v4-mapped but for one word. */
 const PREFIXES: readonly (readonly [number, number, number])[] = [

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The same comparison for real sockets: what the kernel did of each call against what the model says. */
-import { isIPv4, port, type Address } from '../core/address.ts';
-import type { Datapath } from '../core/datapath/datapath.ts';
-import type { SocketCall, SocketOutcome } from '../core/datapath/socket.ts';
+import { isIPv4, port, type Address } from '../../core/address.ts';
+import type { Datapath } from '../../core/datapath/datapath.ts';
+import type { SocketCall, SocketOutcome } from '../../core/datapath/socket.ts';
 import {
   markNames,
   maps,
@@ -11,15 +11,15 @@ import {
   VERDICT_FORWARD,
   VERDICT_REFUSE,
   verdictNames,
-} from '../core/layout.gen.ts';
-import { createStream, type Stream } from '../core/random.ts';
-import { assert, ok, type Result } from '../core/result.ts';
-import type { MapSpec } from '../core/store.ts';
-import type { Outside } from '../core/twin.ts';
-import { hostOf } from './address.ts';
-import { isSocketMark } from './campaign.ts';
-import { compareLines, type Difference } from './compare.ts';
-import { faultKinds } from './faults.ts';
+} from '../../core/layout.gen.ts';
+import { createStream, type Stream } from '../../core/random.ts';
+import { assert, ok, type Result } from '../../core/result.ts';
+import type { MapSpec } from '../../core/store.ts';
+import type { Outside } from '../../core/twin.ts';
+import { hostOf } from '../traffic/address.ts';
+import { isSocketMark } from '../campaign.ts';
+import { compareLines, type Difference } from '../compare.ts';
+import { faultKinds } from '../faults.ts';
 import { compareReported, differ, endpointText, isSame, mapLines, shown, stateLines } from './socketcompare.ts';
 import {
   BUSY,
@@ -36,8 +36,8 @@ import {
   type Socket,
 } from './socketdraw.ts';
 import type { Reported, SocketCalls } from './socketcalls.ts';
-import { Bench, type Finding, type Sides } from './steps.ts';
-import { changeWorld, randomWorld, serviceAt, withDatagrams, type World } from './world.ts';
+import { Bench, type Finding, type Sides } from '../steps.ts';
+import { changeWorld, randomWorld, serviceAt, withDatagrams, type World } from '../world.ts';
 
 export type SocketCampaignOptions = {
   readonly seed: number;

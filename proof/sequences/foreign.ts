@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Rows in the maps that the agent did not write, or no longer finds as it wrote them: left until it looks. */
-import { addressFromIPv4, type Port, type Protocol } from '../core/address.ts';
-import { BACKEND_ACTIVE, BACKEND_GENERATION_SHIFT, BACKEND_IN_INTERNAL, maps } from '../core/layout.gen.ts';
-import type { Result } from '../core/result.ts';
-import { setOperation, type MapStore } from '../core/store.ts';
-import { faultKinds, plantFault, type Fault } from './faults.ts';
+import { addressFromIPv4, type Port, type Protocol } from '../../core/address.ts';
+import { BACKEND_ACTIVE, BACKEND_GENERATION_SHIFT, BACKEND_IN_INTERNAL, maps } from '../../core/layout.gen.ts';
+import type { Result } from '../../core/result.ts';
+import { setOperation, type MapStore } from '../../core/store.ts';
+import { faultKinds, plantFault, type Fault } from '../faults.ts';
 
 type ForeignKind = 'stranger' | Fault['kind'];
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A side whose agent can end and start again, and whose map writes fail where they are told to. */
-import { maps } from '../core/layout.gen.ts';
-import type { ClusterEvent } from '../core/objects.ts';
-import { fail, ok, type Failure, type Result } from '../core/result.ts';
-import { deleteOperation, setOperation, type MapSpec, type MapStore, type Operation } from '../core/store.ts';
-import type { Twin } from '../core/twin.ts';
-import { withoutBarriers, type Side } from './side.ts';
+import { maps } from '../../core/layout.gen.ts';
+import type { ClusterEvent } from '../../core/objects.ts';
+import { fail, ok, type Failure, type Result } from '../../core/result.ts';
+import { deleteOperation, setOperation, type MapSpec, type MapStore, type Operation } from '../../core/store.ts';
+import type { Twin } from '../../core/twin.ts';
+import { withoutBarriers, type Side } from '../side.ts';
 
 export type AgentReport = { readonly failures: readonly Failure[]; readonly isSettled: boolean };
 

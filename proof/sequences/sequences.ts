@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Sequence after sequence of commands drawn by a seed, until the budget ends or something differs. */
-import { reasonNames, verdictNames } from '../core/layout.gen.ts';
-import { createStream, type Stream } from '../core/random.ts';
-import { ok, type Result } from '../core/result.ts';
+import { reasonNames, verdictNames } from '../../core/layout.gen.ts';
+import { createStream, type Stream } from '../../core/random.ts';
+import { ok, type Result } from '../../core/result.ts';
 import { shrinkCommands, type ShrunkCommands } from './commandcase.ts';
 import { Commands, isPacket, type Command, type WorldCommand } from './commands.ts';
-import { Traffic } from './packets.ts';
+import { Traffic } from '../traffic/packets.ts';
 import { runCommands, Sequence, type SequenceSides } from './sequence.ts';
-import { settingsOf, type Settings } from './settings.ts';
-import type { Finding } from './steps.ts';
-import type { World } from './world.ts';
+import { settingsOf, type Settings } from '../settings.ts';
+import type { Finding } from '../steps.ts';
+import type { World } from '../world.ts';
 
 /** A case is never longer. */
 export const SEQUENCE_COMMANDS = 1024;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Frames that no honest host sends: cut, lying about their lengths, with flipped bits, or noise from the first byte. */
-import type { Stream } from '../core/random.ts';
+import type { Stream } from '../../core/random.ts';
 
 /** What a test run takes at least, in bytes: an IPv4 frame with its header, an IPv6 frame with its, anything else. */
 const IPV4_MIN = 34;

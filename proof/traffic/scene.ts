@@ -3,8 +3,8 @@
 import type { HostAddress } from './address.ts';
 import { drawClient, drawFrontend, type Asked } from './hosts.ts';
 import type { Connection, Planned, Socket } from './segments.ts';
-import type { Stream } from '../core/random.ts';
-import type { World } from './world.ts';
+import type { Stream } from '../../core/random.ts';
+import type { World } from '../world.ts';
 
 const CONNECTIONS_MAX = 200;
 

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A counterexample of commands: made as small as it gets, and as a file that stands alone. */
-import { fail, ok, type Result } from '../core/result.ts';
+import { fail, ok, type Result } from '../../core/result.ts';
 import { agentOrders, isPacket, type Command, type ControlCommand } from './commands.ts';
 import { foreignKinds } from './foreign.ts';
 import { runCommands, type Sequence } from './sequence.ts';
-import { isCasePacket, isSameKind, isWorld, readPacket, shrinkList, writtenPacket, type CasePacket } from './shrink.ts';
-import type { Finding } from './steps.ts';
-import type { World, WorldService } from './world.ts';
+import {
+  isCasePacket,
+  isSameKind,
+  isWorld,
+  readPacket,
+  shrinkList,
+  writtenPacket,
+  type CasePacket,
+} from '../shrink.ts';
+import type { Finding } from '../steps.ts';
+import type { World, WorldService } from '../world.ts';
 
 /** Runs that make worlds smaller, after those that drop commands. */
 const RUNS_MAX = 300;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a sequence is made of: the cluster and its agent go wrong in every way while packets pass; drawn, and in words. */
-import type { Stream } from '../core/random.ts';
+import type { Stream } from '../../core/random.ts';
 import type { Posed } from './agentside.ts';
-import { packetText } from './describe.ts';
+import { packetText } from '../describe.ts';
 import { foreignKinds, type Foreign } from './foreign.ts';
-import type { PacketStep } from './packets.ts';
-import { changeWorld, randomWorld, type World } from './world.ts';
+import type { PacketStep } from '../traffic/packets.ts';
+import { changeWorld, randomWorld, type World } from '../world.ts';
 
 /** Whose watch tells of a change; `nobody`: both missed it. */
 export type Told = 'Service' | 'EndpointSlice' | 'nobody';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The packets that a connection is made of, dressed in options and padding, and those that miss it by a little. */
-import type { PacketHook } from '../core/twin.ts';
+import type { PacketHook } from '../../core/twin.ts';
 import {
   headerLength,
   isIPv6,
@@ -13,8 +13,8 @@ import {
   type Segment,
 } from './frame.ts';
 import { flippedBit, neighbour, type HostAddress } from './address.ts';
-import { NODE_ADDRESS, NODE_ADDRESS_SIX } from './settings.ts';
-import type { Stream } from '../core/random.ts';
+import { NODE_ADDRESS, NODE_ADDRESS_SIX } from '../settings.ts';
+import type { Stream } from '../../core/random.ts';
 
 export type Socket = { readonly address: HostAddress; readonly port: number };
 

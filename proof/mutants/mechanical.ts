@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Mechanical mutants: every small change that the rules make of the twinned headers, and the draw of some of them. */
-import { createStream } from '../core/random.ts';
+import { createStream } from '../../core/random.ts';
 import { changesOf, operatorNames, type Change, type OperatorName } from './operators.ts';
 
 /** A header below bpf/ that has a twin. */

@@ -3,21 +3,21 @@
  * Traffic that knows what it is doing: connections that open, live and end in every order, what misses them by a
  * little, and what no honest host would send. It learns from the answers which backend a connection got.
  */
-import { CHECKSUM_MODE_COMPLETE, CHECKSUM_MODE_PARTIAL, VERDICT_FORWARD } from '../core/layout.gen.ts';
-import { quietOutside, type Outcome, type Outside, type PacketHook } from '../core/twin.ts';
+import { CHECKSUM_MODE_COMPLETE, CHECKSUM_MODE_PARTIAL, VERDICT_FORWARD } from '../../core/layout.gen.ts';
+import { quietOutside, type Outcome, type Outside, type PacketHook } from '../../core/twin.ts';
 import { readHost } from './address.ts';
 import { collisionKinds } from './collisions.ts';
 import { conversationKinds, open, survey } from './conversations.ts';
 import { datagramKinds } from './datagrams.ts';
-import { layersOf } from './describe.ts';
+import { layersOf } from '../describe.ts';
 import { distort, garbage } from './distort.ts';
 import { errorKinds } from './errors.ts';
 import { frameOf, type Checksum, type Segment } from './frame.ts';
 import { pieceKinds } from './pieces.ts';
 import { Scene, type NamedKind } from './scene.ts';
 import { NOTHING, type Planned } from './segments.ts';
-import type { Stream } from '../core/random.ts';
-import type { World } from './world.ts';
+import type { Stream } from '../../core/random.ts';
+import type { World } from '../world.ts';
 
 /** One packet and everything that it is posed. */
 export type PacketStep = { readonly hook: PacketHook; readonly frame: Uint8Array; readonly outside: Outside };

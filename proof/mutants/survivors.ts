@@ -5,7 +5,7 @@ const MASKED = 'never taken: the index is masked to the size of the table, the v
 const OTHER_CPU = 'makes a difference only when another CPU changes the entry between two instructions of this one';
 const SHORT_FRAME = 'differs for a frame that ends with its type only; the kernel takes none such for a test run';
 
-/** Key of a mutant (proof/mechanical.ts) -> why it survives. One whose line changes must be argued anew. */
+/** Key of a mutant (proof/mutants/mechanical.ts) -> why it survives. One whose line changes must be argued anew. */
 export const argued: Readonly<Record<string, string>> = {
   'flows.h flow_matches: for (int i = 0; i < FLOW_SLOTS / 4; i++) { [relational < -> <=]':
     'behind the fingerprints lie the spill flag and padding, which equal a fingerprint once in 65,536 keys; the slot that is looked at then holds another key and is passed over',

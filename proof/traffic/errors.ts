@@ -15,7 +15,7 @@ import {
   type Connection,
   type Planned,
 } from './segments.ts';
-import type { Stream } from '../core/random.ts';
+import type { Stream } from '../../core/random.ts';
 
 /** Mostly those that are translated: unreachable, time exceeded, parameter problem; and some that are not errors. */
 const KINDS: readonly IcmpKind[] = [

@@ -6,7 +6,7 @@ import { ACK, ETHERNET, frameOf, isIPv6, segment, SYN, UDP, type Segment } from 
 import { messageFrame } from './icmp.ts';
 import type { NamedKind, Scene } from './scene.ts';
 import { fromBackend, fromClient, NOTHING, type Connection, type Planned } from './segments.ts';
-import type { Stream } from '../core/random.ts';
+import type { Stream } from '../../core/random.ts';
 
 const LENGTH_MAX = 160;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a campaign asks of real sockets; handed in, because the kernel is another room. */
-import type { Address } from '../core/address.ts';
-import type { SocketStateRecord, TestControlRecord } from '../core/layout.gen.ts';
-import type { Result } from '../core/result.ts';
-import type { Outside } from '../core/twin.ts';
+import type { Address } from '../../core/address.ts';
+import type { SocketStateRecord, TestControlRecord } from '../../core/layout.gen.ts';
+import type { Result } from '../../core/result.ts';
+import type { Outside } from '../../core/twin.ts';
 import type { Endpoint, SocketKind } from './socketdraw.ts';
 
 /** What a program reported of a call; undefined where none ran. */

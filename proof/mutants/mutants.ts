@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Faults for the C side, as small changes of text: each must be seen by a campaign, or nobody should trust it. */
-import { byteFaults } from './bytemutants.ts';
-import { flowFaults } from './flowmutants.ts';
-import { fragmentFaults } from './fragmentmutants.ts';
-import { icmpFaults } from './icmpmutants.ts';
-import { ipv6Faults, ipv6SocketFaults } from './ipv6mutants.ts';
-import { openFaults } from './openmutants.ts';
+import { byteFaults } from './byte.ts';
+import { flowFaults } from './flow.ts';
+import { fragmentFaults } from './fragment.ts';
+import { icmpFaults } from './icmp.ts';
+import { ipv6Faults, ipv6SocketFaults } from './ipv6.ts';
+import { openFaults } from './open.ts';
 import type { Fault, Mutant } from './plant.ts';
-import { socketFaults } from './socketmutants.ts';
-import { udpFaults } from './udpmutants.ts';
+import { socketFaults } from './socket.ts';
+import { udpFaults } from './udp.ts';
 
 const packetFaults: readonly Fault[] = [
   ...byteFaults,

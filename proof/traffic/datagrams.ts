@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Kinds of traffic that only UDP has: answers that complete, streams that get none, and one side that is silent. */
 import { segment, UDP, type Segment } from './frame.ts';
-import type { PacketHook } from '../core/twin.ts';
+import type { PacketHook } from '../../core/twin.ts';
 import { handshakeOf } from './conversations.ts';
 import type { NamedKind, Scene } from './scene.ts';
 import { dress, fromBackend, fromClient, vanishing, type Connection, type Planned } from './segments.ts';

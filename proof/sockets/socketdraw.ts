@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What sockets do, drawn by a stream: which are opened, what is called of them, where to, and what outside answers. */
-import { addressFromIPv4, isIPv4, TCP, UDP, type Address } from '../core/address.ts';
-import { maps, NETNS_SOCKETS_OFF, NETNS_SOCKETS_ON, SOCKET_ROWS, type NetnsRowRecord } from '../core/layout.gen.ts';
-import type { Stream } from '../core/random.ts';
-import { ok, type Result } from '../core/result.ts';
-import { setOperation, type MapStore } from '../core/store.ts';
-import { quietOutside, type Outside } from '../core/twin.ts';
-import type { SocketMemory } from '../core/datapath/socket.ts';
-import { addressOf, ipv6, neighbour, type HostAddress } from './address.ts';
-import { OWN_NETNS } from './settings.ts';
-import { podAddress, type World, type WorldService } from './world.ts';
+import { addressFromIPv4, isIPv4, TCP, UDP, type Address } from '../../core/address.ts';
+import { maps, NETNS_SOCKETS_OFF, NETNS_SOCKETS_ON, SOCKET_ROWS, type NetnsRowRecord } from '../../core/layout.gen.ts';
+import type { Stream } from '../../core/random.ts';
+import { ok, type Result } from '../../core/result.ts';
+import { setOperation, type MapStore } from '../../core/store.ts';
+import { quietOutside, type Outside } from '../../core/twin.ts';
+import type { SocketMemory } from '../../core/datapath/socket.ts';
+import { addressOf, ipv6, neighbour, type HostAddress } from '../traffic/address.ts';
+import { OWN_NETNS } from '../settings.ts';
+import { podAddress, type World, type WorldService } from '../world.ts';
 
 /** In an AF_INET6 socket IPv4 addresses are the v4-mapped ones. */
 export type Endpoint = { readonly address: Address; readonly port: number };

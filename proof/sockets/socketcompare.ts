@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Two accounts of one socket call, and the first field in which they differ. */
-import { addressEquals, endpointText as addressedText } from '../core/address.ts';
-import type { Log } from '../core/datapath/log.ts';
-import type { SocketOutcome } from '../core/datapath/socket.ts';
+import { addressEquals, endpointText as addressedText } from '../../core/address.ts';
+import type { Log } from '../../core/datapath/log.ts';
+import type { SocketOutcome } from '../../core/datapath/socket.ts';
 import {
   markNames,
   reasonNames,
@@ -10,10 +10,10 @@ import {
   verdictNames,
   writeOperationNames,
   type SocketStateRecord,
-} from '../core/layout.gen.ts';
-import { ok, type Result } from '../core/result.ts';
-import type { MapSpec, MapStore } from '../core/store.ts';
-import { compareLines, type Difference } from './compare.ts';
+} from '../../core/layout.gen.ts';
+import { ok, type Result } from '../../core/result.ts';
+import type { MapSpec, MapStore } from '../../core/store.ts';
+import { compareLines, type Difference } from '../compare.ts';
 import type { Reported } from './socketcalls.ts';
 import type { Endpoint } from './socketdraw.ts';
 

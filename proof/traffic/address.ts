@@ -8,7 +8,7 @@ import {
   isIPv4,
   parseAddress,
   type Address,
-} from '../core/address.ts';
+} from '../../core/address.ts';
 
 /** 0x0a000001 for 10.0.0.1; text as RFC 5952 has it for IPv6, where v4-mapped text stands for such an IPv6 address. */
 export type HostAddress = number | string;

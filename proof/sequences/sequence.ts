@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Command sequences on both sides: after each the twins must agree, and the maps with those of a fresh agent. */
-import { endpointText } from '../core/address.ts';
-import { canonical } from '../core/control/canonical.ts';
+import { endpointText } from '../../core/address.ts';
+import { canonical } from '../../core/control/canonical.ts';
 import {
   BACKEND_ACTIVE,
   BACKEND_GENERATION_SHIFT,
   BACKEND_STATE,
   BACKEND_TERMINATING,
   maps,
-} from '../core/layout.gen.ts';
-import type { ClusterEvent } from '../core/objects.ts';
-import { ok, type Result } from '../core/result.ts';
-import type { MapStore } from '../core/store.ts';
+} from '../../core/layout.gen.ts';
+import type { ClusterEvent } from '../../core/objects.ts';
+import { ok, type Result } from '../../core/result.ts';
+import type { MapStore } from '../../core/store.ts';
 import type { AgentSide, StartAgent, Turn } from './agentside.ts';
 import {
   commandText,
@@ -21,11 +21,11 @@ import {
   type ControlCommand,
   type WorldCommand,
 } from './commands.ts';
-import { compareLines, type Difference } from './compare.ts';
+import { compareLines, type Difference } from '../compare.ts';
 import { plantForeign } from './foreign.ts';
-import { dumpLines } from './side.ts';
-import { Bench, judgePacket, type Finding } from './steps.ts';
-import { changeEvents, worldEvents, type World } from './world.ts';
+import { dumpLines } from '../side.ts';
+import { Bench, judgePacket, type Finding } from '../steps.ts';
+import { changeEvents, worldEvents, type World } from '../world.ts';
 
 /** Two sides with agents of their own, and what a third needs to compute everything anew. */
 export type SequenceSides = {

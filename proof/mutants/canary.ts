@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The canary: which fault is planted in this run, and whether what was reported is about that fault. */
 import type { Mutant } from './plant.ts';
-import type { Finding } from './steps.ts';
-import { createStream } from '../core/random.ts';
+import type { Finding } from '../steps.ts';
+import { createStream } from '../../core/random.ts';
 
 /** A fault drawn by a hash in hex: each commit compiles another one, and anyone can tell which. */
 export function drawCanary(hash: string, mutants: readonly Mutant[]): Mutant {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a fault in the C side is, and how it gets into the text of a source file. */
-import { fail, ok, type Result } from '../core/result.ts';
+import { fail, ok, type Result } from '../../core/result.ts';
 
 /** One fault. `find` occurs exactly once in the file, whatever the formatter made of its white space. */
 export type Mutant = {
@@ -40,7 +40,7 @@ export function plantMutant({ name, file, find, replace }: Mutant, text: string)
       'input',
       `mutant ${name}`,
       message,
-      'change the proof/*mutants.ts that has it with the code it changes',
+      'change the list in proof/mutants/ that has it with the code it changes',
     );
   }
   return ok(text.replace(patternOf(find), () => replace));

@@ -3,7 +3,7 @@
 import { doubts } from './canary.ts';
 import { DRAW_RULE, type MechanicalMutant } from './mechanical.ts';
 import { exclusions, operatorNames } from './operators.ts';
-import type { Finding } from './steps.ts';
+import type { Finding } from '../steps.ts';
 
 /** How one mutant ended. */
 export type Fate =
@@ -125,7 +125,7 @@ export function tableText(report: MechanicalReport, argued: Argued, seed: number
 function survivorLines(survivors: readonly MechanicalMutant[], argued: Argued): string {
   if (survivors.length === 0) return 'no survivors';
   const line = (it: MechanicalMutant): string =>
-    `${it.header}:${it.line}  ${it.key}\n    ${argued[it.key] ?? 'NOT ARGUED (proof/survivors.ts)'}`;
+    `${it.header}:${it.line}  ${it.key}\n    ${argued[it.key] ?? 'NOT ARGUED (proof/mutants/survivors.ts)'}`;
   return ['survivors', ...survivors.map(line)].join('\n');
 }
 

@@ -6,18 +6,20 @@ import { join, resolve } from 'node:path';
 import { benchPrograms, type ProgramFigure } from '../bench/programs.ts';
 import { comparedRate, establish, modelRate, type Rate } from '../bench/rates.ts';
 import { programCluster } from '../bench/cluster.ts';
-import type { Spread } from '../bench/statistics.ts';
+import { spreadOf, type Spread } from '../bench/statistics.ts';
 import { configOf, createDatapath, type Datapath } from '../core/datapath/datapath.ts';
 import { defaultSizes } from '../core/datapath/maps.ts';
 import type { ConfigRecord } from '../core/layout.gen.ts';
-import { ok, type Result } from '../core/result.ts';
+import { fail, ok, type Result } from '../core/result.ts';
 import { loadObject, readObjectFile } from '../kernel/object.ts';
 import { createKernelTwin, packetPrograms } from '../kernel/twin.ts';
 import { compareOutcomes, sameOutcome } from '../proof/compare.ts';
+import { runSequences, sequenceSettings } from '../proof/sequences/sequences.ts';
 import { buildObject } from '../tools/build.ts';
 import { reportSockets } from './benchsockets.ts';
 import type { CommandOptions } from './commands.ts';
 import { exitCode, printJson, printText, reportFailure, startProgress } from './output.ts';
+import { openRig, sequenceSidesOf } from './rig.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const OBJECT = join(ROOT, 'bpf/tandem.bpf.o');
@@ -28,9 +30,21 @@ const FLOWS = 65_536;
 const BUCKETS = 16_384;
 const MODEL_PACKETS = 500_000;
 const COMPARED_PACKETS = 60_000;
-const GOALS = { modelPacketsPerSecond: 2_000_000, comparedPacketsPerSecond: 150_000, pauseMsMax: 5 };
+const SEQUENCE_ROUNDS = 9;
+const SEQUENCE_COMMANDS = 32_768;
+const GOALS = {
+  modelPacketsPerSecond: 2_000_000,
+  comparedPacketsPerSecond: 200_000,
+  commandsPerSecond: 20_000,
+  pauseMsMax: 5,
+};
 
-type Figures = { readonly model: Rate; readonly compared: Rate; readonly programs: readonly ProgramFigure[] };
+type Figures = {
+  readonly model: Rate;
+  readonly compared: Rate;
+  readonly commandsPerSecond: Spread;
+  readonly programs: readonly ProgramFigure[];
+};
 
 /** Fixed keys: a run is repeated by running it again. */
 function benchConfig(testMode: number): ConfigRecord {
@@ -68,6 +82,27 @@ function benchCompared(model: Datapath): Result<Rate> {
   );
 }
 
+/** Commands a second of `verify sequences`, a seed each round; loading is not counted, nor is the first round. */
+function benchSequences(): Result<Spread> {
+  const bytes = readObjectFile(OBJECT);
+  if (!bytes.ok) return bytes;
+  const rates: number[] = [];
+  for (let seed = 0; seed <= SEQUENCE_ROUNDS; seed++) {
+    const settings = sequenceSettings(seed);
+    const opened = openRig({ object: bytes.value, name: OBJECT, settings, programs: packetPrograms });
+    if (!opened.ok) return opened;
+    using rig = opened.value;
+    const sides = sequenceSidesOf(rig, settings);
+    const beganMs = performance.now();
+    const report = runSequences({ seed, sides, settings, commandsMax: SEQUENCE_COMMANDS });
+    if (!report.ok) return report;
+    if (report.value.found !== undefined)
+      return fail('input', `sequences of seed ${seed}`, 'the twins differ', `./tandem verify sequences --seed ${seed}`);
+    if (seed > 0) rates.push((SEQUENCE_COMMANDS / (performance.now() - beganMs)) * 1000);
+  }
+  return ok(spreadOf(rates));
+}
+
 function benchAll(onStep: (line: string) => void): Result<Figures> {
   const folder = mkdtempSync(join(tmpdir(), 'tandem-bench-'));
   try {
@@ -81,6 +116,9 @@ function benchAll(onStep: (line: string) => void): Result<Figures> {
     onStep('both twins, everything compared');
     const compared = benchCompared(model);
     if (!compared.ok) return compared;
+    onStep('command sequences');
+    const commands = benchSequences();
+    if (!commands.ok) return commands;
     onStep('programs and floors');
     const programs = benchPrograms({
       object: OBJECT,
@@ -90,7 +128,9 @@ function benchAll(onStep: (line: string) => void): Result<Figures> {
       flows: FLOWS,
       onFigure: (figure) => onStep(`${figure.program}, ${figure.packet}, ${figure.flows} flows`),
     });
-    return programs.ok ? ok({ model: alone, compared: compared.value, programs: programs.value }) : programs;
+    if (!programs.ok) return programs;
+    const commandsPerSecond = commands.value;
+    return ok({ model: alone, compared: compared.value, commandsPerSecond, programs: programs.value });
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -100,8 +140,7 @@ function thousands(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
-function rateLine(what: string, rate: Rate, goal: number): string {
-  const { median, low, high } = rate.packetsPerSecond;
+function rateLine(what: string, { median, low, high }: Spread, goal: number): string {
   const verdict = median >= goal ? 'met' : 'MISSED';
   return `| ${what} | ${thousands(median)} | ${thousands(low)} to ${thousands(high)} | ${thousands(goal)} | ${verdict} |`;
 }
@@ -110,7 +149,7 @@ function nsText(spread: Spread): string {
   return `${Math.round(spread.least)} / ${Math.round(spread.median)} (${Math.round(spread.low)} to ${Math.round(spread.high)})`;
 }
 
-function figuresText({ model, compared, programs }: Figures): string {
+function figuresText({ model, compared, commandsPerSecond, programs }: Figures): string {
   const pause = model.pauseMsMax;
   const rows = programs.map(
     ({ program, packet, flows, netNs, harnessNs }) =>
@@ -119,10 +158,11 @@ function figuresText({ model, compared, programs }: Figures): string {
   return [
     `${thousands(FLOWS)} flows, ${thousands(SERVICES)} Services, packets of 100 bytes; medians of 9 rounds.`,
     '',
-    '| packets a second | median | quarter to three quarters | goal | |',
+    '| a second | median | quarter to three quarters | goal | |',
     '|---|---|---|---|---|',
-    rateLine('model alone', model, GOALS.modelPacketsPerSecond),
-    rateLine('both twins, compared', compared, GOALS.comparedPacketsPerSecond),
+    rateLine('packets, model alone', model.packetsPerSecond, GOALS.modelPacketsPerSecond),
+    rateLine('packets, both twins compared', compared.packetsPerSecond, GOALS.comparedPacketsPerSecond),
+    rateLine('commands of sequences, both twins with agents', commandsPerSecond, GOALS.commandsPerSecond),
     '',
     `Longest pause of the model (256 packets): ${pause.toFixed(2)} ms, goal ${GOALS.pauseMsMax} ms: ${pause <= GOALS.pauseMsMax ? 'met' : 'MISSED'}`,
     '',

@@ -35,6 +35,13 @@ const yes: OptionSpec = { flags: '-y, --yes', help: 'install what is missing wit
 const seed: OptionSpec = { flags: '--seed <number>', help: 'repeat a run: the seed it printed', parse: 'number' };
 const config: OptionSpec = { flags: '--config <file>', help: 'TandemConfiguration (YAML or JSON)' };
 
+const nodeFacts: OptionSpec = {
+  flags: '--node <file>',
+  help: 'node facts (node.json) of the node that was captured',
+};
+const from: OptionSpec = { flags: '--from <time>', help: 'only what was opened from then on: 2026-01-02T03:04:05.6Z' };
+const to: OptionSpec = { flags: '--to <time>', help: 'only what was opened until then' };
+
 function output(...choices: readonly string[]): OptionSpec {
   const first = choices[0] ?? 'text';
   return { flags: '-o, --output <format>', help: 'how to print', choices, default: first };
@@ -71,13 +78,44 @@ export const commands: readonly CommandSpec[] = [
     arguments: [{ name: '<files...>', help: 'captures (pcap) and event streams (*.events.ndjson), in any order' }],
     options: [
       config,
-      { flags: '--node <file>', help: 'node facts (node.json) of the node that was captured' },
+      nodeFacts,
+      { flags: '--service <name>', help: 'tell and judge only namespace/service[:port]; everything is still run' },
+      { flags: '--flow <flow>', help: 'tell and judge only this one: 10.0.0.9:4242-10.96.0.1:80/TCP' },
+      from,
+      to,
+      {
+        flags: '--without-event <line>',
+        help: 'what if an event had not been heard: 16 or endpointslices:16, as reports name it',
+        repeatable: true,
+      },
+      {
+        flags: '--delay <line=ms>',
+        help: 'what if an event had been heard later, with all of its kind in the meantime: 16=500',
+        repeatable: true,
+      },
+      { flags: '--as-node <name>', help: 'what if the node had been this one' },
       { flags: '--allow-unattributed', help: 'exit 0 although more than 1 % of the packets could not be attributed' },
       seed,
       output('text', 'json', 'ndjson'),
     ],
     examples: [
       './tandem replay fixtures/rolling-update/node1.pcap fixtures/rolling-update/*.events.ndjson' +
+        ' --node fixtures/rolling-update/node1.json',
+    ],
+  },
+  {
+    name: 'trace',
+    summary: 'one connection of a recording: ten questions, a verdict with its evidence, one time line',
+    arguments: [
+      {
+        name: '<what>',
+        help: 'namespace/service[:port], of which the worst connection is taken, or 10.0.0.9:4242-10.96.0.1:80/TCP',
+      },
+      { name: '<files...>', help: 'captures and event streams (*.events.ndjson), in any order' },
+    ],
+    options: [config, nodeFacts, from, to, seed, output('text', 'json')],
+    examples: [
+      './tandem trace shop/web fixtures/rolling-update/node1.pcap fixtures/rolling-update/*.events.ndjson' +
         ' --node fixtures/rolling-update/node1.json',
     ],
   },

@@ -15,14 +15,26 @@ import { isEventStreamName, readEventStreams, type EventStreams } from '../forma
 import type { InputSource } from '../formats/input.ts';
 import { readNodeFacts, type NodeFacts } from '../formats/node.ts';
 import { factsFromEvents } from '../replay/facts.ts';
+import {
+  filterTally,
+  isEmptyFilter,
+  isLineWanted,
+  nothingMatches,
+  parseFilter,
+  type Filter,
+} from '../replay/filter.ts';
 import type { PacketLine } from '../replay/lines.ts';
 import { reportText } from '../replay/report.ts';
-import { replay } from '../replay/run.ts';
+import { replay, type ReplayProgress } from '../replay/run.ts';
 import { endOf, summarize, type ReplayEnd, type ReplaySetting, type ReplaySummary } from '../replay/summary.ts';
 import type { Tally } from '../replay/tally.ts';
 import type { ReplayTwin } from '../replay/twins.ts';
+import type { Watch } from '../replay/watch.ts';
+import { startCapturesProgress } from './capturesprogress.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
-import { exitCode, printJson, printNdjson, printNote, printText, reportFailure, startProgress } from './output.ts';
+import { filterWords } from './filterwords.ts';
+import { exitCode, printJson, printNdjson, printNote, printText, reportFailure } from './output.ts';
+import { isWhatIf, runWhatIf } from './whatif.ts';
 
 const objectPath = fileURLToPath(new URL('../bpf/tandem.bpf.o', import.meta.url));
 const flowSecretWords = 12;
@@ -36,7 +48,10 @@ export type ReplayFiles = {
   readonly seed: number;
   readonly allowUnattributed: boolean;
   readonly onLine?: (line: PacketLine) => void;
-  readonly onProgress?: (frames: number) => void;
+  readonly onProgress?: (progress: ReplayProgress) => void;
+  readonly watch?: Watch;
+  /** In place of the node that was captured. */
+  readonly asNode?: string;
 };
 
 export type Replayed = {
@@ -47,29 +62,49 @@ export type Replayed = {
 };
 
 export const run: CommandRun = async (files, options) => {
+  const filter = parseFilter(filterWords(options));
+  if (!filter.ok) return reportFailure(filter.error);
   const opened = openFiles(files, options);
   if (!opened.ok) return reportFailure(opened.error);
+  if (isWhatIf(options)) return runWhatIf(opened.value, filter.value, options, replayFiles);
   const format = options['output'];
   const lines: PacketLine[] = [];
-  const progress = startProgress();
-  const replayed = await replayFiles({
+  const tell = (line: PacketLine): void => {
+    if (!isLineWanted(line, filter.value)) return;
+    if (format === 'ndjson') printNdjson(line);
+    else lines.push(line);
+  };
+  const { streams } = opened.value;
+  const progress = startCapturesProgress(opened.value.captures);
+  const everything = await replayFiles({
     ...opened.value,
-    ...(format === 'ndjson' && { onLine: printNdjson }),
-    ...(format === 'json' && { onLine: (line: PacketLine) => void lines.push(line) }),
-    onProgress: (frames) => progress.update(`${frames} packets`),
+    ...(format !== 'text' && { onLine: tell }),
+    onProgress: progress.update,
   });
   progress.done();
+  if (!everything.ok) return reportFailure(everything.error);
+  const replayed = filterReplayed(everything.value, filter.value, streams.events);
   if (!replayed.ok) return reportFailure(replayed.error);
-  const { streams } = opened.value;
   const { summary, end, tally } = replayed.value;
+  const others = everything.value.tally.connections.length - tally.connections.length;
   if (format === 'ndjson') printNdjson(summary);
   else if (format === 'json') printJson({ packets: lines, summary });
-  else printText(reportText({ ...replayed.value, events: streams.events, command: commandLine(files, options) }));
+  else
+    printText(reportText({ ...replayed.value, events: streams.events, command: commandLine(files, options), others }));
   for (const problem of streams.problems) printNote(`tandem: ${failureText(problem)}`);
   for (const failure of tally.failures) reportFailure(failure);
   for (const text of tally.mapFailures.keys()) printNote(`tandem: ${text}`);
   return codeOf(end);
 };
+
+/** What is told and judged; the twins have been fed everything. */
+function filterReplayed(all: Replayed, filter: Filter, events: EventStreams['events']): Result<Replayed> {
+  if (isEmptyFilter(filter)) return ok(all);
+  const { setting } = all;
+  const tally = filterTally(all.tally, filter);
+  if (tally.connections.length === 0) return nothingMatches(filter, all.tally, events);
+  return ok({ setting, tally, summary: summarize(tally, setting), end: endOf(tally, setting) });
+}
 
 function codeOf(end: ReplayEnd): number {
   switch (end) {
@@ -86,7 +121,7 @@ function codeOf(end: ReplayEnd): number {
   }
 }
 
-function openFiles(files: readonly string[], options: CommandOptions): Result<ReplayFiles> {
+export function openFiles(files: readonly string[], options: CommandOptions): Result<ReplayFiles> {
   const {
     config: path,
     node,
@@ -120,11 +155,11 @@ function openFiles(files: readonly string[], options: CommandOptions): Result<Re
 
 /** Runs a replay with the kernel's twin where it can be had; the summary says why not where it can't. */
 export async function replayFiles(files: ReplayFiles): Promise<Result<Replayed>> {
-  const { allowUnattributed, captures, config, facts, onLine, onProgress, seed, streams } = files;
+  const { allowUnattributed, asNode, captures, config, facts, onLine, onProgress, seed, streams, watch } = files;
   const built = settingsOf(config, facts, seed);
   if (!built.ok) return built;
   const settings = built.value;
-  const node = { ...config, nodeName: facts.name };
+  const node = { ...config, nodeName: asNode ?? facts.name };
   const kernel = await openKernel(settings);
   try {
     const tally = replay({
@@ -136,6 +171,7 @@ export async function replayFiles(files: ReplayFiles): Promise<Result<Replayed>>
       kernel: kernel.is === 'open' ? replayTwin(kernel.twin, node) : undefined,
       ...(onLine !== undefined && { onLine }),
       ...(onProgress !== undefined && { onProgress }),
+      ...(watch !== undefined && { watch }),
     });
     const setting: ReplaySetting = {
       node: facts.name,
@@ -180,15 +216,17 @@ function settingsOf(config: TandemConfiguration, facts: NodeFacts, seed: number)
 /** A control plane of its own for each twin: what one of them can't hold, the other may. */
 function replayTwin(twin: Twin, node: NodeConfig): ReplayTwin {
   let failures: Failure[] = [];
+  let writes = 0;
   const loop = createLoop({ store: twin.store, node, onProblem: (failure) => void failures.push(failure) });
   return {
     twin,
     program: (event) => {
       failures = [];
       loop.event(event);
-      loop.step();
+      writes = loop.step().done;
       return failures;
     },
+    writes: () => writes,
   };
 }
 
@@ -233,11 +271,15 @@ async function importKernel(): Promise<KernelModules | undefined> {
 }
 
 /** The command that repeats this one, up to the format of its output. */
-function commandLine(files: readonly string[], options: CommandOptions): string {
-  const flags = [
-    ['--config', options['config']],
-    ['--node', options['node']],
-    ['--seed', options['seed']],
-  ].flatMap(([flag, value]) => (value === undefined ? [] : [`${String(flag)} ${String(value)}`]));
+export function commandLine(files: readonly string[], options: CommandOptions): string {
+  const flags = ['config', 'node', 'service', 'flow', 'from', 'to', 'seed'].flatMap((name) => {
+    const value = options[name];
+    return value === undefined ? [] : [`--${name} ${shellWord(String(value))}`];
+  });
   return ['./tandem replay', ...files, ...flags].join(' ');
+}
+
+/** As a shell takes it for one word. */
+function shellWord(word: string): string {
+  return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word}'`;
 }

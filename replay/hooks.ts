@@ -3,7 +3,7 @@
 import { addressEquals, endpointText, port } from '../core/address.ts';
 import { VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
 import type { Question } from '../core/oracle/answer.ts';
-import type { Outcome, PacketHook } from '../core/twin.ts';
+import { quietOutside, type Outcome, type PacketHook } from '../core/twin.ts';
 import type { Attributed, Sighted, Sighting } from './attribute.ts';
 import { compareBytes, type Difference } from './compare.ts';
 import {
@@ -23,6 +23,7 @@ import { isModelPermitted, type Court } from './judge.ts';
 import { draftOf, type Draft } from './lines.ts';
 import { addTo, type PacketPlace, type Tally } from './tally.ts';
 import { backendOf, reasonOf, verdictOf, type Ran, type Twins } from './twins.ts';
+import type { Watch } from './watch.ts';
 
 /** A flow's age is counted in 2^20 ns. */
 const TICK_NS = 1_048_576;
@@ -40,6 +41,7 @@ export type Bench = Court & {
   readonly openings: Map<Sighted, Connection>;
   /** Lines that wait; undefined: nobody wants any. */
   readonly drafts: Map<Sighted, Draft[]> | undefined;
+  readonly watch: Watch | undefined;
 };
 
 export function placeOf(
@@ -54,7 +56,7 @@ export function placeOf(
 
 /** Runs one frame and counts it. */
 export function runInput(
-  { tally, twins, firstTick }: Bench,
+  { tally, twins, firstTick, watch }: Bench,
   place: PacketPlace,
   bytes: Uint8Array,
   posed: PosedFrame,
@@ -64,7 +66,9 @@ export function runInput(
   if (posed.gsoSize > 0) tally.superPackets += 1;
   if (posed.isShortened) tally.shortened += 1;
   const ticks = (firstTick + Math.floor(place.timeNs / TICK_NS)) >>> 0;
-  const ran = twins.run(place.hook, bytes, posed, ticks);
+  const outside = { ...quietOutside(ticks), checksumMode: posed.checksumMode, gsoSize: posed.gsoSize };
+  const ran = twins.run(place.hook, bytes, outside);
+  watch?.asked?.({ place, bytes, outside, ran });
   if (ran.difference !== undefined) {
     const { field, model, kernel } = ran.difference;
     tally.firstDifference ??= { ...place, field, model, other: kernel };

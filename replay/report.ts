@@ -20,11 +20,14 @@ export type ReportInput = {
   readonly events: readonly TimedEvent[];
   /** The command line that repeats this. */
   readonly command: string;
+  /** Connections that there are besides those that were asked for; 0: everything was. */
+  readonly others?: number;
 };
 
 export function reportText(input: ReportInput): string {
   return [
     gradeLine(input),
+    ...filterLines(input),
     ...verdictLines(input),
     '',
     ...packetLines(input),
@@ -51,6 +54,14 @@ function gradeLine({ summary, setting }: ReportInput): string {
   return `grade: ${summary.grade} from packets and events${proxy}`;
 }
 
+function filterLines({ others = 0, tally }: ReportInput): string[] {
+  if (others === 0) return [];
+  const { length } = tally.connections;
+  return [
+    `told: ${length} of ${length + others} connections, as asked for; packets and twins are of the whole recording`,
+  ];
+}
+
 /** What somebody who was woken by this wants to know: where to look. */
 function verdictLines({ summary, tally }: ReportInput): string[] {
   const { differences, failures, modelNotPermitted, replies } = summary;
@@ -67,7 +78,8 @@ function verdictLines({ summary, tally }: ReportInput): string[] {
   ];
 }
 
-function blameText({ affinity, blame, connections, unsupported }: ReplaySummary, tally: Tally): string {
+/** The verdict on a recording as a whole, in words. */
+export function blameText({ affinity, blame, connections, unsupported }: ReplaySummary, tally: Tally): string {
   const { never, none, notJudged, refused, stale, total } = connections;
   const judged = total - notJudged;
   const seconds = STALE_WINDOW_NS / 1e9;

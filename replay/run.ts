@@ -18,6 +18,7 @@ import { findPlaces, hookAt, isIp, type Place, type Places } from './places.ts';
 import { addTo, newTally, type Tally } from './tally.ts';
 import { openTimeline, type TimelineItem } from './timeline.ts';
 import { createTwins, type ReplayTwin } from './twins.ts';
+import type { Watch } from './watch.ts';
 
 export type ReplayInput = {
   /** All of one node. */
@@ -30,20 +31,28 @@ export type ReplayInput = {
   readonly kernel: ReplayTwin | undefined;
   /** Told each packet at a hook, once what was observed of it is known. */
   readonly onLine?: (line: PacketLine) => void;
-  /** Told now and then how many frames have been read. */
-  readonly onProgress?: (frames: number) => void;
+  /** Told now and then how far it is. */
+  readonly onProgress?: (progress: ReplayProgress) => void;
+  readonly watch?: Watch;
 };
+
+/** How far a replay is: frames, and bytes of the captures they were in. */
+export type ReplayProgress = { readonly frames: number; readonly bytes: number };
 
 type Run = Bench & {
   readonly input: ReplayInput;
   readonly places: Places;
   readonly attribution: Attribution;
   readonly link: LinkHeader;
+  /** Read of the captures. */
+  bytes: number;
 };
 
 type FrameItem = Extract<TimelineItem, { is: 'frame' }>;
 
 const PROGRESS_FRAMES = 4096;
+/** What a file holds of a frame besides its bytes: a pcap's header of each record. */
+const RECORD_BYTES = 16;
 
 /** Runs everything that could be read; what could not is in the tally's failures. */
 export function replay(input: ReplayInput): Tally {
@@ -57,8 +66,9 @@ export function replay(input: ReplayInput): Tally {
     if (item.is === 'frame') takeFrame(run, item);
     else {
       oracle.apply(item.timeNs, item.timed.event);
-      twins.program(item.timed.event);
+      const writes = twins.program(item.timed.event);
       noteAffinity(run.affinity, item.timeNs, item.timed.event, STALE_WINDOW_NS);
+      input.watch?.event?.(item.timed, writes);
     }
   }
   settle(run, Infinity);
@@ -93,6 +103,8 @@ function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
     modelLedger: new Map(),
     keepsSeveral: input.facts.proxy.includes('iptables'),
     drafts: input.onLine === undefined ? undefined : new Map(),
+    watch: input.watch,
+    bytes: 0,
   };
 }
 
@@ -105,7 +117,8 @@ function ticksOf({ seconds, nanoseconds }: Instant): number {
 function takeFrame(run: Run, { file, record, timeNs }: FrameItem): void {
   const { link, places, tally } = run;
   tally.packets += 1;
-  if (tally.packets % PROGRESS_FRAMES === 0) run.input.onProgress?.(tally.packets);
+  run.bytes += record.capturedLength + RECORD_BYTES;
+  if (tally.packets % PROGRESS_FRAMES === 0) run.input.onProgress?.({ frames: tally.packets, bytes: run.bytes });
   const problem = parseLink(record.linkType, record.buffer, record.start, record.capturedLength, link);
   if (problem !== undefined || !isIp(link)) {
     return addTo(tally.noInput, problem === 'short-link-header' ? 'unattributed' : 'not-ip');
@@ -126,6 +139,7 @@ function takeFrame(run: Run, { file, record, timeNs }: FrameItem): void {
   if (headers === undefined) return takeUnreadable(run, { file, frame: record.frame, timeNs, place }, pose);
   const sighting = { file, frame: record.frame, timeNs, place, headers };
   const attributed = run.attribution.take(sighting);
+  run.watch?.frame?.(sighting, attributed.packet);
   const met = hookAt(place);
   if (met === 'from-pod' && attributed.hook === met) takeFromPod(run, sighting, attributed.packet, pose());
   else if (met === 'to-pod') takeToPod(run, sighting, attributed, pose);
@@ -164,5 +178,6 @@ function settle(run: Run, timeNs: number): void {
       input.onLine?.(lineOf(draft, { packet, verdict }, tally.origin, input.streams.events));
     }
     drafts?.delete(packet);
+    run.watch?.settled?.(packet);
   }
 }

@@ -4,12 +4,17 @@ import { endpointText } from '../core/address.ts';
 import { reasonNames, VERDICT_FORWARD, verdictNames } from '../core/layout.gen.ts';
 import type { ClusterEvent } from '../core/objects.ts';
 import { assert, failureText, type Failure } from '../core/result.ts';
-import { emptyOutcome, quietOutside, type Outcome, type PacketHook, type Twin } from '../core/twin.ts';
+import { emptyOutcome, type Outcome, type Outside, type PacketHook, type Twin } from '../core/twin.ts';
 import { compareOutcomes, compareTables, hexText, type Difference } from './compare.ts';
-import { endsOf, type PosedFrame } from './frame.ts';
+import { endsOf } from './frame.ts';
 
 /** A twin and what brings an event into its maps; what could not be brought in is returned. */
-export type ReplayTwin = { readonly twin: Twin; readonly program: (event: ClusterEvent) => readonly Failure[] };
+export type ReplayTwin = {
+  readonly twin: Twin;
+  readonly program: (event: ClusterEvent) => readonly Failure[];
+  /** Map writes of the last event; undefined: nobody counts them. */
+  readonly writes?: () => number;
+};
 
 /** One outcome as it is printed. */
 export type OutcomeRecord = {
@@ -27,9 +32,9 @@ export type Ran = {
 };
 
 export type Twins = {
-  readonly program: (event: ClusterEvent) => void;
-  /** Runs a frame at a time in ticks of 2^20 ns. */
-  readonly run: (hook: PacketHook, bytes: Uint8Array, frame: PosedFrame, ticks: number) => Ran;
+  /** Returns how many map writes it took the model's control plane, where they are counted. */
+  readonly program: (event: ClusterEvent) => number;
+  readonly run: (hook: PacketHook, bytes: Uint8Array, outside: Outside) => Ran;
   /** Differences of what has been written so far; undefined: none, or no kernel. */
   readonly compareTables: () => Difference | undefined;
   readonly compared: () => number;
@@ -50,14 +55,14 @@ export function createTwins(model: ReplayTwin, kernel: ReplayTwin | undefined): 
     failures.set(text, (failures.get(text) ?? 0) + 1);
   }
 
-  function program(event: ClusterEvent): void {
+  function program(event: ClusterEvent): number {
     for (const one of kernel === undefined ? [model] : [model, kernel]) {
       for (const failure of one.program(event)) note(one.twin, failure);
     }
+    return model.writes?.() ?? 0;
   }
 
-  function run(hook: PacketHook, bytes: Uint8Array, frame: PosedFrame, ticks: number): Ran {
-    const outside = { ...quietOutside(ticks), checksumMode: frame.checksumMode, gsoSize: frame.gsoSize };
+  function run(hook: PacketHook, bytes: Uint8Array, outside: Outside): Ran {
     const modelled = model.twin.packet(hook, bytes, outside, modelOutcome);
     assert(modelled.ok, 'the model takes every frame');
     if (kernel === undefined) return { model: modelOutcome, kernel: undefined, difference: undefined };

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+/** One connection as somebody on call wants it: a verdict with its evidence, and ten questions with their answers. */
+import { endpointText } from '../core/address.ts';
+import type { CompiledFrontend, DocumentConfig } from '../core/control/document.ts';
+import type { TimedEvent } from '../formats/events.ts';
+import { compareInstants, instantText, nanosecondsBetween, type Instant } from '../formats/instant.ts';
+import { frontendAt, heardOf, type Heard } from './clusterat.ts';
+import type { Sighting } from './attribute.ts';
+import { NO_SERVICE, type Connection } from './connections.ts';
+import { isOpening, type Headers } from './headers.ts';
+import { choiceText, eventText, isPermitted, spanText, verdictText } from './judge.ts';
+import { momentOf } from './lines.ts';
+import type { Passage, Path, Said } from './path.ts';
+import { verdictOf as blameOf, type TraceVerdict } from './evidence.ts';
+import type { ReplaySetting } from './summary.ts';
+import { timelineOf, type Moment } from './moments.ts';
+
+export type CardInput = {
+  readonly connection: Connection;
+  readonly path: Path;
+  readonly events: readonly TimedEvent[];
+  readonly origin: Instant;
+  readonly config: DocumentConfig;
+  readonly setting: ReplaySetting;
+  /** Map writes of the model's control plane, by event. */
+  readonly writes: ReadonlyMap<TimedEvent, number>;
+};
+
+export type Answer = { readonly question: string; readonly lines: readonly string[] };
+
+/** What `trace` prints. */
+export type Trace = {
+  readonly kind: 'Trace';
+  readonly service: string;
+  readonly flow: string;
+  /** When it was decided. */
+  readonly at: string;
+  readonly file: string;
+  readonly frame: number;
+  readonly verdict: TraceVerdict;
+  readonly answers: readonly Answer[];
+  readonly timeline: readonly Moment[];
+};
+
+/** Excluded endpoints, addresses in a table: more than these make no screen. */
+const ROWS_MAX = 6;
+
+/** What all answers are about: the packet that was decided, and the cluster at its moment. */
+type Facts = CardInput & {
+  readonly decided: Sighting;
+  readonly moment: Instant;
+  readonly frontend: CompiledFrontend | undefined;
+  readonly passage: Passage | undefined;
+  readonly said: Said | undefined;
+};
+
+export function traceOf(input: CardInput): Trace {
+  const facts = factsOf(input);
+  const { connection, decided, moment } = facts;
+  const ask = (question: string, lines: readonly string[]): Answer => ({ question, lines });
+  return {
+    kind: 'Trace',
+    service: connection.service,
+    flow: connection.flow,
+    at: instantText(moment),
+    file: decided.file,
+    frame: decided.frame,
+    verdict: blameOf(connection, input.events, input.path),
+    answers: [
+      ask('object', objectLines(facts)),
+      ask('maps', mapLines(facts)),
+      ask('hook', hookLines(facts)),
+      ask('flow', flowLines(facts)),
+      ask('choice', choiceLines(facts)),
+      ask('rewritten', rewrittenLines(facts)),
+      ask('went to', wentLines(facts)),
+      ask('reply', replyLines(facts)),
+      ask('dropped', droppedLines(facts)),
+      ask('who is late', lateLines(facts)),
+    ],
+    timeline: timelineOf(input, serviceNameOf(connection)),
+  };
+}
+
+function factsOf(input: CardInput): Facts {
+  const { config, connection, events, origin, path } = input;
+  const decided = connection.decided ?? connection.opening?.first ?? connection.opened;
+  const moment = momentOf(origin, decided.timeNs);
+  return {
+    ...input,
+    decided,
+    moment,
+    frontend: frontendAt(events, moment, config, connection.tuple),
+    passage: path.passages.find(({ packet: { first } }) => isSame(first, decided)),
+    said: path.said.find(({ frame, hook }) => frame === decided.frame && hook === 'from-pod'),
+  };
+}
+
+function isSame(left: Sighting, right: Sighting): boolean {
+  return left.frame === right.frame && left.file === right.file;
+}
+
+function serviceNameOf({ service }: Connection): string {
+  return service.split(':')[0] ?? service;
+}
+
+function objectLines({ connection, events, moment }: Facts): string[] {
+  if (connection.service === NO_SERVICE) return ['the events tell of no Service with this address'];
+  const heard = heardOf(events, serviceNameOf(connection), moment);
+  if (heard.length === 0) return [`${connection.service}: nothing had been heard of it`];
+  return limited(heard.map((one) => heardText(one, moment)));
+}
+
+function heardText({ lagNs, object, timed }: Heard, moment: Instant): string {
+  const { name = '', namespace = '', resourceVersion } = object.metadata ?? {};
+  const version = resourceVersion === undefined ? '' : ` resourceVersion ${resourceVersion}`;
+  const age = spanText(nanosecondsBetween(timed, moment));
+  const lag = lagNs === undefined ? '' : `, ${spanText(lagNs)} after it was changed (to the second)`;
+  return `${object.kind} ${namespace}/${name}${version}: heard ${age} before${lag} (line ${timed.line})`;
+}
+
+function mapLines({ connection, frontend }: Facts): string[] {
+  const { destination, destinationPort } = connection.tuple;
+  const head = endpointText(destination, destinationPort);
+  if (frontend === undefined) return [`${head}: no row; nothing is served there`];
+  const { affinitySeconds, internal, kind, portName, service } = frontend;
+  const affinity = affinitySeconds === null ? '' : `, clients kept for ${affinitySeconds} s`;
+  const backends = internal?.backends ?? [];
+  const rows = backends.map(({ address, node, port, state, zone }) => {
+    const place = [node, zone].filter((word) => word !== null).join(' ');
+    return `  ${hostText(address)}:${port} ${state}${place === '' ? '' : ` on ${place}`}`;
+  });
+  const empty = backends.length === 0 ? `; nobody: ${internal?.whenEmpty ?? 'reject'}` : '';
+  const name = `${service}${portName === '' ? '' : `:${portName}`}`;
+  return [`${head} ${kind} ${name}${affinity}, topology ${internal?.topology ?? 'none'}${empty}`, ...limited(rows)];
+}
+
+function hostText(address: string): string {
+  return address.includes(':') ? `[${address}]` : address;
+}
+
+function hookLines({ connection, decided, setting }: Facts): string[] {
+  const { device, direction, role } = decided.place;
+  const kernel =
+    setting.noKernel === null ? 'model and kernel ran it' : `the model ran it; no kernel: ${setting.noKernel}`;
+  const rest = connection.openings > 1 ? `; it was asked for ${connection.openings} times` : '';
+  return [`from-pod on ${device} (${role}, ${direction}), frame ${decided.frame}: ${kernel}${rest}`];
+}
+
+function flowLines({ connection, decided, said }: Facts): string[] {
+  const { datagrams } = connection;
+  const opening = isOpening(decided.headers) ? 'new: a SYN' : datagrams === undefined ? 'not a SYN' : 'a datagram';
+  const count =
+    datagrams === undefined ? '' : `, one of ${datagrams.sent} of its flow, which moved ${datagrams.moves} times`;
+  return [`${opening}${count}; the model: ${said?.reason ?? connection.model?.reason ?? 'did not see it'}`];
+}
+
+function choiceLines(facts: Facts): string[] {
+  const { config, connection, frontend, setting } = facts;
+  const { affinity, backend, kernel, model } = connection;
+  const key =
+    'selectionKey' in config && config.selectionKey !== null ? 'the configured key' : `the key of seed ${setting.seed}`;
+  const input =
+    frontend?.affinitySeconds == null
+      ? 'client address and port, protocol, name of the Service port'
+      : 'client address, protocol, name of the Service port';
+  const eligible = frontend?.internal?.backends.length ?? 0;
+  const excluded = (frontend?.excluded ?? [])
+    .filter(({ view }) => view === 'internal')
+    .map(({ address, port, reason }) => `${hostText(address)}${port === null ? '' : `:${port}`} ${reason}`);
+  const seen = backend === undefined ? connection.reply : endpointText(backend.address, backend.port);
+  return [
+    `hash: HalfSipHash-2-4 of ${input}, with ${key}; ${eligible} eligible`,
+    `excluded: ${excluded.length === 0 ? 'nobody' : limited(excluded).join(', ')}`,
+    `observed ${seen}; model ${choiceText(model)}${kernel === undefined ? '' : `; kernel ${choiceText(kernel)}`}`,
+    ...(affinity === undefined ? [] : [`affinity: ${verdictText(connection, facts.events)}`]),
+  ];
+}
+
+function endsText({ destination, destinationPort, source, sourcePort }: Headers): string {
+  return `${endpointText(source, sourcePort)} > ${endpointText(destination, destinationPort)}`;
+}
+
+function rewrittenLines({ decided, passage, said }: Facts): string[] {
+  const translated = passage?.packet.translated;
+  const lines = [`before    ${endsText(decided.headers)}`];
+  if (translated !== undefined) {
+    const { headers } = translated;
+    const hops = decided.headers.hops === headers.hops ? '' : `, hops ${decided.headers.hops} to ${headers.hops}`;
+    lines.push(`observed  ${endsText(headers)}${hops}`);
+  } else lines.push('observed  not seen translated');
+  lines.push(`model     ${said?.after === undefined ? (said?.verdict ?? 'nothing') : endsText(said.after)}`);
+  return lines;
+}
+
+function wentLines({ decided, passage }: Facts): string[] {
+  const rest = passage?.sightings.filter((sighting) => !isSame(sighting, decided)) ?? [];
+  if (rest.length === 0) return ['it was not seen again on this node'];
+  return limited(rest.map((sighting) => sightingText(sighting, decided)));
+}
+
+function sightingText({ file, frame, place, timeNs }: Sighting, first: Sighting): string {
+  const other = file === first.file ? '' : ` of ${file}`;
+  return `${place.device} (${place.role}, ${place.direction}), frame ${frame}${other}, ${spanText(timeNs - first.timeNs)} later`;
+}
+
+function replyLines({ connection, decided, path }: Facts): string[] {
+  const reply = path.passages.find(
+    ({ direction, packet }) => direction === 'reply' && packet.first.timeNs >= decided.timeNs,
+  );
+  if (reply === undefined) return ['none was seen'];
+  const { sightings } = reply;
+  const [first, last] = [sightings[0], sightings.at(-1)];
+  if (first === undefined || last === undefined) return ['none was seen'];
+  const untranslated = reply.packet.translated === undefined && connection.backend !== undefined;
+  const missing = untranslated ? '; THE WAY BACK WAS NOT TRANSLATED or its half is missing' : '';
+  return [
+    `${endsText(first.headers)} on ${first.place.device}, frame ${first.frame}, ${spanText(first.timeNs - decided.timeNs)} after the request`,
+    `${endsText(last.headers)} on ${last.place.device}, frame ${last.frame}${missing}`,
+  ];
+}
+
+function droppedLines({ connection, frontend, said }: Facts): string[] {
+  const { backend, refusal, reply } = connection;
+  const model = said === undefined ? '' : `; the model: ${said.verdict} (${said.reason})`;
+  if (reply === 'refused' && refusal !== undefined) {
+    const why =
+      (frontend?.internal?.backends.length ?? 0) === 0 ? 'nobody was eligible' : 'although somebody was eligible';
+    return [`refused, frame ${refusal.frame}, ${why}${model}`];
+  }
+  if (reply === 'reset' || reply === 'unreachable') {
+    return [`${reply} by the backend or on the way, frame ${refusal?.frame ?? '?'}${model}`];
+  }
+  if (backend === undefined && reply === 'none') return [`no trace of it after the hook${model}`];
+  return [`not here${reply === 'none' ? ', but nothing came back' : ''}${model}`];
+}
+
+function lateLines({ connection, events, moment, origin }: Facts): string[] {
+  const { verdict } = connection;
+  if (verdict?.kind === 'stale') {
+    const ended = events[verdict.endedBy];
+    const changed = ended && heardOf([ended], serviceNameOf(connection), ended)[0]?.lagNs;
+    const api =
+      changed === undefined ? '' : `; the API told of it ${spanText(changed)} after the change (to the second)`;
+    return [
+      `the node's proxy: ${spanText(verdict.staleNs)} after ${ended === undefined ? 'an event' : eventText(ended)} it still chose as before${api}`,
+    ];
+  }
+  if (verdict?.kind === 'early') {
+    const at = momentOf(origin, verdict.beganNs);
+    return [`the recorder of events: the proxy knew ${spanText(nanosecondsBetween(moment, at))} before it`];
+  }
+  if (verdict?.kind === 'never') return ['nobody: no state of the last minute explains the choice'];
+  const next = events.find((timed) => compareInstants(timed, moment) > 0);
+  return [isPermitted(connection) === true && next !== undefined ? 'nobody' : 'nobody that can be told'];
+}
+
+function limited(rows: readonly string[]): string[] {
+  if (rows.length <= ROWS_MAX) return [...rows];
+  return [...rows.slice(0, ROWS_MAX), `  and ${rows.length - ROWS_MAX} more`];
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What somebody who looks over a replay's shoulder is told, as it goes along. */
+import type { Outside } from '../core/twin.ts';
+import type { TimedEvent } from '../formats/events.ts';
+import type { Sighted, Sighting } from './attribute.ts';
+import type { PacketPlace } from './tally.ts';
+import type { Ran } from './twins.ts';
+
+/** A frame as the twins got it, and their answer: valid during the call only. */
+export type Asked = {
+  readonly place: PacketPlace;
+  readonly bytes: Uint8Array;
+  readonly outside: Outside;
+  readonly ran: Ran;
+};
+
+export type Watch = {
+  /** An event, once both twins know of it, and how many map writes that took the model's control plane. */
+  readonly event?: (timed: TimedEvent, writes: number) => void;
+  /** A frame whose place is known, and the packet that it shows. */
+  readonly frame?: (sighting: Sighting, packet: Sighted) => void;
+  readonly asked?: (asked: Asked) => void;
+  /** A packet of which nothing more will be seen. */
+  readonly settled?: (packet: Sighted) => void;
+};

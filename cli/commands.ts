@@ -94,6 +94,10 @@ export const commands: readonly CommandSpec[] = [
         repeatable: true,
       },
       { flags: '--as-node <name>', help: 'what if the node had been this one' },
+      {
+        flags: '--emit-case <file>',
+        help: 'write what the twins were fed as a case for tandem verify --case; --service and --flow make it small',
+      },
       { flags: '--allow-unattributed', help: 'exit 0 although more than 1 % of the packets could not be attributed' },
       seed,
       output('text', 'json', 'ndjson'),

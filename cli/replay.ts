@@ -3,9 +3,7 @@
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { createLoop } from '../agent/loop.ts';
-import { hashText } from '../core/control/names.ts';
-import { nodeSettings } from '../core/control/settings.ts';
-import { configOf, createDatapath } from '../core/datapath/datapath.ts';
+import { createDatapath } from '../core/datapath/datapath.ts';
 import type { ConfigRecord } from '../core/layout.gen.ts';
 import { fail, failureText, ok, type Failure, type Result } from '../core/result.ts';
 import type { NodeConfig } from '../core/service.ts';
@@ -32,12 +30,13 @@ import type { ReplayTwin } from '../replay/twins.ts';
 import type { Watch } from '../replay/watch.ts';
 import { startCapturesProgress } from './capturesprogress.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
+import { recordCase } from './emitcase.ts';
 import { filterWords } from './filterwords.ts';
 import { exitCode, printJson, printNdjson, printNote, printText, reportFailure } from './output.ts';
+import { replaySettings } from './replaysettings.ts';
 import { isWhatIf, runWhatIf } from './whatif.ts';
 
 const objectPath = fileURLToPath(new URL('../bpf/tandem.bpf.o', import.meta.url));
-const flowSecretWords = 12;
 
 /** What to replay, and how. */
 export type ReplayFiles = {
@@ -75,10 +74,13 @@ export const run: CommandRun = async (files, options) => {
     else lines.push(line);
   };
   const { streams } = opened.value;
+  const { emitCase } = { emitCase: options['emitCase'] };
+  const recorder = emitCase === undefined ? undefined : recordCase(filter.value);
   const progress = startCapturesProgress(opened.value.captures);
   const everything = await replayFiles({
     ...opened.value,
     ...(format !== 'text' && { onLine: tell }),
+    ...(recorder !== undefined && { watch: recorder.watch }),
     onProgress: progress.update,
   });
   progress.done();
@@ -94,6 +96,9 @@ export const run: CommandRun = async (files, options) => {
   for (const problem of streams.problems) printNote(`tandem: ${failureText(problem)}`);
   for (const failure of tally.failures) reportFailure(failure);
   for (const text of tally.mapFailures.keys()) printNote(`tandem: ${text}`);
+  const written = await recorder?.write(String(emitCase), opened.value, everything.value.tally);
+  if (written?.ok === false) return reportFailure(written.error);
+  if (written !== undefined) printNote(`tandem: ${written.value}`);
   return codeOf(end);
 };
 
@@ -156,7 +161,8 @@ export function openFiles(files: readonly string[], options: CommandOptions): Re
 /** Runs a replay with the kernel's twin where it can be had; the summary says why not where it can't. */
 export async function replayFiles(files: ReplayFiles): Promise<Result<Replayed>> {
   const { allowUnattributed, asNode, captures, config, facts, onLine, onProgress, seed, streams, watch } = files;
-  const built = settingsOf(config, facts, seed);
+  const { addresses } = facts;
+  const built = replaySettings({ ...config, addresses }, seed);
   if (!built.ok) return built;
   const settings = built.value;
   const node = { ...config, nodeName: asNode ?? facts.name };
@@ -199,18 +205,6 @@ function oracleOf({ nodeName, serviceProxyName, topology, zone }: NodeConfig): {
     ...(zone !== '' && { zone }),
     ...(serviceProxyName !== null && { serviceProxyName }),
   };
-}
-
-/**
- * What both twins are told of the node. The keys of the hashes follow from the seed, so that a replay can be repeated;
- * what the programs can't hold is a mistake of the configuration here, where no node is to be served.
- */
-function settingsOf(config: TandemConfiguration, facts: NodeFacts, seed: number): Result<ConfigRecord> {
-  const node = nodeSettings(config.serviceCIDRs, facts.addresses);
-  if (!node.ok) return { ok: false, error: { ...node.error, kind: 'input' } };
-  const words = Array.from({ length: flowSecretWords / 2 }, (_, index) => hashText(`flows ${seed} ${index}`));
-  const selectionKey = config.selectionKey ?? hashText(`selection ${seed}`);
-  return ok(configOf({ ...node.value, flowSecret: words.flat(), selectionKey }));
 }
 
 /** A control plane of its own for each twin: what one of them can't hold, the other may. */

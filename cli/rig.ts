@@ -4,6 +4,7 @@ import { createLoop } from '../agent/loop.ts';
 import { createDatapath, type Datapath } from '../core/datapath/datapath.ts';
 import { createMaps, storeOf } from '../core/datapath/maps.ts';
 import { ok, type Result } from '../core/result.ts';
+import type { NodeConfig } from '../core/service.ts';
 import type { MapStore } from '../core/store.ts';
 import { loadObject, type LoadedObject } from '../kernel/object.ts';
 import { createKernelTwin, type KernelTwin } from '../kernel/twin.ts';
@@ -35,6 +36,8 @@ export type RigOptions = {
   /** Stands for the object in Failures. */
   readonly name: string;
   readonly settings: Settings;
+  /** For which the control planes work; the one of all worlds where it isn't said. */
+  readonly node?: NodeConfig;
   /** Which programs are loaded; all where it isn't said. */
   readonly programs?: readonly string[];
 };
@@ -53,18 +56,21 @@ export function sequenceSidesOf({ model, kernel, datapath, twin }: Rig, settings
   };
 }
 
-function controlOf(store: MapStore): ControlPlane {
-  return createLoop({ store: withoutBarriers(store), node: worldNode, onProblem: () => undefined });
+function controlOf(store: MapStore, node: NodeConfig): ControlPlane {
+  return createLoop({ store: withoutBarriers(store), node, onProblem: () => undefined });
 }
 
 /** The model alone, for what needs no kernel. */
-export function openModel(settings: Settings): { readonly side: Side; readonly datapath: Datapath } {
+export function openModel(
+  settings: Settings,
+  node: NodeConfig = worldNode,
+): { readonly side: Side; readonly datapath: Datapath } {
   const datapath = createDatapath(settings.config, settings.sizes);
-  return { side: createModelSide(datapath, controlOf(datapath.store)), datapath };
+  return { side: createModelSide(datapath, controlOf(datapath.store, node)), datapath };
 }
 
 /** Loads the object with the settings, and a model with the same. Needs root. */
-export function openRig({ object: bytes, name, settings, programs }: RigOptions): Result<Rig> {
+export function openRig({ object: bytes, name, settings, programs, node = worldNode }: RigOptions): Result<Rig> {
   const object = loadObject({
     object: bytes,
     name,
@@ -81,11 +87,11 @@ export function openRig({ object: bytes, name, settings, programs }: RigOptions)
   const { store } = twin.value;
   const kernel = createSide({
     twin: twin.value,
-    control: controlOf(store),
+    control: controlOf(store, node),
     marks: () => twin.value.markCounts(),
     counters: () => storedCounters(store),
   });
-  const { side: model, datapath } = openModel(settings);
+  const { side: model, datapath } = openModel(settings, node);
   return ok({
     model,
     kernel,

@@ -224,6 +224,10 @@ async function verifyCase(wanted: Wanted, path: string): Promise<number> {
   if (!commands.ok) return reportFailure(commands.error);
   if (commands.value !== undefined)
     return (await import('./verifysequences.ts')).verifyCommands(wanted, path, commands.value);
+  const recorded = (await import('./recordedcase.ts')).parseRecorded(text, path);
+  if (!recorded.ok) return reportFailure(recorded.error);
+  if (recorded.value !== undefined)
+    return (await import('./verifyrecorded.ts')).verifyRecorded(wanted, path, recorded.value);
   const read = parseCase(text, path);
   if (!read.ok) return reportFailure(read.error);
   const { seed, steps } = read.value;

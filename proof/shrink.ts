@@ -8,6 +8,7 @@ import {
   isPacketStep,
   runSteps,
   type Bench,
+  type EventsStep,
   type FaultStep,
   type Finding,
   type Step,
@@ -71,7 +72,7 @@ type CaseFile = {
   readonly seed: number;
   readonly steps: readonly CaseStep[];
 };
-type CaseStep = WorldStep | FaultStep | CasePacket;
+type CaseStep = WorldStep | FaultStep | EventsStep | CasePacket;
 /** A packet as a file has it: in hex, with what isn't quiet of what was posed. */
 export type CasePacket = { readonly hook: PacketHook; readonly frame: string; readonly outside: CaseOutside };
 type CaseOutside = Partial<Omit<Outside, 'socketCookie' | 'netnsCookie'>> & { readonly now: number };

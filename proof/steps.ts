@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What happens to both twins, step by step: a cluster, a fault or a packet; and the first step at which they differ. */
+import { endpointText, parseAddress, type Address } from '../core/address.ts';
 import { maps, verdictNames } from '../core/layout.gen.ts';
 import type { ClusterEvent } from '../core/objects.ts';
 import { fail, ok, type Result } from '../core/result.ts';
@@ -16,7 +17,9 @@ import { changeEvents, serviceAt, worldEvents, type World } from './world.ts';
 export type WorldStep = { readonly world: World };
 /** Planted in the maps of both sides, and taken out before the next world. */
 export type FaultStep = { readonly fault: Fault };
-export type Step = WorldStep | FaultStep | PacketStep;
+/** What a recorded cluster told, in place of a world. */
+export type EventsStep = { readonly events: readonly ClusterEvent[] };
+export type Step = WorldStep | FaultStep | EventsStep | PacketStep;
 
 /** The model is right until somebody says otherwise; the kernel is what is tried. */
 export type Sides = { readonly model: Side; readonly kernel: Side };
@@ -47,6 +50,8 @@ export class Bench {
   };
   world: World = NO_WORLD;
   private readonly scope: Scope;
+  /** Services that events told of, by `address:port`. */
+  private readonly named = new Map<string, string>();
   private undo: { readonly side: Side; readonly operations: readonly Operation[] }[] = [];
 
   constructor(sides: Sides, scope: Scope = {}) {
@@ -60,6 +65,7 @@ export class Bench {
     const mended = this.mend();
     if (!mended.ok) return mended;
     this.world = NO_WORLD;
+    this.named.clear();
     return this.tellBoth(worldEvents(NO_WORLD));
   }
 
@@ -69,6 +75,12 @@ export class Bench {
     if (!mended.ok) return mended;
     const events = changeEvents(this.world, world);
     this.world = world;
+    return this.tellBoth(events);
+  }
+
+  /** Brings both sides' maps to what events tell. */
+  hear(events: readonly ClusterEvent[]): Result<void> {
+    for (const [end, service] of servicesOf(events)) this.named.set(end, service);
     return this.tellBoth(events);
   }
 
@@ -148,8 +160,12 @@ export class Bench {
     const id = model.servicePort === 0 ? kernel.servicePort : model.servicePort;
     const rows = id === 0 ? undefined : this.sides.model.twin.store.entries(maps.services);
     const row = rows?.ok === true ? rows.value.find(([, record]) => record.servicePort === id) : undefined;
-    const named = row === undefined ? undefined : serviceAt(this.world, hostOf(row[1].key.address), row[1].key.port);
+    const named = row === undefined ? undefined : this.serviceAt(row[1].key);
     return named ?? this.serviceOfFrame(frame) ?? (id === 0 ? 'none' : `service port ${id}`);
+  }
+
+  private serviceAt({ address, port }: { readonly address: Address; readonly port: number }): string | undefined {
+    return serviceAt(this.world, hostOf(address), port) ?? this.named.get(endpointText(address, port));
   }
 
   private serviceOfFrame(frame: Uint8Array): string | undefined {
@@ -184,7 +200,7 @@ export function runSteps(bench: Bench, steps: readonly Step[], everyStep: boolea
   let packets = 0;
   for (const [index, step] of steps.entries()) {
     if (!isPacketStep(step)) {
-      const done = isWorldStep(step) ? bench.tell(step.world) : bench.fault(step.fault);
+      const done = tellStep(bench, step);
       if (!done.ok) return done;
       continue;
     }
@@ -195,6 +211,30 @@ export function runSteps(bench: Bench, steps: readonly Step[], everyStep: boolea
     if (judged.value !== undefined) return ok({ packets, finding: judged.value });
   }
   return ok({ packets, finding: undefined });
+}
+
+function tellStep(bench: Bench, step: Exclude<Step, PacketStep>): Result<void> {
+  if ('events' in step) return bench.hear(step.events);
+  return isWorldStep(step) ? bench.tell(step.world) : bench.fault(step.fault);
+}
+
+/** `10.96.0.10:80` and `shop/web:http`, for each address and port of each Service. */
+function servicesOf(events: readonly ClusterEvent[]): readonly (readonly [string, string])[] {
+  const objects = events.flatMap((event) =>
+    event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [],
+  );
+  return objects.flatMap((object) => {
+    if (object.kind !== 'Service') return [];
+    const { metadata, spec } = object;
+    const name = `${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`;
+    return (spec?.clusterIPs ?? []).flatMap((text) => {
+      const address = parseAddress(text);
+      if (!address.ok) return [];
+      return (spec?.ports ?? []).map(({ name: portName = '', port = 0 }) => {
+        return [endpointText(address.value, port), portName === '' ? name : `${name}:${portName}`] as const;
+      });
+    });
+  });
 }
 
 /** Runs one packet; `checksTables`: the flow tables must be equal afterwards. */

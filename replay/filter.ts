@@ -110,7 +110,7 @@ export function isWanted(connection: Connection, filter: Filter, origin: Instant
 }
 
 /** Whether a packet's line is told. */
-export function isLineWanted(line: PacketLine, filter: Filter): boolean {
+export function isLineWanted(line: Pick<PacketLine, 'at' | 'flow' | 'service'>, filter: Filter): boolean {
   const { flow, service } = filter;
   if (service !== undefined) {
     const tuple = line.flow === null ? undefined : parseFlow(line.flow);
@@ -118,6 +118,7 @@ export function isLineWanted(line: PacketLine, filter: Filter): boolean {
     if (!isOfService({ service: line.service, tuple: tuple.value }, service)) return false;
   }
   if (flow !== undefined && line.flow !== flowText(flow) && line.flow !== flowText(turned(flow))) return false;
+  if (filter.from === undefined && filter.to === undefined) return true;
   const at = parseInstant(line.at);
   return at.ok && isWithin(at.value, filter);
 }

@@ -26,20 +26,25 @@ export type RecordedCase = {
   readonly steps: readonly RecordedStep[];
 };
 
-const packetShape = z.custom<CasePacket>(
-  (value) => typeof value === 'object' && value !== null && isCasePacket(value),
-  {
-    error: 'neither events nor a packet',
-  },
-);
-
-const eventShape = z.unknown().transform((value, context): ClusterEvent => {
-  const parsed = parseEventLine(JSON.stringify(value) ?? '');
-  if (parsed.is === 'event') return parsed.event;
-  const message = parsed.is === 'bad' ? parsed.message : 'not an event';
-  context.addIssue({ code: 'custom', message });
+/** Not a union of both: its one message would be that neither fits. */
+const stepShape = z.unknown().transform((value, context): EventsStep | CasePacket => {
+  if (typeof value === 'object' && value !== null) {
+    if (isCasePacket(value)) return value;
+    if ('events' in value && Array.isArray(value.events)) return { events: eventsOf(value.events, context) };
+  }
+  context.addIssue({ code: 'custom', message: 'neither events nor a packet' });
   return z.NEVER;
 });
+
+function eventsOf(values: readonly unknown[], context: z.RefinementCtx): readonly ClusterEvent[] {
+  return values.flatMap((value, index): ClusterEvent[] => {
+    const parsed = parseEventLine(JSON.stringify(value));
+    if (parsed.is === 'event') return [parsed.event];
+    const message = parsed.is === 'bad' ? parsed.message : 'not an event';
+    context.addIssue({ code: 'custom', message, path: ['events', index] });
+    return [];
+  });
+}
 
 const schema = z.strictObject({
   apiVersion: z.literal(API_VERSION),
@@ -56,7 +61,7 @@ const schema = z.strictObject({
     addresses: z.array(addressShape),
     selectionKey: z.tuple([z.int(), z.int()]).nullable(),
   }),
-  steps: z.array(z.union([z.strictObject({ events: z.array(eventShape) }), packetShape])),
+  steps: z.array(stepShape),
 });
 
 /** The case as JSON, of the same kind as one of random worlds, with `node` for what a seed gives there. */

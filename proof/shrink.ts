@@ -146,7 +146,7 @@ export function isWorld(world: unknown): boolean {
   return typeof world === 'object' && world !== null && 'services' in world && Array.isArray(world.services);
 }
 
-export function isCasePacket(value: object): boolean {
+export function isCasePacket(value: object): value is CasePacket {
   if (!('hook' in value && (value.hook === 'from-pod' || value.hook === 'to-pod'))) return false;
   if (!('frame' in value && typeof value.frame === 'string' && /^([0-9a-f]{2})+$/.test(value.frame))) return false;
   if (!('outside' in value) || typeof value.outside !== 'object' || value.outside === null) return false;

@@ -161,7 +161,7 @@ function choiceLines(facts: Facts): string[] {
   const key =
     'selectionKey' in config && config.selectionKey !== null ? 'the configured key' : `the key of seed ${setting.seed}`;
   const input =
-    frontend?.affinitySeconds == null
+    (frontend?.affinitySeconds ?? null) === null
       ? 'client address and port, protocol, name of the Service port'
       : 'client address, protocol, name of the Service port';
   const eligible = frontend?.internal?.backends.length ?? 0;

@@ -10,7 +10,7 @@ import type { Blame } from './summary.ts';
 export type TraceVerdict = { readonly blame: Blame; readonly text: string };
 
 export function verdictOf(connection: Connection, events: readonly TimedEvent[], path: Path): TraceVerdict {
-  const { kernel, model, notJudged, reply, verdict } = connection;
+  const { kernel, model, notJudged, verdict } = connection;
   if (kernel !== undefined && model !== undefined && choiceText(kernel) !== choiceText(model)) {
     const text = `datapath wrong: model ${choiceText(model)}, kernel ${choiceText(kernel)} for the same packet and maps`;
     return { blame: 'datapath-wrong', text };
@@ -32,7 +32,7 @@ export function verdictOf(connection: Connection, events: readonly TimedEvent[],
       return { blame: 'control-plane-late', text };
     }
     default:
-      return { blame: 'neither', text: `neither datapath nor control plane: ${went}, ${restText(reply, path)}` };
+      return { blame: 'neither', text: `neither datapath nor control plane: ${went}, ${restText(connection, path)}` };
   }
 }
 
@@ -41,10 +41,13 @@ function wentText({ backend, reply }: Connection): string {
   return reply === 'refused' ? 'refused' : 'let go unanswered';
 }
 
-function restText(reply: Connection['reply'], { passages }: Path): string {
+function restText({ datagrams, reply }: Connection, { passages }: Path): string {
   switch (reply) {
-    case 'answered':
-      return 'which was permitted, and answered';
+    case 'answered': {
+      const errors = datagrams === undefined ? 0 : datagrams.unreachable + datagrams.refused;
+      const rest = errors === 0 ? '' : `; ${errors} ICMP errors as well: look at the application`;
+      return `which was permitted, and answered${rest}`;
+    }
     case 'refused':
       return 'rightly: nobody was eligible';
     case 'reset':

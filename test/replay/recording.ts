@@ -18,6 +18,7 @@ import { replay } from '../../replay/run.ts';
 import type { Tally } from '../../replay/tally.ts';
 import type { ReplaySetting } from '../../replay/summary.ts';
 import type { ReplayTwin } from '../../replay/twins.ts';
+import type { Watch } from '../../replay/watch.ts';
 import { addressOf, tcp, udp, type Datagram, type Segment } from './packets.ts';
 
 /** 2026-01-02T03:04:05Z; times of recordings are milliseconds from here. */
@@ -206,6 +207,7 @@ export type Circumstances = {
   readonly serviceRanges?: readonly Prefix[];
   /** As the node's facts name what served it. */
   readonly proxy?: string;
+  readonly watch?: Watch;
 };
 
 /** Replays through the model; `kernel` stands for what another datapath would do. */
@@ -213,7 +215,7 @@ export function replayed(
   captures: readonly InputSource[],
   streams: EventStreams,
   kernel?: ReplayTwin,
-  { model = modelTwin(), proxy = facts.proxy, serviceRanges = [] }: Circumstances = {},
+  { model = modelTwin(), proxy = facts.proxy, serviceRanges = [], watch }: Circumstances = {},
 ): Replay {
   const lines: PacketLine[] = [];
   const tally = replay({
@@ -224,6 +226,7 @@ export function replayed(
     model,
     kernel,
     onLine: (line) => lines.push(line),
+    ...(watch !== undefined && { watch }),
   });
   return { tally, lines };
 }

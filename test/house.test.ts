@@ -28,6 +28,8 @@ const kernelFreeEntries = [
   'cli/output.ts',
   'cli/compile.ts',
   'cli/replay.ts',
+  'cli/trace.ts',
+  'cli/whatif.ts',
   'cli/sim.ts',
 ];
 

@@ -1,22 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawnSync } from 'node:child_process';
-import {
-  accessSync,
-  chmodSync,
-  constants,
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { copyCheckout, recording, type Answer, type Checkout } from './checkout.ts';
 import { tcp } from '../replay/packets.ts';
 import {
   captureOf,
@@ -32,55 +19,21 @@ import {
 } from '../replay/recording.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const nobody = 65_534;
-const isRoot = process.getuid?.() === 0;
 
-/** A copy of the checkout without kernel/ and koffi, for a user who may write nothing. */
+let checkout: Checkout;
 let folder = '';
-let node = process.execPath;
 
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'tandem-replay-'));
-  chmodSync(folder, 0o755);
-  for (const name of ['package.json', 'cli', 'core', 'formats', 'replay', 'agent', 'fixtures', 'test/replay']) {
-    cpSync(join(root, name), join(folder, name), { recursive: true });
-  }
-  mkdirSync(join(folder, 'node_modules'));
-  for (const name of ['commander', 'yaml', 'zod']) {
-    cpSync(join(root, 'node_modules', name), join(folder, 'node_modules', name), { recursive: true });
-  }
-  node = nodeForNobody();
+  checkout = copyCheckout();
+  folder = checkout.folder;
 });
 
 afterAll(() => {
-  rmSync(folder, { recursive: true, force: true });
+  checkout.remove();
 });
 
-/** The running Node, or a copy of it where the checkout is in a place that others can't enter. */
-function nodeForNobody(): string {
-  const asNobody = { uid: nobody, gid: nobody };
-  if (!isRoot || spawnSync(process.execPath, ['--version'], asNobody).status === 0) return process.execPath;
-  const copy = join(folder, 'node');
-  copyFileSync(process.execPath, copy);
-  chmodSync(copy, 0o755);
-  accessSync(copy, constants.X_OK);
-  return copy;
-}
-
-type Answer = { readonly code: number | null; readonly output: string; readonly notes: string };
-
-/** Runs the command as a normal user in the copy. */
 function replay(...words: readonly string[]): Answer {
-  const user = isRoot ? { uid: nobody, gid: nobody } : {};
-  const environment = { PATH: '', HOME: '/nonexistent' };
-  const options = { cwd: folder, encoding: 'utf8', env: environment, maxBuffer: 64 * 1024 * 1024, ...user } as const;
-  const { status, stdout, stderr } = spawnSync(node, ['cli/main.ts', 'replay', ...words], options);
-  return { code: status, output: stdout, notes: stderr };
-}
-
-function recording(name: string, host: string): string[] {
-  const events = ['endpointslices', 'nodes', 'services'].map((kind) => `fixtures/${name}/${kind}.events.ndjson`);
-  return [`fixtures/${name}/${host}.pcap`, ...events, '--node', `fixtures/${name}/${host}.json`];
+  return checkout.run('replay', ...words);
 }
 
 type Line = {

@@ -84,7 +84,7 @@ export function traceOf(input: CardInput): Trace {
 
 function factsOf(input: CardInput): Facts {
   const { config, connection, events, origin, path } = input;
-  const decided = connection.decided ?? connection.opening?.first ?? connection.opened;
+  const decided = connection.judged ?? connection.decided ?? connection.opening?.first ?? connection.opened;
   const moment = momentOf(origin, decided.timeNs);
   return {
     ...input,
@@ -156,8 +156,8 @@ function flowLines({ connection, decided, said }: Facts): string[] {
 }
 
 function choiceLines(facts: Facts): string[] {
-  const { config, connection, frontend, setting } = facts;
-  const { affinity, backend, kernel, model } = connection;
+  const { config, connection, frontend, said, setting } = facts;
+  const { affinity, backend, model } = connection;
   const key =
     'selectionKey' in config && config.selectionKey !== null ? 'the configured key' : `the key of seed ${setting.seed}`;
   const input =
@@ -172,9 +172,20 @@ function choiceLines(facts: Facts): string[] {
   return [
     `hash: HalfSipHash-2-4 of ${input}, with ${key}; ${eligible} eligible`,
     `excluded: ${excluded.length === 0 ? 'nobody' : limited(excluded).join(', ')}`,
-    `observed ${seen}; model ${choiceText(model)}${kernel === undefined ? '' : `; kernel ${choiceText(kernel)}`}`,
+    `observed ${seen}; model ${said === undefined ? choiceText(model) : saidText(said)}${kernelText(facts)}`,
     ...(affinity === undefined ? [] : [`affinity: ${verdictText(connection, facts.events)}`]),
   ];
+}
+
+/** What is kept of the kernel is its first choice. */
+function kernelText({ connection: { kernel, opened }, decided }: Facts): string {
+  return kernel === undefined || !isSame(decided, opened) ? '' : `; kernel ${choiceText(kernel)}`;
+}
+
+function saidText({ after, reason, verdict }: Said): string {
+  const to =
+    verdict === 'forward' && after !== undefined ? ` ${endpointText(after.destination, after.destinationPort)}` : '';
+  return `${verdict}${to} (${reason})`;
 }
 
 function endsText({ destination, destinationPort, source, sourcePort }: Headers): string {
@@ -220,23 +231,31 @@ function replyLines({ connection, decided, path }: Facts): string[] {
   ];
 }
 
-function droppedLines({ connection, frontend, said }: Facts): string[] {
-  const { backend, refusal, reply } = connection;
+function droppedLines({ connection, frontend, passage, said }: Facts): string[] {
+  const { backend, reply } = connection;
+  const refusal = passage?.packet.refusal ?? connection.refusal;
   const model = said === undefined ? '' : `; the model: ${said.verdict} (${said.reason})`;
   if (reply === 'refused' && refusal !== undefined) {
     const why =
       (frontend?.internal?.backends.length ?? 0) === 0 ? 'nobody was eligible' : 'although somebody was eligible';
     return [`refused, frame ${refusal.frame}, ${why}${model}`];
   }
-  if (reply === 'reset' || reply === 'unreachable') {
-    return [`${reply} by the backend or on the way, frame ${refusal?.frame ?? '?'}${model}`];
+  if (reply === 'reset' || reply === 'unreachable' || passage?.packet.refusal !== undefined) {
+    const how = reply === 'reset' ? 'reset' : 'unreachable';
+    return [`${how}, said the backend or a router, frame ${refusal?.frame ?? '?'}${model}`];
   }
   if (backend === undefined && reply === 'none') return [`no trace of it after the hook${model}`];
   return [`not here${reply === 'none' ? ', but nothing came back' : ''}${model}`];
 }
 
 function lateLines({ connection, events, moment, origin }: Facts): string[] {
-  const { verdict } = connection;
+  const { applied, verdict } = connection;
+  if (verdict?.kind === 'stale' && applied !== undefined) {
+    const since = spanText(verdict.endedNs + verdict.staleNs - applied.timeNs);
+    return [
+      `nobody: the node had acted on the event by frame ${applied.frame}, ${since} before; its datapath kept the old state`,
+    ];
+  }
   if (verdict?.kind === 'stale') {
     const ended = events[verdict.endedBy];
     const changed = ended && heardOf([ended], serviceNameOf(connection), ended)[0]?.lagNs;
@@ -250,6 +269,7 @@ function lateLines({ connection, events, moment, origin }: Facts): string[] {
     const at = momentOf(origin, verdict.beganNs);
     return [`the recorder of events: the proxy knew ${spanText(nanosecondsBetween(moment, at))} before it`];
   }
+  if (connection.isOwnSource) return ['nobody'];
   if (verdict?.kind === 'never') return ['nobody: no state of the last minute explains the choice'];
   const next = events.find((timed) => compareInstants(timed, moment) > 0);
   return [isPermitted(connection) === true && next !== undefined ? 'nobody' : 'nobody that can be told'];

@@ -69,6 +69,12 @@ export type Connection = {
   refusal: Sighting | undefined;
   /** The packet that asked for it and was sent to the backend, or refused: the moment of the proxy's decision. */
   decided: Sighting | undefined;
+  /** The packet that the verdict is about; of UDP the worst of all datagrams. */
+  judged: Sighting | undefined;
+  /** It is stale, although this packet shows that the node had acted on the event. */
+  applied: Sighting | undefined;
+  /** A pod that is its own backend got its own address as source, which it drops. */
+  isOwnSource: boolean;
   /** The last packet that asked for it. */
   opening: Sighted | undefined;
   model: Choice | undefined;
@@ -169,6 +175,9 @@ function newConnection(sighting: Sighting, answerTo: (question: Question) => Ans
     opening: undefined,
     refusal: undefined,
     decided: undefined,
+    judged: undefined,
+    applied: undefined,
+    isOwnSource: false,
     packets: 1,
     backend: undefined,
     reply: 'none',

@@ -21,6 +21,9 @@ export function verdictOf(connection: Connection, events: readonly TimedEvent[],
   const went = wentText(connection);
   switch (verdict.kind) {
     case 'never': {
+      if (connection.isOwnSource) {
+        return { blame: 'datapath-wrong', text: `datapath wrong: ${went}; ${verdictText(connection, events)}` };
+      }
       const why = verdictText(connection, events);
       const dead = `datapath wrong, or its control plane dead for ${STALE_WINDOW_NS / 1e9} s`;
       return { blame: 'datapath-wrong', text: `${dead}: ${went}; ${why}` };
@@ -28,7 +31,13 @@ export function verdictOf(connection: Connection, events: readonly TimedEvent[],
     case 'stale': {
       const ended = events[verdict.endedBy];
       const event = ended === undefined ? 'an event' : eventText(ended);
-      const text = `control plane late: ${went}, which ${event} had ended ${spanText(verdict.staleNs)} before`;
+      const what = `${went}, which ${event} had ended ${spanText(verdict.staleNs)} before`;
+      const { applied } = connection;
+      if (applied !== undefined) {
+        const proof = `the node had acted on that by frame ${applied.frame}`;
+        return { blame: 'datapath-wrong', text: `datapath wrong: ${what}; ${proof}` };
+      }
+      const text = `control plane late: ${what}`;
       return { blame: 'control-plane-late', text };
     }
     default:

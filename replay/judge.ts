@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the oracle says about each connection of a recording, and about the model's own choice for it. */
-import { port, type Address } from '../core/address.ts';
+import { addressEquals, port, type Address } from '../core/address.ts';
 import type { ClusterEvent } from '../core/objects.ts';
 import type { OracleTimeline } from '../core/oracle.ts';
 import {
@@ -115,8 +115,21 @@ function judgeAsDatagram(connection: Connection, packet: Sighted, court: Court):
     remember(court.observedLedger, asking, { backend: observed, atNs: timeNs, knownNs: translated?.timeNs ?? timeNs });
   }
   if (verdict.kind === 'unsupported') connection.notJudged = verdict.reason;
-  else connection.verdict = worse(connection.verdict, verdict);
+  else noteVerdict(connection, packet, worse(connection.verdict, verdict));
   return verdict;
+}
+
+/** A pod that is its own backend must hear itself from somebody else (services D2): its own address it drops. */
+function noteVerdict(connection: Connection, packet: Sighted, verdict: Verdict): void {
+  connection.isOwnSource ||= isOwnSource(packet);
+  const next: Verdict = connection.isOwnSource ? { kind: 'never' } : verdict;
+  if (connection.verdict !== next) connection.judged = packet.first;
+  connection.verdict = next;
+}
+
+function isOwnSource({ translated }: Sighted): boolean {
+  if (translated?.place.role !== 'pod' || translated.place.direction !== 'outgoing') return false;
+  return addressEquals(translated.headers.source, translated.headers.destination);
 }
 
 /** B4: kube-proxy in iptables mode lets go what has an address of no Service, which tandem drops. Both are right. */
@@ -141,7 +154,7 @@ function judgeConnection(connection: Connection, packet: Sighted, court: Court):
   connection.decided ??= opening;
   const verdict = judgeOutcome(judgement, observed);
   if (verdict.kind === 'unsupported') connection.notJudged = verdict.reason;
-  else connection.verdict = verdict;
+  else noteVerdict(connection, packet, verdict);
   if (observed.kind !== 'backend' || connection.backend === undefined) return;
   connection.affinity = binding;
   if (binding?.is === 'bound' && isPermitted(connection) === false)
@@ -258,7 +271,13 @@ export function spanText(ns: number): string {
 
 /** The verdict in words: `stale: 412.3 ms after EndpointSlice shop/web-7jbxk MODIFIED (line 31)`. */
 export function verdictText(
-  { affinity, verdict, notJudged }: Pick<Connection, 'affinity' | 'notJudged' | 'verdict'>,
+  {
+    affinity,
+    applied,
+    isOwnSource = false,
+    notJudged,
+    verdict,
+  }: Pick<Connection, 'affinity' | 'notJudged' | 'verdict'> & Partial<Pick<Connection, 'applied' | 'isOwnSource'>>,
   events: readonly TimedEvent[],
 ): string {
   const name = (index: number): string => {
@@ -269,11 +288,13 @@ export function verdictText(
     case 'permitted':
       return affinity === undefined ? 'permitted' : `permitted: ${bindingText(affinity, spanText)}`;
     case 'never':
+      if (isOwnSource)
+        return 'not permitted: the pod is its own backend and got its own address as source, which it drops';
       return affinity?.is === 'bound'
         ? `not permitted: ${bindingText(affinity, spanText)}`
         : `never permitted in the ${STALE_WINDOW_NS / 1e9} s before`;
     case 'stale':
-      return `stale: ${spanText(verdict.staleNs)} after ${name(verdict.endedBy)}`;
+      return `stale: ${spanText(verdict.staleNs)} after ${name(verdict.endedBy)}${appliedText(applied)}`;
     case 'early':
       return `early: ${spanText(verdict.earlyNs)} before ${name(verdict.beganBy)} was heard of`;
     case 'unsupported':
@@ -281,6 +302,10 @@ export function verdictText(
     case undefined:
       return `not judged: ${notJudged ?? 'not-seen-again'}`;
   }
+}
+
+function appliedText(applied: Connection['applied']): string {
+  return applied === undefined ? '' : `, on which the node had acted by frame ${applied.frame}`;
 }
 
 /** `forward 10.0.0.1:80 (new-flow)`. */

@@ -55,7 +55,7 @@ export function timelineOf(input: MomentsInput, service: string): readonly Momen
 
 function eventMoments({ connection, events, origin, path, writes }: MomentsInput, service: string): Timed[] {
   const { verdict } = connection;
-  const decidedNs = (connection.decided ?? connection.opened).timeNs;
+  const decidedNs = (connection.judged ?? connection.decided ?? connection.opened).timeNs;
   const endNs = Math.max(decidedNs, path.passages.at(-1)?.packet.first.timeNs ?? 0);
   const about = events
     .map((timed, index) => ({ timed, index, timeNs: nanosecondsBetween(origin, timed) }))

@@ -85,6 +85,14 @@ export function blameText({ affinity, blame, connections, unsupported }: ReplayS
   const seconds = STALE_WINDOW_NS / 1e9;
   switch (blame) {
     case 'datapath-wrong': {
+      const own = tally.connections.filter(({ isOwnSource }) => isOwnSource).length;
+      if (own > 0 && own === never) {
+        return `datapath wrong: ${own} of ${judged} connections, of pods that got their own address as source`;
+      }
+      const kept = tally.connections.filter(({ applied }) => applied !== undefined).length;
+      if (never === 0) {
+        return `datapath wrong: ${kept} of ${judged} connections went on as before, although the node had acted on the event`;
+      }
       const moved = affinity.notKept === 0 ? '' : ` (${affinity.notKept} of them away from their client's backend)`;
       const late = stale === 0 ? '' : `; ${stale} more are late`;
       return `datapath wrong, or its control plane dead for ${seconds} s: ${never} of ${judged} connections${moved}${late}`;

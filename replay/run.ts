@@ -7,6 +7,7 @@ import { nanosecondsBetween, type Instant } from '../formats/instant.ts';
 import { LINK_ETHERNET, newLinkHeader, parseLink, type LinkHeader } from '../formats/link.ts';
 import type { NodeFacts } from '../formats/node.ts';
 import { noteAffinity } from './affinity.ts';
+import { noteApplied } from './applied.ts';
 import { createAttribution, whyNoInput, type Attribution } from './attribute.ts';
 import { createConnections } from './connections.ts';
 import { poseFrame, type PosedFrame } from './frame.ts';
@@ -72,6 +73,7 @@ export function replay(input: ReplayInput): Tally {
     }
   }
   settle(run, Infinity);
+  noteApplied(tally.connections, oracle);
   timeline.close();
   const table = twins.compareTables();
   tally.comparedWithKernel = twins.compared();

@@ -114,7 +114,7 @@ export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
     comparedWithKernel: tally.comparedWithKernel,
     kernel: setting.noKernel ?? 'ran',
     services: new Set(connections.map(({ service }) => service).filter((service) => service !== NO_SERVICE)).size,
-    blame: blameOf(countConnections(connections)),
+    blame: blameOf(countConnections(connections), connections),
     connections: countConnections(connections),
     datagrams: countDatagrams(connections),
     affinity: countAffinity(connections),
@@ -169,8 +169,8 @@ function countConnections(connections: readonly Connection[]): ConnectionCounts 
   };
 }
 
-function blameOf({ never, notJudged, stale, total }: ConnectionCounts): Blame {
-  if (never > 0) return 'datapath-wrong';
+function blameOf({ never, notJudged, stale, total }: ConnectionCounts, all: readonly Connection[]): Blame {
+  if (never > 0 || all.some(({ applied }) => applied !== undefined)) return 'datapath-wrong';
   if (stale > 0) return 'control-plane-late';
   return notJudged < total ? 'neither' : 'not-judged';
 }

@@ -119,6 +119,7 @@ function ticksOf({ seconds, nanoseconds }: Instant): number {
 function takeFrame(run: Run, { file, record, timeNs }: FrameItem): void {
   const { link, places, tally } = run;
   tally.packets += 1;
+  run.watch?.record?.(file, record, timeNs);
   run.bytes += record.capturedLength + RECORD_BYTES;
   if (tally.packets % PROGRESS_FRAMES === 0) run.input.onProgress?.({ frames: tally.packets, bytes: run.bytes });
   const problem = parseLink(record.linkType, record.buffer, record.start, record.capturedLength, link);

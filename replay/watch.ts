@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What somebody who looks over a replay's shoulder is told, as it goes along. */
 import type { Outside } from '../core/twin.ts';
+import type { CaptureRecord } from '../formats/capture.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import type { Sighted, Sighting } from './attribute.ts';
 import type { PacketPlace } from './tally.ts';
@@ -15,6 +16,8 @@ export type Asked = {
 };
 
 export type Watch = {
+  /** A frame of a capture, whatever it is; the record is valid during the call only. */
+  readonly record?: (file: string, record: CaptureRecord, timeNs: number) => void;
   /** An event, once both twins know of it, and how many map writes that took the model's control plane. */
   readonly event?: (timed: TimedEvent, writes: number) => void;
   /** A frame whose place is known, and the packet that it shows. */

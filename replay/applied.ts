@@ -14,24 +14,23 @@ export const ACTING_NS = 1_000_000_000;
 
 type Stale = Connection & { readonly verdict: Extract<NonNullable<Connection['verdict']>, { kind: 'stale' }> };
 
-/** Sets `applied` of the stale connections for which some other one proves it. */
+/** Sets what is known of the acting of the stale connections, and `applied` where it came before them. */
 export function noteApplied(connections: readonly Connection[], oracle: OracleTimeline): void {
-  const stale = connections.filter(isStale);
-  if (stale.length === 0) return;
-  const bySlice = new Map<number, Stale[]>();
-  for (const one of stale) {
-    const alike = bySlice.get(one.verdict.endedBy) ?? [];
+  const byEvent = new Map<number, Stale[]>();
+  for (const one of connections.filter(isStale)) {
+    const alike = byEvent.get(one.verdict.endedBy) ?? [];
     alike.push(one);
-    bySlice.set(one.verdict.endedBy, alike);
+    byEvent.set(one.verdict.endedBy, alike);
   }
-  for (const alike of bySlice.values()) {
+  for (const alike of byEvent.values()) {
     const [first] = alike;
     if (first === undefined) continue;
     const proof = proofOf(first, connections, oracle);
-    if (proof === undefined) continue;
+    const lastNs = alike.reduce((last, { verdict }) => Math.max(last, verdict.staleNs), 0);
     for (const one of alike) {
       const { endedNs, staleNs } = one.verdict;
-      if (proof.timeNs + ACTING_NS < endedNs + staleNs) one.applied = proof;
+      one.acting = { lastNs, firstNs: proof && proof.timeNs - endedNs };
+      if (proof !== undefined && proof.timeNs + ACTING_NS < endedNs + staleNs) one.applied = proof;
     }
   }
 }

@@ -263,6 +263,7 @@ function lateLines({ connection, events, moment, origin }: Facts): string[] {
       changed === undefined ? '' : `; the API told of it ${spanText(changed)} after the change (to the second)`;
     return [
       `the node's proxy: ${spanText(verdict.staleNs)} after ${ended === undefined ? 'an event' : eventText(ended)} it still chose as before${api}`,
+      ...actingLines(connection),
     ];
   }
   if (verdict?.kind === 'early') {
@@ -273,6 +274,15 @@ function lateLines({ connection, events, moment, origin }: Facts): string[] {
   if (verdict?.kind === 'never') return ['nobody: no state of the last minute explains the choice'];
   const next = events.find((timed) => compareInstants(timed, moment) > 0);
   return [isPermitted(connection) === true && next !== undefined ? 'nobody' : 'nobody that can be told'];
+}
+
+/** Between these two the node has acted on the event. */
+function actingLines({ acting }: Connection): string[] {
+  if (acting === undefined) return [];
+  const { firstNs, lastNs } = acting;
+  const last = `the last choice as before the event came ${spanText(lastNs)} after it`;
+  if (firstNs === undefined) return [`${last}; none is seen that shows the node acting on it`];
+  return [`${last}, the first that only the event permits ${spanText(firstNs)} after it`];
 }
 
 function limited(rows: readonly string[]): string[] {

@@ -73,6 +73,8 @@ export type Connection = {
   judged: Sighting | undefined;
   /** It is stale, although this packet shows that the node had acted on the event. */
   applied: Sighting | undefined;
+  /** After the event that it was late for: the last choice as before it, and the first that only it permits, if seen. */
+  acting: { readonly lastNs: number; readonly firstNs: number | undefined } | undefined;
   /** A pod that is its own backend got its own address as source, which it drops. */
   isOwnSource: boolean;
   /** The last packet that asked for it. */
@@ -177,6 +179,7 @@ function newConnection(sighting: Sighting, answerTo: (question: Question) => Ans
     decided: undefined,
     judged: undefined,
     applied: undefined,
+    acting: undefined,
     isOwnSource: false,
     packets: 1,
     backend: undefined,

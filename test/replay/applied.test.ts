@@ -66,6 +66,15 @@ describe('something went on as before an event', () => {
   });
 });
 
+test('when the node acted on an event lies between the last choice as before it and the first that only it permits', () => {
+  const stale = [...connection(1200, 4001, LOCAL), ...connection(1700, 4002, LOCAL)];
+  const acting = ({ tally }: Replay): unknown => tally.connections.map((one) => one.acting);
+  const interval = { lastNs: 700_000_000, firstNs: 1_100_000_000 };
+  expect(acting(replay([...stale, ...connection(2100, 4003, REMOTE)]))).toEqual([interval, interval, undefined]);
+  const open = { lastNs: 700_000_000, firstNs: undefined };
+  expect(acting(replay(stale))).toEqual([open, open]);
+});
+
 describe('a pod that is its own backend', () => {
   const asked = (source: string): readonly Frame[] => [
     on(

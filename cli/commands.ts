@@ -68,7 +68,9 @@ export const commands: readonly CommandSpec[] = [
   {
     name: 'replay',
     summary: 'a capture and event streams through both twins: what happened, and was it permitted',
-    arguments: [{ name: '<files...>', help: 'captures (pcap) and event streams (*.events.ndjson), in any order' }],
+    arguments: [
+      { name: '<files...>', help: 'captures (pcap, pcapng) and event streams (*.events.ndjson), in any order' },
+    ],
     options: [
       config,
       { flags: '--node <file>', help: 'node facts (node.json) of the node that was captured' },

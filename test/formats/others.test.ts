@@ -151,3 +151,27 @@ test('what we write is what we, and tshark where it is installed, read: names, t
   expect(linesHere(path)).toEqual(LINES);
   expect(linesOfTshark(path) ?? LINES).toEqual(LINES);
 });
+
+/** Three interfaces at once, then statistics; the second file after `editcap -a` and `editcap --inject-secrets`. */
+const RECORDED: readonly string[] = [
+  '1|1795392439.113022592|lo|46|46|',
+  '2|1795392439.113034359|lo|74|74|',
+  '3|1795392439.112977965|v0|47|47|',
+  '4|1795392439.314557008|v0|47|47|',
+  '5|1795392439.112977965|any|49|49|',
+  '6|1795392439.112986157|any|49|49|',
+  '7|1795392439.113022592|any|48|48|',
+  '8|1795392439.314557008|any|49|49|',
+  '9|1795392439.314566652|any|49|49|',
+];
+
+test.each([
+  ['dumpcap', ''],
+  ['editcap', 'once more'],
+])('a file of %s is read as tshark reads it', (name, comment) => {
+  const path = join(import.meta.dirname, `${name}.pcapng`);
+  const told = RECORDED.map((line, index) => `${line}${index === 1 ? comment : ''}||`);
+  expect(linesHere(path)).toEqual(told);
+  expect(linesOfTshark(path) ?? told).toEqual(told);
+  expect(new Set(readAll(path).frames.map(({ linkType }) => linkType))).toEqual(new Set([1, 113]));
+});

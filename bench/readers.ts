@@ -2,7 +2,7 @@
 /** How fast captures of both formats are read, and in how much memory; the captures are generated, not stored. */
 import { assert, failureText } from '../core/result.ts';
 import type { Capture } from '../formats/capture.ts';
-import type { InputStream } from '../formats/input.ts';
+import type { InputReader, InputStream } from '../formats/input.ts';
 import { LINK_ETHERNET } from '../formats/link.ts';
 import { openCapture } from '../formats/open.ts';
 import { memoryOutput } from '../formats/output.ts';
@@ -41,10 +41,13 @@ export function generatedCapture(format: CaptureFormat, bytesWanted: number, com
   const piece = pieceOf(format, comments);
   // A pcap has one header, at its beginning.
   const repeatFrom = format === 'pcap' ? 24 : 0;
+  return { name: `generated.${format}`, open: () => repeated(piece, repeatFrom, bytesWanted) };
+}
+
+function repeated(piece: Uint8Array, repeatFrom: number, bytesWanted: number): InputReader {
   let at = 0;
   let given = 0;
   return {
-    name: `generated.${format}`,
     read: (target) => {
       if (at === piece.length) {
         if (given >= bytesWanted) return 0;

@@ -8,12 +8,14 @@ import { fail, ok, type Failure, type Result } from '../core/result.ts';
 /** What a reader reads: a file by its path, or bytes or a stream under the name that error messages shall use. */
 export type InputSource = string | { readonly name: string; readonly bytes: Uint8Array } | InputStream;
 
-/** Bytes that come from elsewhere than a file, such as an archive. */
-export type InputStream = {
-  readonly name: string;
+/** Bytes that come from elsewhere than a file, such as an archive. It may be opened again, and begins anew then. */
+export type InputStream = { readonly name: string; readonly open: () => InputReader };
+
+/** A stream that is being read. */
+export type InputReader = {
   /** Fills `target` from its beginning and returns the count of bytes, 0 at the end, or why there are no more. */
   readonly read: (target: Uint8Array) => number | Failure;
-  /** Called once, at the latest when the reader is closed. */
+  /** Called once, when the window is closed. */
   readonly close?: () => void;
 };
 
@@ -66,8 +68,9 @@ export function openInput(source: InputSource): Result<InputWindow> {
 
 function windowOverSource(source: Exclude<InputSource, string>): InputWindow {
   if ('bytes' in source) return windowOver(source.name, plain(source.bytes));
-  const read: Read = (target, at) => source.read(target.subarray(at));
-  return windowOver(source.name, new Uint8Array(CHUNK_BYTES), read, once(source.close ?? (() => {})));
+  const reader = source.open();
+  const read: Read = (target, at) => reader.read(target.subarray(at));
+  return windowOver(source.name, new Uint8Array(CHUNK_BYTES), read, once(reader.close ?? (() => {})));
 }
 
 /** The same bytes, never as a Buffer: its `slice` does not copy, which readers who keep a frame would not expect. */

@@ -107,18 +107,16 @@ function countUpTo(ends: readonly number[], at: number): number {
 function dribble(bytes: Uint8Array, step: number): ReadCapture {
   let at = 0;
   let closed = 0;
-  const result = readAll({
-    name: NAME,
-    read: (target) => {
-      const piece = bytes.subarray(at, at + Math.min(step, target.length));
-      target.set(piece);
-      at += piece.length;
-      return piece.length;
-    },
-    close: () => {
-      closed += 1;
-    },
-  });
+  const read = (target: Uint8Array): number => {
+    const piece = bytes.subarray(at, at + Math.min(step, target.length));
+    target.set(piece);
+    at += piece.length;
+    return piece.length;
+  };
+  const close = (): void => {
+    closed += 1;
+  };
+  const result = readAll({ name: NAME, open: () => ({ read, close }) });
   expect(closed).toBe(1);
   return result;
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { fail, failureText, type Result } from '../../core/result.ts';
-import { openInput, readText } from '../../formats/input.ts';
+import { openInput, readText, type InputReader } from '../../formats/input.ts';
 import { openLines } from '../../formats/lines.ts';
 
 const MIB = 1024 * 1024;
@@ -88,21 +88,26 @@ test('what is skipped is not held, however much it is', () => {
   input.close();
 });
 
-test('a stream is read like a file, and its failure is told after what came before it', () => {
-  const pieces = ['one\ntw', 'o\nthr', 'ee'];
+test('a stream is read like a file, again and again, and its failure is told after what came before it', () => {
   let closed = 0;
-  const read = (target: Uint8Array): number | ReturnType<typeof fail>['error'] => {
-    const piece = pieces.shift();
-    if (piece === undefined) return fail('input', 'made', 'the archive is damaged').error;
-    target.set(Buffer.from(piece));
-    return piece.length;
+  const open = (): InputReader => {
+    const pieces = ['one\ntw', 'o\nthr', 'ee'];
+    const read: InputReader['read'] = (target) => {
+      const piece = pieces.shift();
+      if (piece === undefined) return fail('input', 'made', 'the archive is damaged').error;
+      target.set(Buffer.from(piece));
+      return piece.length;
+    };
+    return { read, close: () => (closed += 1) };
   };
-  const lines = valueOf(openLines({ name: 'made', read, close: () => (closed += 1) }));
-  const texts: string[] = [];
-  for (let line = lines.next(); line !== undefined; line = lines.next()) texts.push(line.text ?? '');
-  expect(texts.slice(0, 2)).toEqual(['one', 'two']);
-  expect(lines.failure()?.message).toBe('the archive is damaged');
-  lines.close();
-  lines.close();
-  expect(closed).toBe(1);
+  for (const opened of [1, 2]) {
+    const lines = valueOf(openLines({ name: 'made', open }));
+    const texts: string[] = [];
+    for (let line = lines.next(); line !== undefined; line = lines.next()) texts.push(line.text ?? '');
+    expect(texts.slice(0, 2)).toEqual(['one', 'two']);
+    expect(lines.failure()?.message).toBe('the archive is damaged');
+    lines.close();
+    lines.close();
+    expect(closed).toBe(opened);
+  }
 });

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { failureText } from '../../core/result.ts';
+import { failureText, type Failure } from '../../core/result.ts';
 import { readEventStreams } from '../../formats/events.ts';
 import type { InputSource } from '../../formats/input.ts';
 import { readNodeFacts } from '../../formats/node.ts';
@@ -12,7 +12,7 @@ import { memoryOutput } from '../../formats/output.ts';
 import { createPcapngWriter } from '../../formats/pcapngwriter.ts';
 import type { PacketLine } from '../../replay/lines.ts';
 import { replay } from '../../replay/run.ts';
-import { summarize, type ReplaySummary } from '../../replay/summary.ts';
+import { endOf, summarize, type ReplayEnd, type ReplaySummary } from '../../replay/summary.ts';
 import { modelTwin, setting } from './recording.ts';
 
 const FOLDER = join(import.meta.dirname, '../../fixtures/rolling-update');
@@ -34,7 +34,14 @@ function rewritten(source: InputSource): Uint8Array {
   return output.bytes();
 }
 
-function replayOf(bytes: Uint8Array): { readonly summary: ReplaySummary; readonly lines: readonly PacketLine[] } {
+type Replayed = {
+  readonly summary: ReplaySummary;
+  readonly lines: readonly PacketLine[];
+  readonly failures: readonly Failure[];
+  readonly end: ReplayEnd;
+};
+
+function replayOf(bytes: Uint8Array): Replayed {
   const facts = readNodeFacts(join(FOLDER, 'node1.json'));
   if (!facts.ok) throw new Error(failureText(facts.error));
   const names = ['services', 'endpointslices', 'nodes'].map((name) => join(FOLDER, `${name}.events.ndjson`));
@@ -48,7 +55,7 @@ function replayOf(bytes: Uint8Array): { readonly summary: ReplaySummary; readonl
     kernel: undefined,
     onLine: (line) => lines.push(line),
   });
-  return { summary: summarize(tally, setting), lines };
+  return { summary: summarize(tally, setting), lines, failures: tally.failures, end: endOf(tally, setting) };
 }
 
 test('a recording rewritten as pcapng is judged as it was', () => {
@@ -58,4 +65,18 @@ test('a recording rewritten as pcapng is judged as it was', () => {
   expect(before.lines.length).toBeGreaterThan(1000);
   expect(after.summary).toEqual(before.summary);
   expect(after.lines).toEqual(before.lines);
+});
+
+test('a pcapng that is cut is judged up to the cut, and the cut is named with its place', () => {
+  const original = readFileSync(join(FOLDER, 'node1.pcap'));
+  const whole = rewritten({ name: NAME, bytes: original });
+  const cut = whole.subarray(0, whole.length - 7);
+  const { lines, failures, end } = replayOf(cut);
+  expect(end).toBe('input-unreadable');
+  expect(failures.map(failureText)).toEqual([
+    expect.stringMatching(/^node1\.capture offset \d+: the file is cut inside frame 5359: \d+ of \d+ bytes are there$/),
+  ]);
+  const before = replayOf(whole).lines.filter(({ frame }) => frame < 5000);
+  expect(before.length).toBeGreaterThan(1000);
+  expect(lines.filter(({ frame }) => frame < 5000)).toEqual(before);
 });

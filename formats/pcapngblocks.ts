@@ -82,7 +82,6 @@ export function readSection(file: PcapngFile): Failure | undefined {
   }
   if (have < SECTION_BYTES_MIN) return cut(file, 'a section header', have, SECTION_BYTES_MIN);
   record.isLittleEndian = isLittleEndian;
-  file.sectionEnd = Infinity;
   const length = input.view.getUint32(input.start + 4, isLittleEndian);
   const held = holdBlock(file, 'a section header', length, SECTION_BYTES_MIN);
   if (held !== undefined) return held;

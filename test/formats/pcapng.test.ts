@@ -2,8 +2,9 @@
 /** pcapng: every kind of block is read or skipped, and no length that lies goes unnamed. */
 import { expect, test } from 'vitest';
 
-import { failureText } from '../../core/result.ts';
+import { fail, failureText } from '../../core/result.ts';
 import { FRAME_BYTES_MAX } from '../../formats/capture.ts';
+import type { InputReader } from '../../formats/input.ts';
 import { INTERFACES_MAX } from '../../formats/pcapngblocks.ts';
 
 import { readAll, type ReadCapture } from './captures.ts';
@@ -320,6 +321,25 @@ test.each([
     [sectionHeader('big'), new Uint8Array(5)],
     'offset 28: the file is cut inside a block: 5 of 12 bytes are there',
   ],
+  [
+    'a skipped block without whole words',
+    [sectionHeader('big'), bytesOf('big', [4, 5], [4, 13], [1, 0], [4, 13])],
+    'offset 32: a block claims 13 bytes, which no such block has',
+  ],
+  [
+    'a frame that its interface would have cut',
+    [sectionHeader('big'), interfaceDescription('big', 1, 4), enhancedPacket('big', { data: DATA })],
+    'offset 68: frame 1 claims 5 bytes, but its interface keeps at most 4 of each',
+  ],
+  [
+    'a frame longer than any',
+    [
+      sectionHeader('big'),
+      interfaceDescription('big', 1),
+      enhancedPacket('big', { data: new Uint8Array(FRAME_BYTES_MAX + 1) }),
+    ],
+    'offset 68: frame 1 claims 262145 bytes, more than any frame has (262144)',
+  ],
 ])('%s is named with its place', (_, blocks, text) => {
   expect(failureOf(read(...blocks))).toBe(`made.pcapng ${text}`);
 });
@@ -336,6 +356,34 @@ test('options may end with their block, and comments need not be text', () => {
   const body = block('big', 6, [4, 0], [8, 0n], [4, 5], [4, 5], DATA, new Uint8Array(3), comment);
   const { frames } = read(sectionHeader('big'), interfaceDescription('big', 1), body);
   expect(frames[0]?.comments).toEqual(['a\ufffd']);
+});
+
+test('what follows the end of options is nobody’s', () => {
+  const options = Buffer.concat([optionsOf('big', [[1, Buffer.from('told')]]), optionsOf('big', [[1, DATA]])]);
+  const body = block('big', 6, [4, 0], [8, 0n], [4, 5], [4, 5], DATA, new Uint8Array(3), options);
+  const { frames, failure } = read(sectionHeader('big'), interfaceDescription('big', 1), body);
+  expect([frames[0]?.comments, failure]).toEqual([['told'], undefined]);
+});
+
+test('a disk that fails between two blocks is no end of the file', () => {
+  const pieces = [Buffer.concat([sectionHeader('big'), interfaceDescription('big', 1)])];
+  const reader: InputReader = {
+    read: (target) => {
+      const piece = pieces.shift();
+      if (piece === undefined) return fail('input', 'made.pcapng', 'cannot be read: EIO').error;
+      target.set(piece);
+      return piece.length;
+    },
+  };
+  expect(failureOf(readAll({ name: 'made.pcapng', open: () => reader }))).toBe(
+    'made.pcapng offset 48: cannot be read: EIO',
+  );
+});
+
+test('three of four bytes of the magic are another kind of file', () => {
+  expect(failureOf(read(Buffer.from('0a0d0d0b', 'hex'), sectionHeader('big')))).toBe(
+    'made.pcapng offset 0: not a pcap file: it begins with 0x0a0d0d0b',
+  );
 });
 
 test('the longest frame is read, across the borders of chunks', () => {

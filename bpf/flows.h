@@ -147,7 +147,9 @@ static __always_inline __u32 flow_matches(struct flow_bucket *bucket, __u32 fing
 	for (int i = 0; i < FLOW_SLOTS / 4; i++) {
 		__u64 x = lanes[i] ^ pattern;
 
-		x = (x - 0x0001000100010001ull) & ~x & 0x8000800080008000ull;
+		/* To the bit: a lane that is off by one must not use up the candidates. */
+		x = ~(((x & 0x7fff7fff7fff7fffull) + 0x7fff7fff7fff7fffull) | x) &
+		    0x8000800080008000ull;
 		mask |= (__u32)((x >> 15) * 0x0001000200040008ull >> 48 & 15) << 4 * i;
 	}
 	return mask;

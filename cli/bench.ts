@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `tandem bench`: packets per second of both twins, nanoseconds per packet of the programs, beside their goals; sockets. */
+/** `tandem bench`: packets per second of both twins, nanoseconds per packet of the programs, beside their goals; sockets; replay. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -16,6 +16,7 @@ import { createKernelTwin, packetPrograms } from '../kernel/twin.ts';
 import { compareOutcomes, sameOutcome } from '../proof/compare.ts';
 import { runSequences, sequenceSettings } from '../proof/sequences/sequences.ts';
 import { buildObject } from '../tools/build.ts';
+import { reportReplay } from './benchreplay.ts';
 import { reportSockets } from './benchsockets.ts';
 import type { CommandOptions } from './commands.ts';
 import { exitCode, printJson, printText, reportFailure, startProgress } from './output.ts';
@@ -175,6 +176,7 @@ function figuresText({ model, compared, commandsPerSecond, programs }: Figures):
 }
 
 export async function run([what = 'twins']: readonly string[], options: CommandOptions): Promise<number> {
+  if (what === 'replay') return reportReplay(options);
   if (process.getuid?.() !== 0)
     return reportFailure({
       kind: 'environment',

@@ -75,7 +75,9 @@ export const commands: readonly CommandSpec[] = [
   {
     name: 'replay',
     summary: 'a capture and event streams through both twins: what happened, and was it permitted',
-    arguments: [{ name: '<files...>', help: 'captures (pcap) and event streams (*.events.ndjson), in any order' }],
+    arguments: [
+      { name: '<files...>', help: 'captures (pcap, pcapng) and event streams (*.events.ndjson), in any order' },
+    ],
     options: [
       config,
       nodeFacts,
@@ -189,20 +191,22 @@ export const commands: readonly CommandSpec[] = [
     arguments: [
       {
         name: '[what]',
-        help: 'twins: packets through model and programs; sockets: calls with and without hooks (default twins)',
-        choices: ['twins', 'sockets'],
+        help:
+          'twins: packets through model and programs; sockets: calls with and without hooks;' +
+          ' replay: captures read, without root (default twins)',
+        choices: ['twins', 'sockets', 'replay'],
       },
     ],
     options: [
       {
         flags: '--rounds <number>',
-        help: 'with sockets: how often everything is measured (default 61)',
+        help: 'how often: with sockets everything (default 61), with replay the readers (default 9)',
         parse: 'number',
       },
       yes,
       output('text', 'json'),
     ],
-    examples: ['./tandem bench twins', './tandem bench sockets'],
+    examples: ['./tandem bench twins', './tandem bench sockets', './tandem bench replay'],
   },
   {
     name: 'lab',

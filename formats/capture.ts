@@ -3,6 +3,7 @@
 import { fail, type Failure } from '../core/result.ts';
 
 import type { InputWindow } from './input.ts';
+import { commentsOf, directionOf, packetIdOf, type PacketDirection } from './pcapngoptions.ts';
 
 /**
  * One captured frame. The reader owns this object and its bytes and uses both again: they are valid until the next
@@ -19,19 +20,31 @@ export type CaptureRecord = {
   /** Length on the wire in bytes; larger than `capturedLength` where the capture kept only the beginning. */
   readonly originalLength: number;
   readonly capturedLength: number;
-  /** LINKTYPE_ number of the interface, one that link.ts knows. */
+  /** False in simple packet blocks of pcapng, which have none: then it is the time of the frame before. */
+  readonly hasTime: boolean;
+  /** LINKTYPE_ number of the interface; in pcapng possibly one that link.ts does not know, as `parseLink` then says. */
   readonly linkType: number;
+  /** Number of the interface in its section of a pcapng file, from 0; always 0 in a pcap file. */
+  readonly interfaceId: number;
+  /** Such as `eth0`; empty where the file does not tell it. */
+  readonly interfaceName: string;
   /** The frame is `capturedLength` bytes of `buffer` from `start`: the way without garbage. */
   readonly buffer: Uint8Array;
   readonly start: number;
   /** The same as a view, made anew at each access. */
   readonly bytes: Uint8Array;
+  /** What pcapng files tell of a frame by options; read anew at each access. */
+  readonly comments: readonly string[];
+  /** As the capturing machine saw it (epb_flags). */
+  readonly direction: PacketDirection | undefined;
+  /** The same packet on several interfaces of one machine has one number (epb_packetid). */
+  readonly packetId: bigint | undefined;
 };
 
 /** A capture that is being read. */
 export type Capture = {
   readonly name: string;
-  readonly format: 'pcap';
+  readonly format: 'pcap' | 'pcapng';
   /** The next frame, or undefined at the end; then `failure` tells whether it was a good end. */
   readonly next: () => CaptureRecord | undefined;
   /** Why nothing more can be read; undefined before the end and after a good one. */
@@ -43,8 +56,12 @@ export type Capture = {
 /** No frame is longer, in any capture. It is libpcap's own limit (MAXIMUM_SNAPLEN), and it bounds our memory. */
 export const FRAME_BYTES_MAX: number = 262_144;
 
-/** The record as its reader sees it. */
-export type OwnedRecord = { -readonly [Key in keyof CaptureRecord]: CaptureRecord[Key] };
+/** The record as its reader sees it; options are those bytes of `buffer`, already found well-formed. */
+export type OwnedRecord = { -readonly [Key in keyof CaptureRecord]: CaptureRecord[Key] } & {
+  optionsStart: number;
+  optionsEnd: number;
+  isLittleEndian: boolean;
+};
 
 /** An empty record, to be filled again and again. */
 export function newRecord(linkType: number): OwnedRecord {
@@ -55,11 +72,26 @@ export function newRecord(linkType: number): OwnedRecord {
     nanoseconds: 0,
     originalLength: 0,
     capturedLength: 0,
+    hasTime: true,
     linkType,
+    interfaceId: 0,
+    interfaceName: '',
     buffer: new Uint8Array(0),
     start: 0,
+    optionsStart: 0,
+    optionsEnd: 0,
+    isLittleEndian: true,
     get bytes() {
       return this.buffer.subarray(this.start, this.start + this.capturedLength);
+    },
+    get comments() {
+      return commentsOf(this);
+    },
+    get direction() {
+      return directionOf(this);
+    },
+    get packetId() {
+      return packetIdOf(this);
     },
   };
 }

@@ -5,8 +5,19 @@ import { closeSync, openSync, readSync } from 'node:fs';
 
 import { fail, ok, type Failure, type Result } from '../core/result.ts';
 
-/** What a reader reads: a file by its path, or bytes under the name that error messages shall use. */
-export type InputSource = string | { readonly name: string; readonly bytes: Uint8Array };
+/** What a reader reads: a file by its path, or bytes or a stream under the name that error messages shall use. */
+export type InputSource = string | { readonly name: string; readonly bytes: Uint8Array } | InputStream;
+
+/** Bytes that come from elsewhere than a file, such as an archive. It may be opened again, and begins anew then. */
+export type InputStream = { readonly name: string; readonly open: () => InputReader };
+
+/** A stream that is being read. */
+export type InputReader = {
+  /** Fills `target` from its beginning and returns the count of bytes, 0 at the end, or why there are no more. */
+  readonly read: (target: Uint8Array) => number | Failure;
+  /** Called once, when the window is closed. */
+  readonly close?: () => void;
+};
 
 /** One read from the operating system. Large enough that the call costs nothing beside the parsing. */
 const CHUNK_BYTES: number = 1024 * 1024;
@@ -25,6 +36,8 @@ export type InputWindow = {
   readonly offset: () => number;
   /** Reads until `count` bytes are there or the input ends; returns how many are there, at least `count` unless it ended. */
   readonly ensure: (count: number) => number;
+  /** Advances `start` by `count` and holds none of it; returns how many bytes there were, less if the input ended. */
+  readonly skip: (count: number) => number;
   /** Why reading ended early; undefined at a plain end of input. */
   readonly failure: () => Failure | undefined;
   /** Releases the file; may be called again. */
@@ -36,14 +49,28 @@ type Read = (target: Uint8Array, at: number) => number | Failure;
 
 /** Opens for reading; a file that cannot be opened is a failure of kind `input`. */
 export function openInput(source: InputSource): Result<InputWindow> {
-  if (typeof source !== 'string') return ok(windowOver(source.name, plain(source.bytes)));
+  if (typeof source !== 'string') return ok(windowOverSource(source));
   let file: number;
   try {
     file = openSync(source, 'r');
   } catch (error) {
     return fail('input', source, `cannot be opened: ${errorName(error)}`);
   }
-  return ok(windowOver(source, new Uint8Array(CHUNK_BYTES), readFrom(source, file), closeOnce(file)));
+  return ok(
+    windowOver(
+      source,
+      new Uint8Array(CHUNK_BYTES),
+      readFrom(source, file),
+      once(() => closeSync(file)),
+    ),
+  );
+}
+
+function windowOverSource(source: Exclude<InputSource, string>): InputWindow {
+  if ('bytes' in source) return windowOver(source.name, plain(source.bytes));
+  const reader = source.open();
+  const read: Read = (target, at) => reader.read(target.subarray(at));
+  return windowOver(source.name, new Uint8Array(CHUNK_BYTES), read, once(reader.close ?? (() => {})));
 }
 
 /** The same bytes, never as a Buffer: its `slice` does not copy, which readers who keep a frame would not expect. */
@@ -51,10 +78,10 @@ function plain(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function closeOnce(file: number): () => void {
+function once(close: () => void): () => void {
   let isOpen = true;
   return () => {
-    if (isOpen) closeSync(file);
+    if (isOpen) close();
     isOpen = false;
   };
 }
@@ -90,6 +117,7 @@ function windowOver(name: string, initial: Uint8Array, read?: Read, close: () =>
     end,
     offset,
     ensure,
+    skip,
     failure: () => failure,
     close,
   };
@@ -119,6 +147,17 @@ function windowOver(name: string, initial: Uint8Array, read?: Read, close: () =>
       if (typeof got !== 'number' || got === 0) next = undefined;
     }
     return window.end - window.start;
+  }
+
+  function skip(count: number): number {
+    let left = count;
+    while (left > 0) {
+      const step = Math.min(left, ensure(1));
+      if (step === 0) break;
+      window.start += step;
+      left -= step;
+    }
+    return count - left;
   }
 
   return window;

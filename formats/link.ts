@@ -1,15 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Link layers of captures: from the first byte of a frame to its network header. https://www.tcpdump.org/linktypes.html */
 
+/** BSD loopback: the protocol in four bytes, in the byte order of the capturing machine. */
+export const LINK_NULL: number = 0;
 export const LINK_ETHERNET: number = 1;
+/** What DLT_RAW was on some systems whose files did not translate it. */
+const LINK_RAW_IP_OLD = 12;
+const LINK_RAW_IP_OPENBSD = 14;
 export const LINK_RAW_IP: number = 101;
+/** As LINK_NULL, in network byte order. */
+export const LINK_LOOP: number = 108;
 export const LINK_LINUX_COOKED: number = 113;
+/** Raw IP of one version. */
+export const LINK_IPV4: number = 228;
+export const LINK_IPV6: number = 229;
 export const LINK_LINUX_COOKED_V2: number = 276;
 
 export const ETHERTYPE_IPV4: number = 0x0800;
 export const ETHERTYPE_IPV6: number = 0x86dd;
 const ETHERTYPE_VLAN = 0x8100;
 const ETHERTYPE_VLAN_SERVICE = 0x88a8;
+
+const PF_INET = 2;
+/** Linux; NetBSD, OpenBSD; FreeBSD; Darwin. */
+const PF_INET6: ReadonlySet<number> = new Set([10, 24, 28, 30]);
 
 /** Tags in front of the network header that are stepped over; more than two are nobody's network. */
 const VLAN_TAGS_MAX = 2;
@@ -49,13 +63,37 @@ export function newLinkHeader(): LinkHeader {
   };
 }
 
+/** Parsers by link type. */
+type LinkParser = (bytes: Uint8Array, start: number, length: number, into: LinkHeader) => LinkProblem | undefined;
+
+/** For people: what `parseLink` knows. */
+export const KNOWN_LINK_TYPES: string =
+  'Ethernet (1), raw IP (101, 228, 229), loopback (0, 108), Linux cooked v1 (113) and v2 (276)';
+
 export function isKnownLinkType(linkType: number): boolean {
-  return (
-    linkType === LINK_ETHERNET ||
-    linkType === LINK_RAW_IP ||
-    linkType === LINK_LINUX_COOKED ||
-    linkType === LINK_LINUX_COOKED_V2
-  );
+  return parserOf(linkType) !== undefined;
+}
+
+function parserOf(linkType: number): LinkParser | undefined {
+  switch (linkType) {
+    case LINK_LINUX_COOKED_V2:
+      return parseCookedV2;
+    case LINK_ETHERNET:
+      return parseEthernet;
+    case LINK_LINUX_COOKED:
+      return parseCooked;
+    case LINK_RAW_IP:
+    case LINK_RAW_IP_OLD:
+    case LINK_RAW_IP_OPENBSD:
+    case LINK_IPV4:
+    case LINK_IPV6:
+      return parseRawIp;
+    case LINK_NULL:
+    case LINK_LOOP:
+      return parseLoopback;
+    default:
+      return undefined;
+  }
 }
 
 /** Fills `into` from the `length` bytes of `bytes` at `start`; returns undefined when all went well. */
@@ -70,18 +108,12 @@ export function parseLink(
   into.packetType = undefined;
   into.direction = undefined;
   into.vlanTags = 0;
-  switch (linkType) {
-    case LINK_LINUX_COOKED_V2:
-      return parseCookedV2(bytes, start, length, into);
-    case LINK_ETHERNET:
-      return finish(bytes, start, length, into, 12);
-    case LINK_LINUX_COOKED:
-      return parseCooked(bytes, start, length, into);
-    case LINK_RAW_IP:
-      return parseRawIp(bytes, start, length, into);
-    default:
-      return 'unknown-link-type';
-  }
+  const parser = parserOf(linkType);
+  return parser === undefined ? 'unknown-link-type' : parser(bytes, start, length, into);
+}
+
+function parseEthernet(bytes: Uint8Array, start: number, length: number, into: LinkHeader): LinkProblem | undefined {
+  return finish(bytes, start, length, into, 12);
 }
 
 /** LINKTYPE_LINUX_SLL2: protocol 2, reserved 2, interface 4, hardware type 2, packet type 1, address 1 + 8. */
@@ -111,6 +143,22 @@ function parseRawIp(bytes: Uint8Array, start: number, length: number, into: Link
   into.protocol = version === 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6;
   into.networkOffset = 0;
   return undefined;
+}
+
+/** PF_INET is 2 everywhere, PF_INET6 is what each system made of it. No number is above 255: the order of bytes shows. */
+function parseLoopback(bytes: Uint8Array, start: number, length: number, into: LinkHeader): LinkProblem | undefined {
+  if (length < 4) return 'short-link-header';
+  const first = word16(bytes, start);
+  const last = word16(bytes, start + 2);
+  const family = first === 0 ? last : last === 0 ? swapped(first) : 0;
+  if (family !== PF_INET && !PF_INET6.has(family)) return 'not-a-network-packet';
+  into.protocol = family === PF_INET ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6;
+  into.networkOffset = 4;
+  return undefined;
+}
+
+function swapped(word: number): number {
+  return ((word & 0xff) << 8) | (word >>> 8);
 }
 
 /** The common end of Ethernet and cooked v1: an ethertype, then the network header or VLAN tags. */

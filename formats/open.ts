@@ -5,14 +5,13 @@ import type { Result } from '../core/result.ts';
 import { failAt, type Capture } from './capture.ts';
 import { openInput, type InputSource } from './input.ts';
 import { readPcap } from './pcap.ts';
+import { readPcapng } from './pcapng.ts';
 
-/** First bytes of files that people hand over in place of a pcap, and what to do with them. */
+/** A section header of pcapng, in both byte orders. */
+const PCAPNG: readonly number[] = [0x0a, 0x0d, 0x0d, 0x0a];
+
+/** First bytes of files that people hand over in place of a capture, and what to do with them. */
 const OTHERS: readonly { readonly prefix: readonly number[]; readonly what: string; readonly remedy: string }[] = [
-  {
-    prefix: [0x0a, 0x0d, 0x0d, 0x0a],
-    what: 'a pcapng file, which this build does not read',
-    remedy: 'tcpdump -r FILE -w FILE.pcap makes a pcap of it',
-  },
   { prefix: [0x1f, 0x8b], what: 'a gzip file', remedy: 'unpack it first' },
   { prefix: [0x28, 0xb5, 0x2f, 0xfd], what: 'a zstd file', remedy: 'unpack it first' },
 ];
@@ -27,9 +26,10 @@ export function openCapture(source: InputSource): Result<Capture> {
   const input = opened.value;
   const have = input.ensure(4);
   const { bytes, start } = input;
-  const other = OTHERS.find(({ prefix }) =>
-    prefix.every((byte, index) => index < have && bytes[start + index] === byte),
-  );
+  const beginsWith = (prefix: readonly number[]): boolean =>
+    prefix.every((byte, index) => index < have && bytes[start + index] === byte);
+  if (beginsWith(PCAPNG)) return readPcapng(input);
+  const other = OTHERS.find(({ prefix }) => beginsWith(prefix));
   if (input.failure() === undefined && have > 0 && other === undefined) return readPcap(input);
   input.close();
   const failure = input.failure();

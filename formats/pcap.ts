@@ -4,7 +4,7 @@ import { assert, ok, type Failure, type Result } from '../core/result.ts';
 
 import { failAt, FRAME_BYTES_MAX, newRecord, type Capture, type OwnedRecord } from './capture.ts';
 import type { InputWindow } from './input.ts';
-import { isKnownLinkType } from './link.ts';
+import { isKnownLinkType, KNOWN_LINK_TYPES } from './link.ts';
 import type { Output } from './output.ts';
 
 /** The first word, read in the byte order of the file. */
@@ -65,8 +65,7 @@ function readHeader(input: InputWindow): Result<PcapHeader> {
   if (version !== '2.4') return failAt(input, 4, `pcap version ${version} is not known, only 2.4`);
   const linkType = view.getUint32(20, isLittleEndian);
   if (!isKnownLinkType(linkType)) {
-    const remedy = 'known are Ethernet (1), raw IP (101), Linux cooked v1 (113) and v2 (276)';
-    return failAt(input, 20, `unknown link type ${linkType}`, remedy);
+    return failAt(input, 20, `unknown link type ${linkType}`, `known are ${KNOWN_LINK_TYPES}`);
   }
   input.start += FILE_HEADER_BYTES;
   const nanosecondsPerUnit = magic === MAGIC_NANOSECONDS ? 1 : 1000;

@@ -7,6 +7,19 @@ const SHORT_FRAME = 'differs for a frame that ends with its type only; the kerne
 
 /** Key of a mutant (proof/mutants/mechanical.ts) -> why it survives. One whose line changes must be argued anew. */
 export const argued: Readonly<Record<string, string>> = {
+  'connect.h keep_send: if (at < SOCKET_ROWS && state->rows[at].backend && connection->reason == REASON_TRANSLATED) [relational < -> <=]':
+    'never equal: socket_place gives a row that is there, the verifier alone wants the question',
+  'flows.h flow_recycle: return (flow_lifetime(flow_word_state(word)) & 1) && flow_seize(bucket, slot, word) [bit & -> |]':
+    'the hint by which the slot was chosen says the same as the word, unless another CPU changed the word since',
+  'flows.h flow_publish: return FLOW_EXISTS; [constant FLOW_EXISTS -> (FLOW_EXISTS - 1)]': OTHER_CPU,
+  'share.h flow_held: held += (1 - flow_zero(bucket->fingerprints[i])) & ~due & (1 - flow_zero(left)) & [arithmetic - -> +] #2':
+    'the same: flow_zero gives 0 or 1, of the sum only bit 0 passes its neighbours, and that of 1 + 1 is that of 1 - 1',
+  'udp.h lasts_one_way: if (now >> SECOND_SHIFT != record->seen >> SECOND_SHIFT && seconds < 255) { [relational < -> <=]':
+    'a flow whose datagrams go on is completed after 30 s and one whose do not expires: 255 seconds are never counted',
+  'verdict.h apply_related: return 0; [constant 0 -> 1] #3':
+    'nobody reads it: it is a function of its own so that the verifier walks it once, and those must return something',
+  'verdict.h apply_hop: if ((void *)(ipv4 + 1) > end) [relational > -> >=]':
+    'never equal: a packet that goes back has a transport header, which was looked for before',
   'flows.h flow_matches: for (int i = 0; i < FLOW_SLOTS / 4; i++) { [relational < -> <=]':
     'behind the fingerprints lie the spill flag and padding, which equal a fingerprint once in 65,536 keys; the slot that is looked at then holds another key and is passed over',
   'flows.h flow_scan: return best << 16; [bit << -> >>]': MASKED,

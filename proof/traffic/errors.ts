@@ -88,8 +88,18 @@ function drawQuoted(stream: Stream, connection: Connection): Partial<Segment> {
   };
 }
 
+/** To whoever sent what is quoted; now and then with bytes behind that belong to no packet. */
+function drawFrame({ stream, isComplete }: Scene, quoted: Segment, from: HostAddress): Uint8Array {
+  const frame = messageFrame(drawMessage(stream, quoted, from, quoted.source));
+  if (isComplete || stream.chance(0.8)) return frame;
+  const padded = new Uint8Array(frame.length + 1 + stream.below(24)).fill(stream.below(256));
+  padded.set(frame);
+  return padded;
+}
+
 /** About what the backend was sent: from it, or from a router on the way to it. */
-function aboutForward({ stream }: Scene, connection: Connection): Planned {
+function aboutForward(scene: Scene, connection: Connection): Planned {
+  const { stream } = scene;
   const dressed = drawQuoted(stream, connection);
   const isRouter = stream.chance(0.5);
   const sent = segment(connection.client, connection.service, ACK, dressed);
@@ -111,17 +121,18 @@ function aboutForward({ stream }: Scene, connection: Connection): Planned {
     frame: () => {
       const it = quoted();
       const from = isRouter ? router(stream, isIPv6(it)) : it.destination;
-      return messageFrame(drawMessage(stream, it, from, it.source));
+      return drawFrame(scene, it, from);
     },
   };
 }
 
 /** About an answer that the client got: from it, or from a router before it. */
-function aboutReply({ stream }: Scene, connection: Connection): Planned {
+function aboutReply(scene: Scene, connection: Connection): Planned {
+  const { stream } = scene;
   const whole = segment(connection.service, connection.client, ACK, drawQuoted(stream, connection));
   const it = stream.chance(0.1) ? { ...whole, ...nearMiss(stream, whole) } : whole;
   const from = stream.chance(0.4) ? router(stream, isIPv6(it)) : it.destination;
-  return { hook: 'from-pod', segment: it, frame: () => messageFrame(drawMessage(stream, it, from, it.source)) };
+  return { hook: 'from-pod', segment: it, frame: () => drawFrame(scene, it, from) };
 }
 
 function error(scene: Scene, connection: Connection): void {

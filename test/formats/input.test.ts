@@ -6,8 +6,8 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { failureText, type Result } from '../../core/result.ts';
-import { openInput, readText } from '../../formats/input.ts';
+import { fail, failureText, type Result } from '../../core/result.ts';
+import { openInput, readText, type InputReader } from '../../formats/input.ts';
 import { openLines } from '../../formats/lines.ts';
 
 const MIB = 1024 * 1024;
@@ -71,4 +71,43 @@ test('a folder cannot be read as text or lines', () => {
   const lines = valueOf(openLines(folder));
   expect(lines.next()).toBeUndefined();
   expect(lines.failure()?.message).toBe('cannot be read: EISDIR');
+});
+
+test('what is skipped is not held, however much it is', () => {
+  const bytes = Uint8Array.from({ length: 5 * MIB }, (_, index) => (index * 31) >>> 8);
+  const input = valueOf(openInput(fileOf(bytes)));
+  expect(input.skip(4 * MIB + 7)).toBe(4 * MIB + 7);
+  expect(input.bytes.length).toBe(MIB);
+  expect(input.offset()).toBe(4 * MIB + 7);
+  input.ensure(1);
+  expect(input.view.getUint8(input.start)).toBe(bytes[4 * MIB + 7]);
+  expect(input.skip(0)).toBe(0);
+  expect(input.skip(2 * MIB)).toBe(MIB - 7);
+  expect(input.offset()).toBe(5 * MIB);
+  expect(input.failure()).toBeUndefined();
+  input.close();
+});
+
+test('a stream is read like a file, again and again, and its failure is told after what came before it', () => {
+  let closed = 0;
+  const open = (): InputReader => {
+    const pieces = ['one\ntw', 'o\nthr', 'ee'];
+    const read: InputReader['read'] = (target) => {
+      const piece = pieces.shift();
+      if (piece === undefined) return fail('input', 'made', 'the archive is damaged').error;
+      target.set(Buffer.from(piece));
+      return piece.length;
+    };
+    return { read, close: () => (closed += 1) };
+  };
+  for (const opened of [1, 2]) {
+    const lines = valueOf(openLines({ name: 'made', open }));
+    const texts: string[] = [];
+    for (let line = lines.next(); line !== undefined; line = lines.next()) texts.push(line.text ?? '');
+    expect(texts.slice(0, 2)).toEqual(['one', 'two']);
+    expect(lines.failure()?.message).toBe('the archive is damaged');
+    lines.close();
+    lines.close();
+    expect(closed).toBe(opened);
+  }
 });

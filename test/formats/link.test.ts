@@ -4,9 +4,14 @@ import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import {
+  isKnownLinkType,
   LINK_ETHERNET,
+  LINK_IPV4,
+  LINK_IPV6,
   LINK_LINUX_COOKED,
   LINK_LINUX_COOKED_V2,
+  LINK_LOOP,
+  LINK_NULL,
   LINK_RAW_IP,
   newLinkHeader,
   parseLink,
@@ -46,6 +51,14 @@ test.each([
   ],
   ['raw IPv4', LINK_RAW_IP, '45', { protocol: 0x0800, networkOffset: 0, ...UNTOLD }],
   ['raw IPv6', LINK_RAW_IP, '60', { protocol: 0x86dd, networkOffset: 0, ...UNTOLD }],
+  ['IPv4 by its link type', LINK_IPV4, '45', { protocol: 0x0800, networkOffset: 0, ...UNTOLD }],
+  ['IPv6 by its link type', LINK_IPV6, '60', { protocol: 0x86dd, networkOffset: 0, ...UNTOLD }],
+  ['raw IP by the number of a system', 12, '45', { protocol: 0x0800, networkOffset: 0, ...UNTOLD }],
+  ['raw IP by the number of another', 14, '60', { protocol: 0x86dd, networkOffset: 0, ...UNTOLD }],
+  ['loopback of a little-endian machine', LINK_NULL, '02000000 45', { protocol: 0x0800, networkOffset: 4, ...UNTOLD }],
+  ['loopback of a big-endian machine', LINK_NULL, '0000001e 60', { protocol: 0x86dd, networkOffset: 4, ...UNTOLD }],
+  ['loopback of FreeBSD', LINK_NULL, '1c000000 60', { protocol: 0x86dd, networkOffset: 4, ...UNTOLD }],
+  ['loopback of OpenBSD', LINK_LOOP, '00000018 60', { protocol: 0x86dd, networkOffset: 4, ...UNTOLD }],
   [
     'cooked, going out',
     LINK_LINUX_COOKED,
@@ -90,6 +103,10 @@ test.each([
   ['cooked v2 cut short', LINK_LINUX_COOKED_V2, '0800 0000 00000005 0001 00 06 0a000000000100', 'short-link-header'],
   ['a netlink message', LINK_LINUX_COOKED_V2, '0000 0000 00000009 0338 04 00 0000000000000000', 'not-a-network-packet'],
   ['raw IP of version 5', LINK_RAW_IP, '55', 'not-a-network-packet'],
+  ['loopback cut short', LINK_NULL, '020000', 'short-link-header'],
+  ['loopback with AppleTalk', LINK_NULL, '10000000 01', 'not-a-network-packet'],
+  ['loopback with bytes on both sides', LINK_NULL, '02000002 45', 'not-a-network-packet'],
+  ['loopback with a family of two bytes', LINK_LOOP, '00000200 45', 'not-a-network-packet'],
   ['an empty frame', LINK_RAW_IP, '', 'short-link-header'],
   ['another link type', 147, '45', 'unknown-link-type'],
 ])('%s', (_, linkType, hex, expected) => {
@@ -106,7 +123,7 @@ test('a header of one frame leaves nothing behind for the next', () => {
 });
 
 test('the network header never begins after the end of the frame', () => {
-  const linkType = fc.constantFrom(LINK_ETHERNET, LINK_LINUX_COOKED, LINK_LINUX_COOKED_V2, LINK_RAW_IP);
+  const linkType = fc.constantFrom(LINK_ETHERNET, LINK_LINUX_COOKED, LINK_LINUX_COOKED_V2, LINK_RAW_IP, LINK_NULL);
   fc.assert(
     fc.property(linkType, fc.uint8Array({ maxLength: 40 }), (type, bytes) => {
       const header = newLinkHeader();
@@ -115,4 +132,13 @@ test('the network header never begins after the end of the frame', () => {
       }
     }),
   );
+});
+
+test('what is known is parsed, and nothing else', () => {
+  for (let linkType = 0; linkType < 400; linkType += 1) {
+    const problem = parseLink(linkType, new Uint8Array(0), 0, 0, newLinkHeader());
+    expect(problem, `link type ${linkType}`).toBe(
+      isKnownLinkType(linkType) ? 'short-link-header' : 'unknown-link-type',
+    );
+  }
 });

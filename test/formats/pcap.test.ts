@@ -217,17 +217,12 @@ test.each([
     Buffer.from('{"at":"2026"}'),
     'made.pcap offset 0: not a pcap file: it begins with 0x7b226174',
   ],
-  [
-    'a pcapng file',
-    Buffer.from('0a0d0d0a1c000000', 'hex'),
-    'made.pcap offset 0: this is a pcapng file, which this build does not read; tcpdump -r FILE -w FILE.pcap makes a pcap of it',
-  ],
   ['a gzip file', Buffer.from('1f8b0800', 'hex'), 'made.pcap offset 0: this is a gzip file; unpack it first'],
   ['a version of 1998', withWords({ 4: 0x0001_0002 }), 'made.pcap offset 4: pcap version 2.1 is not known, only 2.4'],
   [
     'an unknown link type',
     withWords({ 20: 147 }),
-    'made.pcap offset 20: unknown link type 147; known are Ethernet (1), raw IP (101), Linux cooked v1 (113) and v2 (276)',
+    'made.pcap offset 20: unknown link type 147; known are Ethernet (1), raw IP (101, 228, 229), loopback (0, 108), Linux cooked v1 (113) and v2 (276)',
   ],
 ])('%s is refused before the first frame', (_, bytes, text) => {
   const opened = openCapture({ name: 'made.pcap', bytes });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Commands in any order: clusters, agents that end, writes that fail, foreign rows and packets, on both twins. */
+import { readdirSync, readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { buildMutant } from '../../cli/mutant.ts';
@@ -10,6 +11,7 @@ import { AgentSide } from '../../proof/sequences/agentside.ts';
 import { commandsText, parseCommands } from '../../proof/sequences/commandcase.ts';
 import type { Command, ControlCommand } from '../../proof/sequences/commands.ts';
 import { mutants } from '../../proof/mutants/mutants.ts';
+import type { Mutant } from '../../proof/mutants/plant.ts';
 import { findingText } from '../../proof/report.ts';
 import { runCommands, Sequence, type SequenceSides } from '../../proof/sequences/sequence.ts';
 import { runSequences, sequenceSettings, sumSequences, type SequencesReport } from '../../proof/sequences/sequences.ts';
@@ -19,7 +21,9 @@ import { agentPlants, type AgentPlant } from './agentplants.ts';
 import { command as packet, stepsOf, world, type Command as Packet } from './play.ts';
 import { commitHash, committedObject, isFull } from './rigs.ts';
 
-const commandsMax = isFull ? 1_000_000 : 60_000;
+const COMMANDS = 60_000;
+/** A million of each seed, a round each, as the command that repeats one takes them. */
+const ROUNDS = isFull ? 17 : 1;
 const PLANTED_MAX = 40_000;
 
 function open(seed: number, object: Uint8Array = committedObject()): Rig {
@@ -54,22 +58,28 @@ function foundText({ seed, found }: SequencesReport): string {
 }
 
 /** Runs a case on new twins, as `verify --case` does. */
-function runCase(seed: number, commands: readonly Command[], plant?: AgentPlant): Finding | undefined {
-  using rig = open(seed);
+function runCase(
+  seed: number,
+  commands: readonly Command[],
+  plant?: AgentPlant,
+  object?: Uint8Array,
+): Finding | undefined {
+  using rig = open(seed, object);
   const found = runCommands(new Sequence(sidesOf(rig, seed, plant)), commands, true);
   if (!found.ok) throw new Error(failureText(found.error));
   return found.value;
 }
 
 describe('sequences', () => {
-  const seeds = [1, 2, 3, Number.parseInt(commitHash().slice(0, 8), 16)];
+  const first = [1, 2, 3, Number.parseInt(commitHash().slice(0, 8), 16)];
+  const seeds = first.flatMap((seed) => Array.from({ length: ROUNDS }, (_, round) => seed + 10 * round));
   const reports: SequencesReport[] = [];
 
   test.each(seeds)('of seed %i find no difference', (seed) => {
-    const report = run(seed, commandsMax);
+    const report = run(seed, COMMANDS);
     reports.push(report);
     expect(foundText(report)).toBe('');
-    expect(report.commands).toBe(commandsMax);
+    expect(report.commands).toBe(COMMANDS);
   });
 
   test('hold commands of every kind and packets of every fate', () => {
@@ -80,6 +90,37 @@ describe('sequences', () => {
 
   test('are repeated by their seed', () => {
     expect(run(11, 5_000)).toEqual(run(11, 5_000));
+  });
+});
+
+describe('a case that once differed', () => {
+  const folder = new URL('found/', import.meta.url);
+  /** By file: what the programs said then. */
+  const then: readonly (readonly [file: string, fault: Omit<Mutant, 'name' | 'meaning'>])[] = [
+    [
+      'fingerprint-off-by-one.json',
+      {
+        file: 'flows.h',
+        find: 'x = ~(((x & 0x7fff7fff7fff7fffull) + 0x7fff7fff7fff7fffull) | x) & 0x8000800080008000ull;',
+        replace: 'x = (x - 0x0001000100010001ull) & ~x & 0x8000800080008000ull;',
+        shows: /^reason$/,
+        road: 'packets',
+      },
+    ],
+  ];
+
+  test.each(then)('agrees, and differs with the fault of then: %s', (file, fault) => {
+    const read = parseCommands(readFileSync(new URL(file, folder), 'utf8'), file);
+    if (!read.ok || read.value === undefined) throw new Error('a case can be read');
+    const { seed, commands } = read.value;
+    expect(runCase(seed, commands)).toBeUndefined();
+    const built = buildMutant({ ...fault, name: file, meaning: file });
+    if (!built.ok) throw new Error(failureText(built.error));
+    expect(runCase(seed, commands, undefined, built.value)?.field).toMatch(fault.shows);
+  });
+
+  test('is here for each file', () => {
+    expect(readdirSync(folder).toSorted()).toEqual(then.map(([file]) => file).toSorted());
   });
 });
 

@@ -21,7 +21,7 @@ export function startCapturesProgress(captures: readonly InputSource[]): Capture
 
 /** 0 for what has no size, such as a pipe: then nothing is said of the time that is left. */
 function bytesOf(source: InputSource): number {
-  if (typeof source !== 'string') return source.bytes.length;
+  if (typeof source !== 'string') return 'bytes' in source ? source.bytes.length : 0;
   return statSync(source, { throwIfNoEntry: false })?.size ?? 0;
 }
 

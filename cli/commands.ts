@@ -97,6 +97,10 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--as-node <name>', help: 'what if the node had been this one' },
       {
+        flags: '--write <file.pcapng>',
+        help: 'write the captures again, with what was found as comments and the packets as the model sends them',
+      },
+      {
         flags: '--emit-case <file>',
         help: 'write what the twins were fed as a case for tandem verify --case; --service and --flow make it small',
       },

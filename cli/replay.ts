@@ -30,9 +30,9 @@ import type { ReplayTwin } from '../replay/twins.ts';
 import type { Watch } from '../replay/watch.ts';
 import { startCapturesProgress } from './capturesprogress.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
-import { recordCase } from './emitcase.ts';
 import { filterWords } from './filterwords.ts';
 import { exitCode, printJson, printNdjson, printNote, printText, reportFailure } from './output.ts';
+import { openProducts } from './products.ts';
 import { replaySettings } from './replaysettings.ts';
 import { isWhatIf, runWhatIf } from './whatif.ts';
 
@@ -66,21 +66,23 @@ export const run: CommandRun = async (files, options) => {
   const opened = openFiles(files, options);
   if (!opened.ok) return reportFailure(opened.error);
   if (isWhatIf(options)) return runWhatIf(opened.value, filter.value, options, replayFiles);
+  const products = openProducts(opened.value, filter.value, options);
+  if (!products.ok) return reportFailure(products.error);
+  const { line: keep, watch } = products.value;
   const format = options['output'];
   const lines: PacketLine[] = [];
   const tell = (line: PacketLine): void => {
     if (!isLineWanted(line, filter.value)) return;
+    keep?.(line);
     if (format === 'ndjson') printNdjson(line);
-    else lines.push(line);
+    else if (format === 'json') lines.push(line);
   };
   const { streams } = opened.value;
-  const { emitCase } = { emitCase: options['emitCase'] };
-  const recorder = emitCase === undefined ? undefined : recordCase(filter.value);
   const progress = startCapturesProgress(opened.value.captures);
   const everything = await replayFiles({
     ...opened.value,
-    ...(format !== 'text' && { onLine: tell }),
-    ...(recorder !== undefined && { watch: recorder.watch }),
+    ...((format !== 'text' || keep !== undefined) && { onLine: tell }),
+    ...(watch !== undefined && { watch }),
     onProgress: progress.update,
   });
   progress.done();
@@ -96,9 +98,9 @@ export const run: CommandRun = async (files, options) => {
   for (const problem of streams.problems) printNote(`tandem: ${failureText(problem)}`);
   for (const failure of tally.failures) reportFailure(failure);
   for (const text of tally.mapFailures.keys()) printNote(`tandem: ${text}`);
-  const written = await recorder?.write(String(emitCase), opened.value, everything.value.tally);
-  if (written?.ok === false) return reportFailure(written.error);
-  if (written !== undefined) printNote(`tandem: ${written.value}`);
+  const written = await products.value.finish(everything.value.tally);
+  if (!written.ok) return reportFailure(written.error);
+  for (const note of written.value) printNote(`tandem: ${note}`);
   return codeOf(end);
 };
 

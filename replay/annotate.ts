@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A capture once more, with what was found of each frame as comments and with the packets as the model sends them. */
+import { basename } from 'node:path';
 import type { CaptureRecord } from '../formats/capture.ts';
 import { LINK_ETHERNET } from '../formats/link.ts';
 import { SIGHTING_WINDOW_NS } from './attribute.ts';
 import type { PacketLine } from './lines.ts';
 import type { Watch } from './watch.ts';
+
+/** What a block of a file holds of them. */
+const COMMENTS_MAX = 64;
+/** Letters of an interface's name. */
+const NAME_MAX = 60;
 
 /** What a writer of pcapng offers. */
 export type FrameWriter = {
@@ -54,7 +60,7 @@ export function createAnnotator(writer: FrameWriter): Annotator {
   function take(file: string, record: CaptureRecord, timeNs: number): void {
     writeBefore(timeNs - SIGHTING_WINDOW_NS);
     const { bytes, frame, linkType, nanoseconds, originalLength, seconds } = record;
-    const interfaceId = interfaceOf(file, linkType);
+    const interfaceId = interfaceOf(basename(file).slice(0, NAME_MAX), linkType);
     const kept = { timeNs, seconds, nanoseconds, bytes: bytes.slice(), originalLength, interfaceId };
     waiting.set(keyOf(file, frame), { ...kept, comments: [], translated: [] });
   }
@@ -68,7 +74,7 @@ export function createAnnotator(writer: FrameWriter): Annotator {
   }
 
   function write({ bytes, comments, interfaceId, nanoseconds, originalLength, seconds, translated }: Waiting): void {
-    const told = comments.length === 0 ? {} : { comments };
+    const told = comments.length === 0 ? {} : { comments: comments.slice(0, COMMENTS_MAX) };
     writer.write({ seconds, nanoseconds, bytes, originalLength, interfaceId, ...told });
     for (const { bytes: sent, comment } of translated) {
       const model = interfaceOf('model', LINK_ETHERNET);

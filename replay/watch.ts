@@ -26,3 +26,14 @@ export type Watch = {
   /** A packet of which nothing more will be seen. */
   readonly settled?: (packet: Sighted) => void;
 };
+
+/** All of them are told, in order. */
+export function watchAll(watches: readonly Watch[]): Watch {
+  return {
+    record: (...what) => watches.forEach((watch) => watch.record?.(...what)),
+    event: (...what) => watches.forEach((watch) => watch.event?.(...what)),
+    frame: (...what) => watches.forEach((watch) => watch.frame?.(...what)),
+    asked: (...what) => watches.forEach((watch) => watch.asked?.(...what)),
+    settled: (...what) => watches.forEach((watch) => watch.settled?.(...what)),
+  };
+}

@@ -3,6 +3,8 @@ import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { assert } from '../../core/result.ts';
+import { openCapture } from '../../formats/open.ts';
 import { progressText } from '../../cli/capturesprogress.ts';
 import { copyCheckout, recording, type Answer, type Checkout } from './checkout.ts';
 
@@ -134,6 +136,33 @@ test('a case is written where the user may write, without a kernel', () => {
   const refused = replay(...flow, '--emit-case', 'package.json');
   expect(refused.code).toBe(2);
   expect(refused.notes).toContain('--emit-case package.json: cannot be written: EACCES');
+});
+
+test('a capture with comments holds every frame, what was found of it, and what the model sends', () => {
+  const folder = join(checkout.folder, 'written');
+  mkdirSync(folder);
+  chmodSync(folder, 0o777);
+  const { code, notes } = replay('--write', 'written/out.pcapng');
+  expect(notes).toMatch(/^tandem: written\/out\.pcapng: \d+ frames\n$/);
+  expect(code).toBe(3);
+  const opened = openCapture(join(folder, 'out.pcapng'));
+  assert(opened.ok, 'what was written can be read');
+  const counts = { 'node1.pcap': 0, model: 0 };
+  const found: string[] = [];
+  for (let record = opened.value.next(); record !== undefined; record = opened.value.next()) {
+    counts[record.interfaceName === 'model' ? 'model' : 'node1.pcap'] += 1;
+    found.push(...record.comments.filter((comment) => comment.includes('stale: ')));
+  }
+  expect(opened.value.failure()).toBe(undefined);
+  expect(counts).toEqual({ 'node1.pcap': 5359, model: 1820 });
+  expect(found).toHaveLength(13);
+  expect(found[0]).toBe('tandem: stale: 100.9 ms after EndpointSlice shop/web-qf2f8 MODIFIED (line 16)');
+});
+
+test('a capture that is read is not written', () => {
+  const { code, notes } = replay('--write', 'fixtures/../fixtures/rolling-update/node1.pcap');
+  expect(code).toBe(2);
+  expect(notes).toContain('it is read as well; give another name');
 });
 
 test('progress has a bar, the rate and the time that is left', () => {

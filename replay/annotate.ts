@@ -89,13 +89,12 @@ export function createAnnotator(writer: FrameWriter): Annotator {
     const own = waiting.get(keyOf(file, frame));
     own?.comments.push(...commentsOf(told));
     if (model.verdict === 'forward' || model.verdict === 'reply') {
-      const comment = `tandem: frame ${frame} as the model sends it`;
+      const comment = `tandem: ${nameOf(file, frame)} as the model sends it`;
       own?.translated.push({ bytes: Uint8Array.from(Buffer.from(model.bytes, 'hex')), comment });
     }
     if (observed === null || observed.frame === frame) return;
-    waiting
-      .get(keyOf(file, observed.frame))
-      ?.comments.push(`tandem: frame ${frame}, ${observed.lagMs.toFixed(3)} ms later`);
+    const again = `tandem: ${nameOf(file, observed.frame)} shows frame ${frame} again, ${observed.lagMs.toFixed(3)} ms later`;
+    waiting.get(keyOf(file, observed.frame))?.comments.push(again);
   }
 
   return {
@@ -105,15 +104,21 @@ export function createAnnotator(writer: FrameWriter): Annotator {
   };
 }
 
+/** Frames are numbered anew in what is written. */
+function nameOf(file: string, frame: number): string {
+  return `frame ${frame} of ${basename(file)}`;
+}
+
 function keyOf(file: string, frame: number): string {
   return `${file} ${frame}`;
 }
 
 /** One line each, as Wireshark shows them above the frame. */
-function commentsOf({ equal, hook, kernel, model, observed, service, unsupported, verdict }: PacketLine): string[] {
+function commentsOf(line: PacketLine): string[] {
+  const { equal, file, frame, hook, kernel, model, observed, service, unsupported, verdict } = line;
   const about = service === null ? hook : `${hook}, ${service}`;
   const said = [model.verdict, model.backend, `(${model.reason})`].filter((word) => word !== null).join(' ');
-  const comments = [`tandem ${about}: the model ${said}`];
+  const comments = [`tandem: ${nameOf(file, frame)}, ${about}: the model ${said}`];
   if (equal === false && kernel !== null) {
     const other = [kernel.verdict, kernel.backend, `(${kernel.reason})`].filter((word) => word !== null).join(' ');
     comments.push(`tandem: THE KERNEL DIFFERS: ${other}`);

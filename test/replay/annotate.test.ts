@@ -56,17 +56,20 @@ test('every frame is there, in order, and behind those at a hook what the model 
   expect(written.filter(({ interfaceId }) => interfaceId === 0)).toHaveLength(late.length);
   const times = written.map(({ nanoseconds, seconds }) => seconds * 1e9 + nanoseconds);
   expect(times).toEqual([...times].sort((left, right) => left - right));
-  expect(written[1]).toMatchObject({ interfaceId: 1, comments: ['tandem: frame 1 as the model sends it'] });
+  expect(written[1]).toMatchObject({
+    interfaceId: 1,
+    comments: ['tandem: frame 1 of node1.pcap as the model sends it'],
+  });
 });
 
 test('comments say what was found of the packet, on the frame that asked and on the one that shows it again', () => {
   const own = annotated(late).written.filter(({ interfaceId }) => interfaceId === 0);
   expect(own[0]?.comments).toEqual([
-    'tandem from-pod, shop/web:http: the model forward 10.244.1.9:8080 (new-flow)',
+    'tandem: frame 1 of node1.pcap, from-pod, shop/web:http: the model forward 10.244.1.9:8080 (new-flow)',
     'tandem: observed forward 10.244.1.9:8080, frame 2',
     'tandem: permitted',
   ]);
-  expect(own[1]?.comments?.at(-1)).toBe('tandem: frame 1, 0.020 ms later');
+  expect(own[1]?.comments?.at(-1)).toBe('tandem: frame 2 of node1.pcap shows frame 1 again, 0.020 ms later');
   expect(own[14]?.comments).toContain('tandem: stale: 500.0 ms after EndpointSlice shop/web-1 MODIFIED (line 3)');
 });
 

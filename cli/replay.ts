@@ -49,6 +49,8 @@ export type ReplayFiles = {
   readonly onLine?: (line: PacketLine) => void;
   readonly onProgress?: (progress: ReplayProgress) => void;
   readonly watch?: Watch;
+  /** False: the model alone is enough. */
+  readonly withKernel?: boolean;
   /** In place of the node that was captured. */
   readonly asNode?: string;
 };
@@ -162,13 +164,25 @@ export function openFiles(files: readonly string[], options: CommandOptions): Re
 
 /** Runs a replay with the kernel's twin where it can be had; the summary says why not where it can't. */
 export async function replayFiles(files: ReplayFiles): Promise<Result<Replayed>> {
-  const { allowUnattributed, asNode, captures, config, facts, onLine, onProgress, seed, streams, watch } = files;
+  const {
+    allowUnattributed,
+    asNode,
+    captures,
+    config,
+    facts,
+    onLine,
+    onProgress,
+    seed,
+    streams,
+    watch,
+    withKernel = true,
+  } = files;
   const { addresses } = facts;
   const built = replaySettings({ ...config, addresses }, seed);
   if (!built.ok) return built;
   const settings = built.value;
   const node = { ...config, nodeName: asNode ?? facts.name };
-  const kernel = await openKernel(settings);
+  const kernel: Kernel = withKernel ? await openKernel(settings) : { is: 'missing', why: 'not asked for' };
   try {
     const tally = replay({
       captures,

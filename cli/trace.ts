@@ -52,18 +52,21 @@ async function trace(
   const { path, watch } = followPath(spanOf(connection, tally.connections));
   const again = await replayFiles({
     ...opened,
+    withKernel: false,
     watch: { ...watch, event: (timed, count) => void writes.set(timed, count) },
   });
   if (!again.ok) return reportFailure(again.error);
   const config = { ...opened.config, nodeName: opened.facts.name };
   const { origin } = tally;
-  const traced = traceOf({ connection, path: path(), events, origin, config, setting, writes });
+  const difference = tally.firstDifference;
+  const traced = traceOf({ connection, path: path(), events, origin, config, setting, writes, difference });
   const others = connections.length - 1;
   const told = others === 0 ? '' : `; ${others} more connections match: give the flow of one`;
   const more = `${commandFor(connection.flow)} -o ndjson${told}`;
   if (isJson) printJson(traced);
   else printText(traceText(traced, more));
   for (const failure of tally.failures) reportFailure(failure);
+  if (tally.differences > 0) return exitCode.twinsDiffer;
   if (tally.failures.length > 0) return exitCode.usage;
   return isPermitted(connection) === false ? exitCode.notPermitted : exitCode.agreed;
 }

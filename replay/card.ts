@@ -13,6 +13,7 @@ import { momentOf } from './lines.ts';
 import type { Passage, Path, Said } from './path.ts';
 import { verdictOf as blameOf, type TraceVerdict } from './evidence.ts';
 import type { ReplaySetting } from './summary.ts';
+import type { Finding } from './tally.ts';
 import { timelineOf, type Moment } from './moments.ts';
 
 export type CardInput = {
@@ -24,6 +25,8 @@ export type CardInput = {
   readonly setting: ReplaySetting;
   /** Map writes of the model's control plane, by event. */
   readonly writes: ReadonlyMap<TimedEvent, number>;
+  /** Of the twins, the first in the recording. */
+  readonly difference: Finding | undefined;
 };
 
 export type Answer = { readonly question: string; readonly lines: readonly string[] };
@@ -65,7 +68,7 @@ export function traceOf(input: CardInput): Trace {
     at: instantText(moment),
     file: decided.file,
     frame: decided.frame,
-    verdict: blameOf(connection, input.events, input.path),
+    verdict: blameOf(connection, input.events, input.path, input.difference),
     answers: [
       ask('object', objectLines(facts)),
       ask('maps', mapLines(facts)),

@@ -6,14 +6,28 @@ import type { Connection } from './connections.ts';
 import { choiceText, eventText, spanText, STALE_WINDOW_NS, verdictText } from './judge.ts';
 import type { Path } from './path.ts';
 import type { Blame } from './summary.ts';
+import type { Finding } from './tally.ts';
 
 export type TraceVerdict = { readonly blame: Blame; readonly text: string };
 
-export function verdictOf(connection: Connection, events: readonly TimedEvent[], path: Path): TraceVerdict {
+/** `difference`: of the twins, somewhere in the recording. */
+export function verdictOf(
+  connection: Connection,
+  events: readonly TimedEvent[],
+  path: Path,
+  difference: Finding | undefined,
+): TraceVerdict {
   const { kernel, model, notJudged, verdict } = connection;
   if (kernel !== undefined && model !== undefined && choiceText(kernel) !== choiceText(model)) {
     const text = `datapath wrong: model ${choiceText(model)}, kernel ${choiceText(kernel)} for the same packet and maps`;
     return { blame: 'datapath-wrong', text };
+  }
+  if (difference !== undefined && difference.flow === connection.flow) {
+    const { field, frame, model: mine, other } = difference;
+    return {
+      blame: 'datapath-wrong',
+      text: `datapath wrong: frame ${frame}, ${field}: model ${mine}, kernel ${other}`,
+    };
   }
   if (notJudged !== undefined || verdict === undefined) {
     return { blame: 'not-judged', text: `none: ${verdictText(connection, events)}` };

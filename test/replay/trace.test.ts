@@ -40,12 +40,21 @@ const config = {
 function traced(frames: readonly Frame[], streams: EventStreams, which = 0, kernel?: () => ReplayTwin): Trace {
   const capture = captureOf(frames);
   const { tally } = replayed([capture], streams, kernel?.());
-  const { connections, origin } = tally;
+  const { connections, firstDifference: difference, origin } = tally;
   const one = connections[which];
   assert(one !== undefined, 'the recording has such a connection');
   const { path, watch } = followPath(spanOf(one, connections));
   replayed([capture], streams, undefined, { watch });
-  return traceOf({ connection: one, path: path(), events: streams.events, origin, config, setting, writes: new Map() });
+  return traceOf({
+    connection: one,
+    path: path(),
+    events: streams.events,
+    origin,
+    config,
+    setting,
+    writes: new Map(),
+    difference,
+  });
 }
 
 function answerOf({ answers }: Trace, question: string): string {
@@ -139,6 +148,19 @@ test("a kernel that chooses otherwise than the model is the datapath's, whatever
   expect(trace.verdict.text).toMatch(
     /^datapath wrong: model forward .*, kernel forward .* for the same packet and maps$/,
   );
+});
+
+test("a packet of the flow that the kernel translates otherwise is the datapath's, although the choice is the same", () => {
+  const trace = traced(connection(500, 4001, LOCAL), cluster([LOCAL]), 0, () => {
+    const other = modelTwin();
+    const packet: ReplayTwin['twin']['packet'] = (hook, frame, outside, outcome) => {
+      const asked = other.twin.packet(hook, frame, outside, outcome);
+      if (hook === 'to-pod') outcome.bytes[30] = (outcome.bytes[30] ?? 0) ^ 1;
+      return asked;
+    };
+    return { ...other, twin: { ...other.twin, packet } };
+  });
+  expect(trace.verdict.text).toMatch(/^datapath wrong: frame 4, byte 30: model .*, kernel /);
 });
 
 test("a permitted choice without an answer is neither's, and nothing hides that it is silent", () => {

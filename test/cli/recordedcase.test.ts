@@ -119,6 +119,26 @@ describe('a case of a recording', () => {
   });
 });
 
+test('a case ends with the packet at which the twins differed first', async () => {
+  const files = filesOf();
+  const recorder = recordCase({ service: undefined, flow: undefined, from: undefined, to: undefined });
+  const replayed = await replayFiles({ ...files, withKernel: false, watch: recorder.watch });
+  assert(replayed.ok, 'the fixture can be replayed');
+  const line = whole.lines.find(({ frame }) => frame === 2444);
+  assert(line !== undefined, 'the fixture has this frame');
+  const place = { file: line.file, frame: line.frame, hook: 'from-pod', timeNs: 0, flow: null, service: null } as const;
+  const tally = {
+    ...replayed.value.tally,
+    firstDifference: { ...place, field: 'verdict', model: 'forward', other: 'drop' },
+  };
+  const path = join(folder, 'difference.json');
+  expect((await recorder.write(path, files, tally)).ok).toBe(true);
+  const recorded = parseRecorded(readFileSync(path, 'utf8'), path);
+  assert(recorded.ok && recorded.value !== undefined, 'what was written can be read');
+  expect(answersOf(recorded.value).at(-1)).toBe(line.model.bytes);
+  expect(recorded.value.steps.length).toBeLessThan(whole.recorded.steps.length);
+});
+
 test('a case that cannot be written is a usage error', async () => {
   const files = filesOf();
   const recorder = recordCase({ service: undefined, flow: undefined, from: undefined, to: undefined });

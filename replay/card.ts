@@ -4,7 +4,7 @@ import { endpointText } from '../core/address.ts';
 import type { CompiledFrontend, DocumentConfig } from '../core/control/document.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import { compareInstants, instantText, nanosecondsBetween, type Instant } from '../formats/instant.ts';
-import { frontendAt, heardOf, type Heard } from './clusterat.ts';
+import { frontendAt, gapsAt, heardOf, type Heard } from './clusterat.ts';
 import type { Sighting } from './attribute.ts';
 import { NO_SERVICE, type Connection } from './connections.ts';
 import { isOpening, type Headers } from './headers.ts';
@@ -111,7 +111,11 @@ function objectLines({ connection, events, moment }: Facts): string[] {
   if (connection.service === NO_SERVICE) return ['the events tell of no Service with this address'];
   const heard = heardOf(events, serviceNameOf(connection), moment);
   if (heard.length === 0) return [`${connection.service}: nothing had been heard of it`];
-  return limited(heard.map((one) => heardText(one, moment)));
+  const gaps = gapsAt(events, moment).map((gap) => {
+    const age = spanText(nanosecondsBetween(gap, moment));
+    return `${eventText(gap)} ${age} before and not listed since: what was said meanwhile is missing here`;
+  });
+  return [...limited(heard.map((one) => heardText(one, moment))), ...gaps];
 }
 
 function heardText({ lagNs, object, timed }: Heard, moment: Instant): string {

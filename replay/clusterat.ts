@@ -54,6 +54,18 @@ export function heardOf(events: readonly TimedEvent[], service: string, moment: 
   return [...heard.values()].sort((left, right) => rank(left) - rank(right));
 }
 
+/** Watches of Services and slices that were broken at a moment, and not listed again since. */
+export function gapsAt(events: readonly TimedEvent[], moment: Instant): readonly TimedEvent[] {
+  const gaps = new Map<string, TimedEvent>();
+  for (const timed of events) {
+    if (compareInstants(timed, moment) > 0) break;
+    const { event } = timed;
+    if (event.type === 'LISTED') gaps.delete(event.kind);
+    if (event.type === 'DISCONNECTED' && !gaps.has(event.kind)) gaps.set(event.kind, timed);
+  }
+  return ['Service', 'EndpointSlice'].map((kind) => gaps.get(kind)).filter((gap) => gap !== undefined);
+}
+
 /** The API writes whole seconds only: a lag below one is none. */
 function lagOf(timed: TimedEvent): number | undefined {
   const changed = triggerTime(timed.event);

@@ -192,6 +192,26 @@ test('a refusal for want of endpoints is right, and says so', () => {
   expect(answerOf(trace, 'maps')).toContain('nobody: reject');
 });
 
+test('a watch that was broken is told where the object is', () => {
+  const broken = JSON.stringify({
+    at: '2026-01-02T03:04:05.2Z',
+    type: 'DISCONNECTED',
+    kind: 'EndpointSlice',
+    reason: '410',
+  });
+  const listed = JSON.stringify({
+    at: '2026-01-02T03:04:05.3Z',
+    type: 'LISTED',
+    kind: 'EndpointSlice',
+    items: [slice([LOCAL])],
+  });
+  const told = 'EndpointSlice DISCONNECTED (line 3) 300.0 ms before and not listed since';
+  expect(answerOf(traced(connection(500, 4001, LOCAL), cluster([LOCAL], broken)), 'object')).toContain(told);
+  expect(answerOf(traced(connection(500, 4001, LOCAL), cluster([LOCAL], broken, listed)), 'object')).not.toContain(
+    'DISC',
+  );
+});
+
 test('a port that is used again is another connection with packets of its own', () => {
   const first = connection(100, 4001, LOCAL);
   const other = [

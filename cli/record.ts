@@ -5,7 +5,7 @@ import { asyncScheduler, firstValueFrom, Subject } from 'rxjs';
 import type { ObjectKind } from '../core/objects.ts';
 import { fail, ok, type Result } from '../core/result.ts';
 import { anchorClock } from '../watch/clock.ts';
-import { openConnection, type Connection } from '../watch/connection.ts';
+import type { Connection } from '../watch/connection.ts';
 import { probe } from '../watch/exchange.ts';
 import { createLineFile, type LineFile } from '../watch/linefile.ts';
 import { record, type Recorded } from '../watch/record.ts';
@@ -26,6 +26,8 @@ const REFRESH_MS = 1000;
 export const run: CommandRun = async (_args, options) => {
   const task = readTask(options);
   if (!task.ok) return reportFailure(task.error);
+  // It takes half a second to load: not before the command line is known to be right.
+  const { openConnection } = await import('../watch/connection.ts');
   const path = options['kubeconfig'];
   const connection = openConnection(typeof path === 'string' ? path : undefined);
   if (!connection.ok) return reportFailure(connection.error);

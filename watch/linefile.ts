@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A file that grows by whole lines: what ends the process, or fills the disk, leaves no half of one behind. */
+/** A file that grows by whole lines: a disk that is full leaves no half of one behind, and a process that ends none. */
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 
 import { fail, ok, type Result } from '../core/result.ts';
@@ -26,7 +26,7 @@ export function createLineFile(path: string): Result<LineFile> {
   function append(text: string): Result<void> {
     const bytes = Buffer.from(text);
     try {
-      // One call for the whole line: nothing of ours happens between two halves of it.
+      // One call for the whole line: only SIGKILL within it can cut it, at a page, and then it has no newline.
       for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
     } catch (error) {
       ftruncateSync(file, wholeBytes);

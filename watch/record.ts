@@ -3,9 +3,10 @@
 import { takeUntil, type Observable } from 'rxjs';
 
 import type { ObjectKind } from '../core/objects.ts';
-import type { Failure } from '../core/result.ts';
+import { fail, type Failure, type Result } from '../core/result.ts';
 import { eventText, headerText } from '../formats/eventtext.ts';
 import type { StreamHeader } from '../formats/eventline.ts';
+import { LINE_BYTES_MAX } from '../formats/lines.ts';
 
 import type { AnchoredClock } from './clock.ts';
 import type { LineFile } from './linefile.ts';
@@ -42,7 +43,7 @@ export function record(news: Observable<ClusterNews>, file: LineFile, options: R
     tally.lines = 1;
     const subscription = news.pipe(takeUntil(options.until)).subscribe({
       next: (one) => {
-        const written = file.append(eventText({ at: options.clock.now(), ...one }));
+        const written = write(file, eventText({ at: options.clock.now(), ...one }));
         if (!written.ok) {
           subscription.unsubscribe();
           return resolve({ ...recordedOf(tally), failure: written.error });
@@ -54,6 +55,13 @@ export function record(news: Observable<ClusterNews>, file: LineFile, options: R
       complete: () => resolve(recordedOf(tally)),
     });
   });
+}
+
+/** What no reader would take is not written either. */
+function write(file: LineFile, text: string): Result<void> {
+  if (text.length <= LINE_BYTES_MAX) return file.append(text);
+  const message = `a list of ${text.length} characters; a line has at most ${LINE_BYTES_MAX}`;
+  return fail('limit', 'recording', message, 'leave Pods out');
 }
 
 type Tally = {

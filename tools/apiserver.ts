@@ -26,6 +26,9 @@ export function apiServerFolder(): string {
   return process.env['TANDEM_KUBERNETES'] ?? join(cache, 'tandem', `kubernetes-v${kubernetesVersion}`);
 }
 
+/** What to do where it is not there; nothing does it by itself, because it takes minutes and needs Go. */
+export const apiServerRemedy: string = '`node tools/apiserver.ts` builds it in minutes with go and apt-get';
+
 export function isApiServerBuilt(): boolean {
   return programs.every((program) => existsSync(join(apiServerFolder(), program)));
 }

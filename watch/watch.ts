@@ -45,36 +45,47 @@ type Place = {
   /** Whether DISCONNECTED was said since the last time that all was well. */
   isLoss: boolean;
   inPages: boolean;
+  /** A cache that cannot answer, or is behind what is known for good (a store put back from a copy), is passed by. */
+  fromStore: boolean;
 };
+
+function newPlace({ lists }: WatchOptions): Place {
+  return {
+    ...{ version: '', seen: '', failures: 0, waitMs: 0 },
+    ...{ isLoss: false, inPages: true, fromStore: lists === 'latest' },
+  };
+}
 
 function watchKind(kind: ObjectKind, options: WatchOptions): Observable<ClusterNews> {
   return defer(() => {
-    const place: Place = { version: '', seen: '', failures: 0, waitMs: 0, isLoss: false, inPages: true };
+    const place: Place = newPlace(options);
     const round = defer(() => (place.version === '' ? listed(kind, place, options) : watched(kind, place, options)));
     return round.pipe(repeat({ delay: () => timer(place.waitMs, options.scheduler) }));
   });
 }
 
 function listed(kind: ObjectKind, place: Place, options: WatchOptions): Observable<ClusterNews> {
-  const version = options.lists === 'latest' ? '' : place.seen === '' ? '0' : place.seen;
+  const version = place.fromStore ? '' : place.seen === '' ? '0' : place.seen;
   return list(kind, { version, inPages: place.inPages }, options).pipe(
     mergeMap((step) => {
       if (step.is !== 'listed') {
         // The rest of a list is kept for minutes only. In one piece there is no rest.
         if (step.is === 'gone') place.inPages = false;
+        place.fromStore = true;
         return conclude(kind, place, step, options);
       }
-      return of(takeList(kind, place, step));
+      return of(takeList(kind, place, step, options));
     }),
   );
 }
 
-function takeList(kind: ObjectKind, place: Place, { items, version }: Listed): ClusterNews {
+function takeList(kind: ObjectKind, place: Place, { items, version }: Listed, { lists }: WatchOptions): ClusterNews {
   place.version = version;
   place.seen = version;
   place.waitMs = 0;
   place.isLoss = false;
   place.inPages = true;
+  place.fromStore = lists === 'latest';
   return { event: { type: 'LISTED', kind, items }, resourceVersion: version };
 }
 

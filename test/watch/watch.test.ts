@@ -235,6 +235,14 @@ test('lists from a cache are never older than what was heard', () => {
   expect(asked.filter((text) => text.includes('list'))).toEqual(['0 list NotOlderThan 0', '250 list NotOlderThan 40']);
 });
 
+test('a cache that is behind what is known is passed by: a store put back from a copy has older versions', () => {
+  const broken: Script = [head(200), bytes(bookmark(40)), lost('aborted')];
+  const behind = refusal(504, 'Too large resource version: 40, current: 12');
+  const asked = play(2000, [listOf(7, 'a'), broken, behind, listOf(12, 'a'), broken], { lists: 'cached' });
+  const lists = asked.filter((text) => text.includes('list'));
+  expect(lists).toEqual(['0 list NotOlderThan 0', '250 list NotOlderThan 40', '750 list', '1000 list NotOlderThan 40']);
+});
+
 test('each kind is followed on its own', () => {
   const told = play(100, [listOf(7, 'a'), [head(200), 50, lost('aborted')]], { kinds: ['Service', 'Node'] });
   expect(told.filter((text) => text.includes('list'))).toHaveLength(2);

@@ -4,8 +4,9 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node/dist/config.js';
+import { tap } from 'rxjs/operators';
 import { fail, ok, type Result } from '../core/result.ts';
-import { getOver, type Get } from './request.ts';
+import { getOver, type Get, type Part } from './request.ts';
 
 /** An API server and how to ask it. */
 export type Connection = {
@@ -19,24 +20,41 @@ const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/tok
 
 /** Without a path: `KUBECONFIG`, `~/.kube/config`, the service account of the pod, in this order. Nothing is sent yet. */
 export function openConnection(path?: string): Result<Connection> {
-  const remedy = 'name a kubeconfig with --kubeconfig';
-  if (path === undefined && !hasDefault()) return fail('environment', 'kubeconfig', 'there is none', remedy);
+  const loaded = load(path);
+  if (!loaded.ok) return loaded;
+  let config = loaded.value;
+  const cluster = config.getCurrentCluster();
+  if (cluster === null) {
+    return fail('input', nameOf(path), 'its current context names no cluster', 'set current-context');
+  }
+  if (!URL.canParse(cluster.server)) return fail('input', nameOf(path), `server "${cluster.server}" is not an address`);
+  const ask = getOver(new URL(cluster.server), (options) => config.applyToHTTPSOptions(options));
+  // The library keeps tokens that do not say when they end, and certificates of connections it has made. Who is
+  // refused with them reads them anew for the next request.
+  const renew = (part: Part): void => {
+    if (part.is !== 'head' || part.status !== 401) return;
+    const again = load(path);
+    if (again.ok) config = again.value;
+  };
+  return ok({ cluster: cluster.name, server: cluster.server, get: (target) => ask(target).pipe(tap(renew)) });
+}
+
+function nameOf(path: string | undefined): string {
+  return path ?? 'kubeconfig';
+}
+
+function load(path: string | undefined): Result<KubeConfig> {
+  if (path === undefined && !hasDefault()) {
+    return fail('environment', 'kubeconfig', 'there is none', 'name a kubeconfig with --kubeconfig');
+  }
   const config = new KubeConfig();
   try {
     if (path === undefined) config.loadFromDefault();
     else config.loadFromFile(path);
   } catch (error) {
-    return fail('input', path ?? 'kubeconfig', `cannot be read: ${error instanceof Error ? error.message : 'odd'}`);
+    return fail('input', nameOf(path), `cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
-  const cluster = config.getCurrentCluster();
-  if (cluster === null) {
-    return fail('input', path ?? 'kubeconfig', 'its current context names no cluster', 'set current-context');
-  }
-  if (!URL.canParse(cluster.server)) {
-    return fail('input', path ?? 'kubeconfig', `server "${cluster.server}" is not an address`);
-  }
-  const get = getOver(new URL(cluster.server), (options) => config.applyToHTTPSOptions(options));
-  return ok({ cluster: cluster.name, server: cluster.server, get });
+  return ok(config);
 }
 
 /** What the library would look for; where it finds nothing it would ask localhost:8080, which nobody means. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Writes what watches tell to a file, line by line as it is heard, until it is told to stop. */
-import { takeUntil, type Observable } from 'rxjs';
+import { Subject, takeUntil, type Observable } from 'rxjs';
 
 import type { ObjectKind } from '../core/objects.ts';
 import { fail, type Failure, type Result } from '../core/result.ts';
@@ -37,22 +37,26 @@ export type RecordOptions = {
 /** Resolves when `until` says so or when the file takes no more. The file is the caller's to close. */
 export function record(news: Observable<ClusterNews>, file: LineFile, options: RecordOptions): Promise<Recorded> {
   const tally = newTally();
+  const broken = new Subject<void>();
+  let failure: Failure | undefined;
+  const put = (text: string): boolean => {
+    const written = write(file, text);
+    if (written.ok) return true;
+    failure = written.error;
+    broken.next();
+    return false;
+  };
+  if (!put(headerText(options.header, options.more))) return Promise.resolve({ ...recordedOf(tally), failure });
+  tally.lines = 1;
   return new Promise((resolve, reject) => {
-    const begun = file.append(headerText(options.header, options.more));
-    if (!begun.ok) return resolve({ ...recordedOf(tally), failure: begun.error });
-    tally.lines = 1;
-    const subscription = news.pipe(takeUntil(options.until)).subscribe({
+    news.pipe(takeUntil(options.until), takeUntil(broken)).subscribe({
       next: (one) => {
-        const written = write(file, eventText({ at: options.clock.now(), ...one }));
-        if (!written.ok) {
-          subscription.unsubscribe();
-          return resolve({ ...recordedOf(tally), failure: written.error });
-        }
+        if (!put(eventText({ at: options.clock.now(), ...one }))) return;
         count(tally, one);
         options.onLine(recordedOf(tally));
       },
       error: reject,
-      complete: () => resolve(recordedOf(tally)),
+      complete: () => resolve({ ...recordedOf(tally), failure }),
     });
   });
 }

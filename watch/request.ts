@@ -63,5 +63,6 @@ function reasonOf(error: unknown): string {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   // Several addresses were tried: the one error holds the others and says nothing itself.
   if (error instanceof AggregateError && error.message === '') return error.errors.map(reasonOf).join(', ');
-  return code === '' || error.message.includes(code) ? error.message : `${error.message} (${code})`;
+  const message = error.message.trim();
+  return code === '' || message.includes(code) ? message : `${message} (${code})`;
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The edge to the network over real sockets: what a server does becomes parts, and leaving ends the request. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { takeWhile, toArray } from 'rxjs/operators';
 import { afterEach, expect, test } from 'vitest';
 import { openConnection, type Connection } from '../../watch/connection.ts';
 import type { Part } from '../../watch/request.ts';
-import { startFakeServer, type Answer, type FakeServer } from './fakeserver.ts';
+import { kubeconfigText, startFakeServer, type Answer, type FakeServer } from './fakeserver.ts';
 
 let server: FakeServer | undefined;
 
@@ -80,7 +83,51 @@ test('who has heard enough ends the request: the server sees it go', async () =>
   await left;
 });
 
-test('a kubeconfig that is not there, is no kubeconfig, or names no cluster says so', () => {
-  const failures = ['/nowhere/config', import.meta.filename].map((path) => openConnection(path));
-  expect(failures.map((result) => result.ok)).toEqual([false, false]);
+test('a token that is refused is asked for again, though the plugin never said that it would end', async () => {
+  server = await startFakeServer(({ headers }, response) => {
+    response.statusCode = headers.authorization === 'Bearer two' ? 200 : 401;
+    response.end(headers.authorization);
+  });
+  const token = join(server.folder, 'token');
+  const credential = '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"%s"}}';
+  const plugin = { command: 'sh', args: ['-c', `printf '${credential}' "$(cat ${token})"`] };
+  const config = kubeconfigText(server.url).replace('"token":"a-token"', `"exec":${JSON.stringify(plugin)}`);
+  writeFileSync(server.kubeconfig, config);
+  writeFileSync(token, 'one');
+  const connection = openConnection(server.kubeconfig);
+  if (!connection.ok) throw new Error(connection.error.message);
+  expect(await partsOf(connection.value)).toEqual(['head 401 0', 'Bearer one', 'end']);
+  writeFileSync(token, 'two');
+  expect(await partsOf(connection.value)).toEqual(['head 200 0', 'Bearer two', 'end']);
+});
+
+test('a plugin that fails is lost, in its own words', async () => {
+  server = await startFakeServer(() => {});
+  const plugin = { command: 'sh', args: ['-c', 'echo log in first >&2; exit 1'] };
+  const config = kubeconfigText(server.url).replace('"token":"a-token"', `"exec":${JSON.stringify(plugin)}`);
+  writeFileSync(server.kubeconfig, config);
+  const connection = openConnection(server.kubeconfig);
+  if (!connection.ok) throw new Error(connection.error.message);
+  expect(await partsOf(connection.value)).toEqual(['lost log in first']);
+});
+
+test('a kubeconfig that is not there, is none, or names no cluster is told apart', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tandem-watch-'));
+  const write = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const texts = [
+    join(folder, 'absent'),
+    write('broken', 'clusters: [\n'),
+    write('empty', 'apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\nusers: []\n'),
+    write('odd', kubeconfigText('nowhere')),
+  ].map((path) => {
+    const opened = openConnection(path);
+    return opened.ok ? 'ok' : opened.error.message.split('\n')[0];
+  });
+  rmSync(folder, { recursive: true });
+  expect(texts[0]).toMatch(/^cannot be read: ENOENT/);
+  expect(texts[1]).toMatch(/^cannot be read: /);
+  expect(texts.slice(2)).toEqual(['its current context names no cluster', 'server "nowhere" is not an address']);
 });

@@ -89,6 +89,7 @@ export const commands: readonly CommandSpec[] = [
       { flags: '--events', help: 'record the event stream (needs a kubeconfig that may list and watch; no root)' },
       { flags: '-f, --file <file>', help: 'a new file, NAME.events.ndjson' },
       { flags: '--kubeconfig <file>', help: 'default: KUBECONFIG, ~/.kube/config, the service account of the pod' },
+      { flags: '--context <name>', help: 'a context of the kubeconfig (default: its current one)' },
       { flags: '--for <time>', help: 'stop after 90s, 10m or 2h (default: Ctrl-C)' },
       { flags: '--pods', help: 'Pods too; otherwise Nodes, Services and EndpointSlices' },
       output('text', 'json'),

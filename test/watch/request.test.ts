@@ -126,6 +126,8 @@ test('a kubeconfig that is not there, is none, or names no cluster is told apart
     const opened = openConnection(path);
     return opened.ok ? 'ok' : opened.error.message.split('\n')[0];
   });
+  const other = openConnection(join(folder, 'odd'), 'elsewhere');
+  expect(other).toMatchObject({ ok: false, error: { message: 'has no context "elsewhere"', remedy: 'it has fake' } });
   rmSync(folder, { recursive: true });
   expect(texts[0]).toMatch(/^cannot be read: ENOENT/);
   expect(texts[1]).toMatch(/^cannot be read: /);

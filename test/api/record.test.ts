@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asyncScheduler, defer, from, lastValueFrom, type Observable } from 'rxjs';
 import { mergeMap, take, toArray } from 'rxjs/operators';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { readEventStreams } from '../../formats/events.ts';
 import { apiServerRemedy, isApiServerBuilt } from '../../tools/apiserver.ts';
 import { openConnection } from '../../watch/connection.ts';
@@ -30,9 +31,9 @@ const root = join(import.meta.dirname, '../..');
 
 type Recording = { readonly path: string; readonly child: ChildProcess; readonly ended: Promise<number | null> };
 
-function startRecording(server: ApiServer, name: string): Recording {
+function startRecording(server: ApiServer, name: string, more: readonly string[] = []): Recording {
   const path = join(server.folder, `${name}.events.ndjson`);
-  const words = ['record', '--events', '-f', path, '--kubeconfig', server.kubeconfig];
+  const words = ['record', '--events', '-f', path, '--kubeconfig', server.kubeconfig, ...more];
   const child = spawn(process.execPath, ['cli/main.ts', ...words], { cwd: root, stdio: 'inherit' });
   const ended = new Promise<number | null>((resolve) => {
     child.on('exit', (code) => resolve(code));
@@ -185,11 +186,30 @@ describe.skipIf(!isBuilt)(isBuilt ? 'a real API server' : `no API server: ${apiS
     expect(steps.slice(0, -1).every((step) => step.is === 'event' && step.event.type === 'BOOKMARK')).toBe(true);
   });
 
-  test('4: who has no right to list is told in the words of the server', async () => {
+  test('4: who has no right to list is told in the words of the server; with the documented rights it records', async () => {
     const nobody = { ...server, kubeconfig: join(server.folder, 'nobody.kubeconfig') };
     expect(await startRecording(nobody, 'nobody').ended).toBe(4);
+    const rights = '/apis/rbac.authorization.k8s.io/v1';
+    await server.ask('POST', `${rights}/clusterroles`, documentedRole());
+    await server.ask('POST', `${rights}/clusterrolebindings`, {
+      metadata: { name: 'tandem-record' },
+      roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'tandem-record' },
+      subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: 'nobody' }],
+    });
+    // The server itself watches rights.
+    await sleep(1000);
+    const recording = startRecording(nobody, 'somebody', ['--pods']);
+    await until(recording.path, (text) => listsIn(text) === 4);
+    recording.child.kill('SIGTERM');
+    expect(await recording.ended).toBe(0);
   });
 });
+
+/** The ClusterRole of docs/recording.md. */
+function documentedRole(): unknown {
+  const text = readFileSync(join(root, 'docs/recording.md'), 'utf8');
+  return parse(/```yaml\n(.*?)```/s.exec(text)?.[1] ?? '');
+}
 
 function connect(server: ApiServer): Get {
   const connection = openConnection(server.kubeconfig);

@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { asyncScheduler, firstValueFrom, Subject } from 'rxjs';
 import type { ObjectKind } from '../core/objects.ts';
 import { fail, ok, type Result } from '../core/result.ts';
+import { isEventStreamName } from '../formats/events.ts';
 import { anchorClock } from '../watch/clock.ts';
 import type { Connection } from '../watch/connection.ts';
 import { probe } from '../watch/exchange.ts';
@@ -55,6 +56,8 @@ function readTask(options: CommandOptions): Result<Task> {
   if (path === undefined) return fail('usage', 'record', 'where to is not said', remedy);
   const forMs = parseTime(options['for']);
   if (!forMs.ok) return forMs;
+  // Readers tell event streams from manifests by the name.
+  if (!isEventStreamName(path)) return fail('usage', path, 'no name for an event stream', 'name it .events.ndjson');
   const kinds: ObjectKind[] = ['Node', 'Service', 'EndpointSlice'];
   if (options['pods'] === true) kinds.push('Pod');
   return ok({ path, forMs: forMs.value, kinds });

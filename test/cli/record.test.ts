@@ -202,6 +202,7 @@ test.each([
   [['-f', 'x'], 'record: what to record is not said; write tandem record --events -f NAME.events.ndjson'],
   [['--events'], 'record: where to is not said; write tandem record --events -f NAME.events.ndjson'],
   [['--events', '-f', 'x', '--for', '10'], '--for 10: not a time of at most 24 days; write 90s, 10m or 2h'],
+  [['--events', '-f', 'x.json'], 'x.json: no name for an event stream; name it .events.ndjson'],
   [['--events', '-f', 'x', '--for', '99999h'], '--for 99999h: not a time of at most 24 days; write 90s, 10m or 2h'],
 ])('2: %j', async (words, message) => {
   expect(await start(words).ended).toEqual({ code: 2, output: '', errors: `tandem: ${message}\n` });
@@ -209,16 +210,12 @@ test.each([
 
 test('2: a recording is not made twice; 4: without any kubeconfig it says where one would be looked for', async () => {
   server = await startFakeServer(answerWith(() => {}));
-  const words = ['--events', '-f', server.kubeconfig, '--kubeconfig', server.kubeconfig];
-  const before = readFileSync(server.kubeconfig, 'utf8');
-  const again = await start(words).ended;
-  expect(again).toMatchObject({
-    code: 2,
-    errors: `tandem: ${server.kubeconfig}: is there already; name another file\n`,
-  });
-  expect(readFileSync(server.kubeconfig, 'utf8')).toBe(before);
-  expect(before).toBe(kubeconfigText(server.url));
-  const without = await start(['--events', '-f', '/tmp/never']).ended;
+  const path = join(server.folder, 'old.events.ndjson');
+  writeFileSync(path, 'what was recorded before');
+  const again = await start(['--events', '-f', path, '--kubeconfig', server.kubeconfig]).ended;
+  expect(again).toMatchObject({ code: 2, errors: `tandem: ${path}: is there already; name another file\n` });
+  expect(readFileSync(path, 'utf8')).toBe('what was recorded before');
+  const without = await start(['--events', '-f', join(server.folder, 'never.events.ndjson')]).ended;
   expect(without.errors).toBe('tandem: kubeconfig: there is none; name a kubeconfig with --kubeconfig\n');
   expect(without.code).toBe(4);
 });

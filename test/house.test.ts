@@ -29,6 +29,7 @@ const kernelFreeEntries = [
   'cli/compile.ts',
   'cli/replay.ts',
   'cli/sim.ts',
+  'cli/record.ts',
 ];
 
 /** Where kernel/ is imported when it is wanted and can be had; anything else must be argued for here. */

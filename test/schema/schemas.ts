@@ -64,10 +64,10 @@ export const described: Readonly<Record<SchemaName, Described>> = {
   },
 };
 
-/** The schema as its file has it. */
-export function schemaText(name: SchemaName): string {
+/** The schema as its file has it, up to its format. */
+export function schemaOf(name: SchemaName): object {
   const { description, shape, title } = described[name];
-  const made: object = z.toJSONSchema(shape, { target: 'draft-2020-12', io: 'input', reused: 'ref' });
+  const made: object = z.toJSONSchema(shape, { target: 'draft-2020-12', io: 'input' });
   const { $schema, ...rest } = { $schema: '', ...made };
-  return `${JSON.stringify({ $schema, title, description, ...rest }, undefined, 2)}\n`;
+  return { $schema, title, description, ...rest };
 }

@@ -2,8 +2,11 @@
 /** JSON objects one after the other in a text, each on a line of its own or spread over many as kubectl prints them. */
 import { ok, type Failure, type Result } from '../core/result.ts';
 
-import type { InputSource } from './input.ts';
+import { openInput, type InputSource } from './input.ts';
 import { LINE_BYTES_MAX, openLines, type Line } from './lines.ts';
+
+/** Enough to see past empty lines. */
+const LOOK_BYTES = 64;
 
 /** A piece of text that should be one JSON value. */
 export type JsonDocument = {
@@ -64,6 +67,19 @@ export function openDocuments(source: InputSource): Result<DocumentReader> {
   }
 
   return ok({ name: lines.name, next, failure: lines.failure, close: lines.close });
+}
+
+/** Whether a file begins with a JSON object, as event streams do and no capture does. What can't be read does not. */
+export function beginsWithObject(source: InputSource): boolean {
+  const opened = openInput(source);
+  if (!opened.ok) return false;
+  const input = opened.value;
+  const have = input.ensure(LOOK_BYTES);
+  const text = new TextDecoder('latin1').decode(
+    input.bytes.subarray(input.start, input.start + Math.min(have, LOOK_BYTES)),
+  );
+  input.close();
+  return text.trimStart().startsWith('{');
 }
 
 function isWhole(text: string): boolean {

@@ -35,7 +35,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 export function parseEventLine(text: string): EventLine {
   const fields = parseJson(text);
-  if (!fields.ok) return { ...bad(fields.message), lineOffset: lineOffsetIn(text, fields.message) };
+  if (!fields.ok) return { ...bad(withoutLine(fields.message)), lineOffset: lineOffsetIn(text, fields.message) };
   if (!isRecord(fields.value)) return bad('not a JSON object');
   const { type, at } = { type: fields.value['type'], at: fields.value['at'] };
   if (type === 'STREAM') return parseHeader(fields.value);
@@ -63,6 +63,11 @@ export function parseJson(
 function lineOffsetIn(text: string, message: string): number {
   const position = Number(/at position (\d+)/.exec(message)?.[1] ?? 0);
   return text.slice(0, position).split('\n').length - 1;
+}
+
+/** Its lines count from the beginning of the object, those of the file are told beside it. */
+function withoutLine(message: string): string {
+  return message.replace(/ at position \d+ \(line \d+ column (\d+)\)/, ' at column $1');
 }
 
 function bad(message: string): Bad {

@@ -2,7 +2,7 @@
 /** The shapes of what `tandem replay` prints. */
 import * as z from 'zod';
 
-import { count, counts, moment } from './shapes.ts';
+import { apiVersion, count, counts, moment } from './shapes.ts';
 
 const verdicts = ['pass', 'forward', 'reply', 'drop', 'refuse'] as const;
 const hook = z.enum(['from-pod', 'to-pod']);
@@ -110,3 +110,61 @@ export const replaySummary: z.ZodType = z
   .describe('The last line of a replay, and the summary of its JSON document.');
 
 export const replayDocument: z.ZodType = z.strictObject({ packets: z.array(packetLine), summary: replaySummary });
+
+const blame = z.enum(['datapath-wrong', 'control-plane-late', 'neither', 'not-judged']);
+
+/** Of `tandem trace`. */
+export const trace: z.ZodType = z.strictObject({
+  kind: z.literal('Trace'),
+  service: z.string(),
+  flow: z.string(),
+  at: moment.describe('When it was decided.'),
+  file: z.string(),
+  frame: z.int().min(1),
+  verdict: z.strictObject({ blame, text: z.string() }),
+  answers: z.array(z.strictObject({ question: z.string(), lines: z.array(z.string()) })),
+  timeline: z.array(
+    z.strictObject({
+      at: z.union([moment, z.literal('')]).describe('Empty: of several, which are left out.'),
+      what: z.enum(['event', 'maps', 'packet']),
+      text: z.string(),
+    }),
+  ),
+});
+
+const change = z.strictObject({ was: z.string(), wouldBe: z.string() });
+
+/** Of `tandem replay` with --without-event, --delay or --as-node. */
+export const whatIf: z.ZodType = z.strictObject({
+  kind: z.literal('WhatIf'),
+  changes: z.array(z.string()),
+  verdict: change,
+  connections: count,
+  otherwise: z.array(
+    z.strictObject({
+      service: z.string(),
+      flow: z.string(),
+      at: moment,
+      file: z.string(),
+      frame: z.int().min(1),
+      choice: change,
+      permission: change,
+    }),
+  ),
+});
+
+/** Of `tandem record --events`. */
+export const recording: z.ZodType = z.strictObject({
+  kind: z.literal('Recording'),
+  apiVersion,
+  path: z.string(),
+  lines: count,
+  lists: count,
+  changes: count,
+  bookmarks: count,
+  interruptions: count,
+  whole: z
+    .array(z.enum(['Node', 'Service', 'EndpointSlice', 'Pod']))
+    .describe('Kinds without a gap at the end, of which there is a list.'),
+  wallClockSteppedNs: z.number(),
+});

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The JSON Schemas in docs/schema: made of their shapes, true of what commands print, and strict. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 
@@ -59,6 +60,18 @@ describe('what is printed is what the schema says, and a field more or less is f
     for (const line of lines) expect(complaints('replay-line', line)).toEqual([]);
     expectStrict('replay-line', lines[0], ['verdict']);
     expectStrict('replay-line', lines.at(-1));
+  });
+
+  test.runIf(existsSync(join(root, 'cli/trace.ts')))('trace, what if, and a case made of a recording', () => {
+    expectStrict('trace', JSON.parse(printed('trace', 'shop/web:dns', ...recording('stale-udp'), '-o', 'json')));
+    const altered = printed('replay', ...recording('late-slice'), '--without-event', '4', '-o', 'json');
+    expectStrict('what-if', JSON.parse(altered));
+    const folder = mkdtempSync(join(tmpdir(), 'tandem-schema-'));
+    const file = join(folder, 'case.json');
+    printed('replay', ...recording('wrong-node-name'), '--emit-case', file);
+    const written: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    rmSync(folder, { recursive: true });
+    expectStrict('verify-case', written);
   });
 
   test('sim -o json', () => {

@@ -6,7 +6,7 @@ import { configurationShape } from '../../formats/config.ts';
 import { nodeFactsShape } from '../../formats/node.ts';
 import { benchSockets, benchTwins } from './benchshapes.ts';
 import { eventLine } from './eventshapes.ts';
-import { packetLine, replayDocument, replaySummary } from './replayshapes.ts';
+import { packetLine, recording, replayDocument, replaySummary, trace, whatIf } from './replayshapes.ts';
 import { simReport, verifyCase, verifyDocument } from './verifyshapes.ts';
 
 export type SchemaName =
@@ -15,6 +15,9 @@ export type SchemaName =
   | 'event-line'
   | 'replay'
   | 'replay-line'
+  | 'trace'
+  | 'what-if'
+  | 'recording'
   | 'verify'
   | 'verify-case'
   | 'sim-report'
@@ -45,6 +48,13 @@ export const described: Readonly<Record<SchemaName, Described>> = {
     title: 'Replay line',
     description: 'A line of `tandem replay -o ndjson`: packets at hooks, then the summary.',
   },
+  trace: { shape: trace, title: 'Trace', description: 'What `tandem trace -o json` prints.' },
+  'what-if': {
+    shape: whatIf,
+    title: 'WhatIf',
+    description: 'What `tandem replay -o json` prints with --without-event, --delay or --as-node.',
+  },
+  recording: { shape: recording, title: 'Recording', description: 'What `tandem record -o json` prints at its end.' },
   verify: {
     shape: verifyDocument,
     title: 'Verify',

@@ -63,12 +63,32 @@ const command = z.union([
   packet,
 ]);
 
+/** The node of a recording. */
+const node = z.strictObject({
+  nodeName: z.string(),
+  zone: z.string(),
+  serviceProxyName: z.string().nullable(),
+  topology: z.boolean(),
+  masqueradeAll: z.boolean(),
+  clusterCIDRs: z.array(z.string()),
+  serviceCIDRs: z.array(z.string()),
+  addresses: z.array(z.string()),
+  selectionKey: z.tuple([z.int(), z.int()]).nullable(),
+});
+
+const heard = z.strictObject({
+  events: z.array(
+    z.looseObject({ type: z.enum(['ADDED', 'MODIFIED', 'DELETED', 'LISTED', 'DISCONNECTED', 'BOOKMARK']) }),
+  ),
+});
+
 const head = { apiVersion, kind: z.literal('VerifyCase'), seed: z.int() };
 
 /** What a campaign keeps of a difference, and `tandem verify --case` runs. */
 export const verifyCase: z.ZodType = z.union([
   z.strictObject({ ...head, steps: z.array(step) }),
   z.strictObject({ ...head, commands: z.array(command) }),
+  z.strictObject({ ...head, node, steps: z.array(z.union([heard, packet])) }).describe('Made of a recording.'),
 ]);
 
 const finding = z.strictObject({

@@ -35,7 +35,7 @@ export type EventStreams = {
   readonly times: { readonly exact: number; readonly trigger: number; readonly arrival: number };
   /** Objects without a word on what happened to them; deletions can't be among them. */
   readonly untyped: number;
-  /** After this moment events may be missing because a file could not be read to its end; undefined: none is. */
+  /** After this moment events may be missing because a file could not be read to its end, or tells no times; undefined: none is. */
   readonly completeUntil: Instant | undefined;
 };
 
@@ -105,6 +105,7 @@ type Stream = {
   offsetNs: number;
   last: Instant;
   hasGoneBack: boolean;
+  hasUntimed: boolean;
 };
 
 function newStream(file: string): Stream {
@@ -116,6 +117,7 @@ function newStream(file: string): Stream {
     offsetNs: 0,
     last: DAWN,
     hasGoneBack: false,
+    hasUntimed: false,
   };
 }
 
@@ -231,15 +233,37 @@ function takeEvent(event: ClusterEvent, at: Instant | undefined, line: number, s
   if (at === undefined && event.type === 'ADDED') {
     const taken = lists.take(timed, event.object);
     if (taken === 'taken') return;
+    if (taken === 'later' && !hasTime(event)) noteUntimed(line, stream, into);
     into.events.push(taken === 'later' ? { ...timed, event } : taken);
     return;
   }
+  if (at === undefined && !hasTime(event)) noteUntimed(line, stream, into);
   lists.end(kindOf(event));
   into.events.push({ ...timed, event });
 }
 
 function note(into: Gathering, place: string, message: string): void {
   if (into.problems.length < FAILURES_MAX) into.problems.push(fail('input', place, message).error);
+}
+
+function hasTime(event: ClusterEvent): boolean {
+  return !('object' in event) || triggerOf(event) !== undefined;
+}
+
+/** A change that may have happened long after the moment that it counts from must not make anybody look wrong. */
+function noteUntimed(line: number, stream: Stream, into: Gathering): void {
+  if (compareInstants(stream.last, DAWN) > 0) {
+    if (stream.hasUntimed) return;
+    stream.hasUntimed = true;
+    const message = 'nothing says when this change happened: it counts from the one before it, and so do others below';
+    return note(into, placeOf(stream, line), message);
+  }
+  if (into.completeUntil === undefined || compareInstants(DAWN, into.completeUntil) < 0) {
+    const message =
+      'nothing says when this change happened, nor those before it: what came after the list is not judged';
+    note(into, placeOf(stream, line), message);
+    into.completeUntil = DAWN;
+  }
 }
 
 /**

@@ -73,6 +73,18 @@ test('a watch that was cut ends with 2 and names file and line; what came before
   expect(summary.failures.length).toBe(1);
 });
 
+test('changes without any time are told, and nobody is blamed for what came after them', () => {
+  const { items = [] } = lists.find((list) => list.kind === 'EndpointSlice') ?? {};
+  const gone = items.map((object) => `${JSON.stringify({ type: 'DELETED', object })}\n`).join('');
+  const { code, notes, summary } = replay({
+    'services.ndjson': watch('Service', 4),
+    'slices.ndjson': watch('EndpointSlice', 4) + gone,
+  });
+  expect([code, summary.blame, summary.connections.notJudged]).toEqual([0, 'not-judged', 16]);
+  expect(summary.from.slice(0, 10), 'not the beginning of all time').toBe(summary.to.slice(0, 10));
+  expect(notes).toContain('nothing says when this change happened');
+});
+
 test('what kubectl printed is told from a capture by its first bytes, whatever its name', () => {
   const objects = ['{"type":"ADDED"}\n', '\n\n  {\n', '{'];
   for (const text of objects) expect(beginsWithObject({ name: 'a', bytes: Buffer.from(text) }), text).toBe(true);

@@ -123,6 +123,25 @@ test('an error of the API server is a gap in all that the file tells', () => {
   ]);
 });
 
+test('a change that may have happened at any time makes nobody look wrong: nothing after the list is complete', () => {
+  const untimed = read(printed(4, watched('ADDED', slice('web-1')), watched('DELETED', slice('web-1'))));
+  expect(untimed.completeUntil).toEqual({ seconds: 0, nanoseconds: 0 });
+  expect(untimed.problems.map(failureText)).toEqual([
+    expect.stringMatching(/^slices line \d+: nothing says when this change happened, nor those before it: /),
+  ]);
+  const listed = read(printed(4, watched('ADDED', slice('web-1'))));
+  expect([listed.completeUntil, listed.problems]).toEqual([undefined, []]);
+});
+
+test('a change without a time after one with a time counts from that, and it is said', () => {
+  const changes = [watched('MODIFIED', slice('web-1', 5)), watched('DELETED', slice('web-1'))];
+  const streams = read(printed(0, watched('ADDED', slice('web-1', 1)), ...changes, ...changes));
+  expect(streams.completeUntil).toBeUndefined();
+  expect(streams.problems.map(failureText)).toEqual([
+    'slices line 3: nothing says when this change happened: it counts from the one before it, and so do others below',
+  ]);
+});
+
 test('a mistake in the middle of a pretty object is told by its own line', () => {
   const good = printed(4, watched('MODIFIED', slice('web-1', 1)));
   const lines = good.length - good.replaceAll('\n', '').length;

@@ -179,8 +179,13 @@ function parseHeader(fields: Fields): EventLine {
 /** Set by the EndpointSlice controller. */
 export const TRIGGER_TIME: string = 'endpoints.kubernetes.io/last-change-trigger-time';
 
-/** When the change behind this object happened, as the EndpointSlice controller noted it: to the second. */
-export function triggerTime(object: ClusterObject): Instant | undefined {
+/** When the change behind this event happened, as the EndpointSlice controller noted it: to the second. */
+export function triggerTime(event: ClusterEvent): Instant | undefined {
+  return 'object' in event ? triggerTimeOf(event.object) : undefined;
+}
+
+/** The same of an object, such as one of a list. */
+export function triggerTimeOf(object: ClusterObject): Instant | undefined {
   const annotations: unknown = object.metadata?.annotations;
   const text = isRecord(annotations) ? annotations[TRIGGER_TIME] : undefined;
   const parsed = typeof text === 'string' ? parseInstant(text) : undefined;

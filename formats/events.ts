@@ -4,7 +4,14 @@ import type { ClusterEvent, ClusterObject, ObjectKind } from '../core/objects.ts
 import { fail, type Failure } from '../core/result.ts';
 
 import { openDocuments, type DocumentReader, type JsonDocument } from './documents.ts';
-import { parseEventLine, TRIGGER_TIME, triggerTime, type EventLine, type StreamHeader } from './eventline.ts';
+import {
+  parseEventLine,
+  TRIGGER_TIME,
+  triggerTime,
+  triggerTimeOf,
+  type EventLine,
+  type StreamHeader,
+} from './eventline.ts';
 import { createUntimedLists, gatherLists, kindOf, nameOf, type UntimedLists } from './eventlists.ts';
 import type { InputSource } from './input.ts';
 import { addNanoseconds, compareInstants, nanosecondsBetween, type Instant } from './instant.ts';
@@ -247,7 +254,7 @@ function note(into: Gathering, place: string, message: string): void {
 }
 
 function hasTime(event: ClusterEvent): boolean {
-  return !('object' in event) || triggerOf(event) !== undefined;
+  return !('object' in event) || triggerTime(event) !== undefined;
 }
 
 /** A change that may have happened long after the moment that it counts from must not make anybody look wrong. */
@@ -290,7 +297,7 @@ function triggerOf(event: ClusterEvent): Instant | undefined {
   const objects = event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
   let latest: Instant | undefined;
   for (const object of objects) {
-    const known = triggerTime(object);
+    const known = triggerTimeOf(object);
     if (known !== undefined && (latest === undefined || compareInstants(known, latest) > 0)) latest = known;
   }
   return latest;

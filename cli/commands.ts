@@ -47,7 +47,7 @@ function output(...choices: readonly string[]): OptionSpec {
   return { flags: '-o, --output <format>', help: 'how to print', choices, default: first };
 }
 
-const suites = ['unit', 'kernel', 'lab', 'proof'];
+const suites = ['unit', 'api', 'kernel', 'lab', 'proof'];
 
 /** All commands that exist, in the order of `--help`. */
 export const commands: readonly CommandSpec[] = [
@@ -221,6 +221,21 @@ export const commands: readonly CommandSpec[] = [
     ],
     options: [yes, output('text', 'json')],
     examples: ['./tandem lab up demo', './tandem lab down demo'],
+  },
+  {
+    name: 'record',
+    summary: 'what an API server tells of Services and EndpointSlices, with exact times, to a file for replay',
+    arguments: [],
+    options: [
+      { flags: '--events', help: 'record the event stream (needs a kubeconfig that may list and watch; no root)' },
+      { flags: '-f, --file <file>', help: 'a new file, NAME.events.ndjson' },
+      { flags: '--kubeconfig <file>', help: 'default: KUBECONFIG, ~/.kube/config, the service account of the pod' },
+      { flags: '--context <name>', help: 'a context of the kubeconfig (default: its current one)' },
+      { flags: '--for <time>', help: 'stop after 90s, 10m or 2h (default: Ctrl-C)' },
+      { flags: '--pods', help: 'Pods too; otherwise Nodes, Services and EndpointSlices' },
+      output('text', 'json'),
+    ],
+    examples: ['./tandem record --events -f incident.events.ndjson --for 10m'],
   },
   {
     name: 'test',

@@ -3,9 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { apiServerFolder, apiServerRemedy, isApiServerBuilt } from '../tools/apiserver.ts';
 import { compareSnapshots, findProcesses, takeSnapshot, type MachineSnapshot } from '../tools/machine.ts';
 import { endPrograms } from '../tools/process.ts';
-import { runSuite, suiteNames, type SuiteResult } from '../tools/suites.ts';
+import { runSuite, suiteNames, type SuiteName, type SuiteResult } from '../tools/suites.ts';
 import type { CommandRun } from './commands.ts';
 import { exitCode, printNote, printText } from './output.ts';
 
@@ -15,6 +16,8 @@ type Counts = { readonly passed: number; readonly failed: number; readonly skipp
 const settleMs = 3_000;
 const settleStepMs = 200;
 const runVariable = 'TANDEM_TEST_RUN';
+/** Suites that are content with any user. */
+const rootless: readonly SuiteName[] = ['unit', 'api'];
 
 /** Runs the suites that are named, or all; exit 0 only when nothing failed. */
 export const run: CommandRun = async (args, options) => {
@@ -26,8 +29,9 @@ export const run: CommandRun = async (args, options) => {
   process.once('SIGINT', endRun).once('SIGTERM', endRun);
   const counts: Counts[] = [];
   for (const name of wanted) {
-    if (name !== 'unit' && !root) {
-      printText(`${name.padEnd(8)} skipped: needs root (network namespaces and BPF)`);
+    const lack = lackOf(name, root);
+    if (lack !== undefined) {
+      printText(`${name.padEnd(8)} skipped: ${lack}`);
       counts.push({ passed: 0, failed: 0, skipped: 1 });
       continue;
     }
@@ -42,6 +46,13 @@ export const run: CommandRun = async (args, options) => {
   if (before !== undefined) counts.push(await reportMachine(before, runId));
   return reportTotal(counts);
 };
+
+/** What a suite needs and has not. */
+function lackOf(name: SuiteName, root: boolean): string | undefined {
+  if (!rootless.includes(name) && !root) return 'needs root (network namespaces and BPF)';
+  if (name === 'api' && !isApiServerBuilt()) return `no kube-apiserver in ${apiServerFolder()}; ${apiServerRemedy}`;
+  return undefined;
+}
 
 function endRun(): void {
   endPrograms();

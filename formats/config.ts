@@ -87,6 +87,9 @@ const schema = z.strictObject({
   compatibility: z.literal('kube-proxy').default('kube-proxy'),
 });
 
+/** What a file may hold, for the JSON Schema of the configuration. */
+export const configurationShape: z.ZodType<TandemConfiguration> = schema;
+
 /** The names of all keys, for those who set them from flags or the environment. */
 export const CONFIGURATION_KEYS: readonly string[] = Object.keys(schema.shape);
 

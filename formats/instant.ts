@@ -49,6 +49,13 @@ export function nanosecondsBetween(from: Instant, to: Instant): number {
   return (to.seconds - from.seconds) * 1_000_000_000 + (to.nanoseconds - from.nanoseconds);
 }
 
+/** `ns` is a whole number, negative for an earlier moment. */
+export function addNanoseconds({ seconds, nanoseconds }: Instant, ns: number): Instant {
+  const total = nanoseconds + (ns % 1_000_000_000);
+  const carry = Math.floor(total / 1_000_000_000);
+  return { seconds: seconds + Math.trunc(ns / 1_000_000_000) + carry, nanoseconds: total - carry * 1_000_000_000 };
+}
+
 function daysOfMonth(year: number, month: number): number {
   const isLeap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
   return month === 2 && isLeap ? 29 : (DAYS_OF_MONTHS[month - 1] ?? 0);

@@ -93,6 +93,9 @@ const schema = z.object({
   routes6: z.array(routeShape).default([]),
 });
 
+/** What a file may hold, for its JSON Schema. */
+export const nodeFactsShape: z.ZodType = schema;
+
 type Facts = z.output<typeof schema>;
 type Link = z.output<typeof linkShape>;
 

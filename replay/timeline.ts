@@ -4,7 +4,7 @@ import { ok, type Failure, type Result } from '../core/result.ts';
 import type { Capture, CaptureRecord } from '../formats/capture.ts';
 import type { EventStreams, TimedEvent } from '../formats/events.ts';
 import type { InputSource } from '../formats/input.ts';
-import { compareInstants, nanosecondsBetween, type Instant } from '../formats/instant.ts';
+import { addNanoseconds, compareInstants, nanosecondsBetween, type Instant } from '../formats/instant.ts';
 import { openCapture } from '../formats/open.ts';
 
 /** Times are nanoseconds from the first moment of the recording, exact to 104 days. */
@@ -63,7 +63,7 @@ export function openTimeline(sources: readonly InputSource[], streams: EventStre
       if (reader.record !== undefined && (earliest === undefined || reader.timeNs < earliest.timeNs)) earliest = reader;
     }
     const timed = streams.events[eventIndex];
-    const eventNs = timed === undefined ? Infinity : nanosecondsBetween(origin, timed);
+    const eventNs = timed === undefined ? Infinity : Math.max(0, nanosecondsBetween(origin, timed));
     if (timed !== undefined && (earliest === undefined || eventNs <= earliest.timeNs)) {
       eventIndex += 1;
       return { is: 'event', timeNs: eventNs, timed };
@@ -95,10 +95,19 @@ function timeOf(record: CaptureRecord | undefined, origin: Instant): number {
   return record === undefined ? 0 : nanosecondsBetween(origin, record);
 }
 
+/** Nobody asks what was further back; a double would not count it in nanoseconds either. */
+const BEFORE_PACKETS_NS = 120_000_000_000;
+
+/** Of the packets, or of what was heard shortly before them: what was heard earlier counts as heard then. */
 function firstMoment(readers: readonly Reader[], streams: EventStreams): Instant {
-  const moments: Instant[] = readers.flatMap(({ record }) => (record === undefined ? [] : [record]));
-  const [event] = streams.events;
-  if (event !== undefined) moments.push(event);
-  const first = moments.sort(compareInstants)[0] ?? { seconds: 0, nanoseconds: 0 };
+  const records: Instant[] = readers.flatMap(({ record }) => (record === undefined ? [] : [record]));
+  const packet = records.sort(compareInstants)[0];
+  const event = streams.events[0];
+  const earliest = packet && addNanoseconds(packet, -BEFORE_PACKETS_NS);
+  const moments = [packet, event && earliest && compareInstants(event, earliest) < 0 ? earliest : event];
+  const first = moments.filter((moment) => moment !== undefined).sort(compareInstants)[0] ?? {
+    seconds: 0,
+    nanoseconds: 0,
+  };
   return { seconds: first.seconds, nanoseconds: first.nanoseconds };
 }

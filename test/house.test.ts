@@ -31,6 +31,7 @@ const kernelFreeEntries = [
   'cli/trace.ts',
   'cli/whatif.ts',
   'cli/sim.ts',
+  'cli/record.ts',
 ];
 
 /** Where kernel/ is imported when it is wanted and can be had; anything else must be argued for here. */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Four projects: `unit` in parallel as any user, and `kernel`, `lab`, `proof` one file at a time as root. */
+/** Five projects: `unit` in parallel as any user, and `api`, `kernel`, `lab`, `proof` one file at a time as root. */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const rooted = [
+  { name: 'api', folders: ['test/api/**'] },
   { name: 'kernel', folders: ['test/kernel/**', 'test/twin/**'] },
   { name: 'lab', folders: ['test/lab/**'] },
   { name: 'proof', folders: ['test/proof/**'] },

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 
 import type { ClusterEvent } from '../../core/objects.ts';
 import { failureText } from '../../core/result.ts';
-import { readEventStreams, type EventOptions, type EventStreams } from '../../formats/events.ts';
+import { readEventStreams, timesText, type EventOptions, type EventStreams } from '../../formats/events.ts';
 import type { InputSource } from '../../formats/input.ts';
 import { instantText } from '../../formats/instant.ts';
 
@@ -150,9 +150,13 @@ test('disconnections, bookmarks and the header are kept', () => {
     ),
   ]);
   expect(told(streams)).toEqual([
-    '00:01.00 a:2 BOOKMARK Service',
-    '00:02.00 a:3 DISCONNECTED EndpointSlice',
-    '00:03.00 a:4 DELETED EndpointSlice web-1',
+    '00:00.99 a:2 BOOKMARK Service',
+    '00:01.99 a:3 DISCONNECTED EndpointSlice',
+    '00:02.99 a:4 DELETED EndpointSlice web-1',
+  ]);
+  expect(timesText(streams)).toEqual([
+    '3 events with the time of their arrival',
+    'a: -0.000005 ms added to its clock, which may still be off by 0.0009 ms',
   ]);
   const { type: _, ...rest } = header;
   expect(streams.headers).toEqual([{ file: 'a', header: rest }]);
@@ -180,7 +184,7 @@ test.each([
   ['a line cut in the middle', '{"at":"2026-01-01T10:00:05Z","type":"ADD', 'not JSON: '],
   ['a list', '[]', 'not a JSON object'],
   ['no type', '{}', '"type" is missing'],
-  ['another type', '{"type":"ERROR","object":{"kind":"Status","code":410}}', 'unknown type "ERROR"'],
+  ['another type', '{"type":"CHANGED","object":{"kind":"Pod"}}', 'unknown type "CHANGED"'],
   ['a time that is none', { ...GOOD_BEFORE, at: 'yesterday' }, '"at": time "yesterday": not a time as in RFC 3339'],
   ['a time that is a number', { ...GOOD_BEFORE, at: 5 }, '"at" is not text'],
   ['no object', { at: at(2), type: 'ADDED' }, 'not an object'],

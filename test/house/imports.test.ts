@@ -22,6 +22,10 @@ describe('import directions', () => {
     ['tools/a.ts', "import { b } from '../kernel/store.ts';", 'tools may import kernel/btf.ts'],
     ['lab/a.ts', "import koffi from 'koffi';", 'koffi is imported by'],
     ['kernel/map.ts', "import koffi from 'koffi';", 'koffi is imported by'],
+    ['watch/a.ts', "import { b } from '../kernel/b.ts';", 'watch may import core, formats'],
+    ['watch/watch.ts', "import { KubeConfig } from '@kubernetes/client-node';", 'imported by watch/connection.ts only'],
+    ['replay/a.ts', "import { map } from 'rxjs/operators';", 'rxjs is imported by'],
+    ['agent/loop.ts', "import { map } from 'rxjs/operators';", 'may import core'],
   ] as const;
   test.each(forbidden)('%s must not say %s', (path, text, message) => {
     const findings = checkDirections([{ path, text }]);
@@ -36,6 +40,9 @@ describe('import directions', () => {
     ['sim/a.ts', "import { b } from '../agent/loop.ts';"],
     ['lab/a.ts', "import { b } from '../kernel/netns.ts';"],
     ['cli/a.ts', "import { b } from '../replay/run.ts';"],
+    ['watch/connection.ts', "import { KubeConfig } from '@kubernetes/client-node/dist/config.js';"],
+    ['watch/a.ts', "import { map } from 'rxjs/operators';"],
+    ['agent/a.ts', "import { b } from '../watch/watch.ts';"],
     ['core/a.ts', "// import { b } from '../kernel/b.ts';"],
   ] as const;
   test.each(permitted)('%s may say %s', (path, text) => {

@@ -76,7 +76,10 @@ export const commands: readonly CommandSpec[] = [
     name: 'replay',
     summary: 'a capture and event streams through both twins: what happened, and was it permitted',
     arguments: [
-      { name: '<files...>', help: 'captures (pcap, pcapng) and event streams (*.events.ndjson), in any order' },
+      {
+        name: '<files...>',
+        help: 'captures (pcap, pcapng), event streams (*.events.ndjson) and bundles (NAME.tandem, .tar.gz), in any order',
+      },
     ],
     options: [
       config,
@@ -121,7 +124,10 @@ export const commands: readonly CommandSpec[] = [
         name: '<what>',
         help: 'namespace/service[:port], of which the worst connection is taken, or 10.0.0.9:4242-10.96.0.1:80/TCP',
       },
-      { name: '<files...>', help: 'captures and event streams (*.events.ndjson), in any order' },
+      {
+        name: '<files...>',
+        help: 'captures, event streams (*.events.ndjson) and bundles (NAME.tandem, .tar.gz), in any order',
+      },
     ],
     options: [config, nodeFacts, from, to, seed, output('text', 'json')],
     examples: [

@@ -9,7 +9,7 @@ import { fail, failureText, ok, type Failure, type Result } from '../core/result
 import type { NodeConfig } from '../core/service.ts';
 import type { Twin } from '../core/twin.ts';
 import { defaultConfiguration, readConfiguration, type TandemConfiguration } from '../formats/config.ts';
-import { isEventStreamName, readEventStreams, type EventStreams } from '../formats/events.ts';
+import { readEventStreams, type EventStreams } from '../formats/events.ts';
 import type { InputSource } from '../formats/input.ts';
 import { readNodeFacts, type NodeFacts } from '../formats/node.ts';
 import { factsFromEvents } from '../replay/facts.ts';
@@ -33,6 +33,7 @@ import type { CommandOptions, CommandRun } from './commands.ts';
 import { filterWords } from './filterwords.ts';
 import { exitCode, printJson, printNdjson, printNote, printText, reportFailure } from './output.ts';
 import { openProducts } from './products.ts';
+import { openInputs, type ReplayInputs } from './replayinputs.ts';
 import { replaySettings } from './replaysettings.ts';
 import { isWhatIf, runWhatIf } from './whatif.ts';
 
@@ -63,9 +64,19 @@ export type Replayed = {
 };
 
 export const run: CommandRun = async (files, options) => {
+  const inputs = await openInputs(files);
+  if (!inputs.ok) return reportFailure(inputs.error);
+  try {
+    return await replayInputs(inputs.value, files, options);
+  } finally {
+    inputs.value.close();
+  }
+};
+
+async function replayInputs(inputs: ReplayInputs, files: readonly string[], options: CommandOptions): Promise<number> {
   const filter = parseFilter(filterWords(options));
   if (!filter.ok) return reportFailure(filter.error);
-  const opened = openFiles(files, options);
+  const opened = openFiles(inputs, options);
   if (!opened.ok) return reportFailure(opened.error);
   if (isWhatIf(options)) return runWhatIf(opened.value, filter.value, options, replayFiles);
   const products = openProducts(opened.value, filter.value, options);
@@ -104,7 +115,7 @@ export const run: CommandRun = async (files, options) => {
   if (!written.ok) return reportFailure(written.error);
   for (const note of written.value) printNote(`tandem: ${note}`);
   return codeOf(end);
-};
+}
 
 /** What is told and judged; the twins have been fed everything. */
 function filterReplayed(all: Replayed, filter: Filter, events: EventStreams['events']): Result<Replayed> {
@@ -130,7 +141,7 @@ function codeOf(end: ReplayEnd): number {
   }
 }
 
-export function openFiles(files: readonly string[], options: CommandOptions): Result<ReplayFiles> {
+export function openFiles(inputs: ReplayInputs, options: CommandOptions): Result<ReplayFiles> {
   const {
     config: path,
     node,
@@ -138,19 +149,20 @@ export function openFiles(files: readonly string[], options: CommandOptions): Re
     allowUnattributed,
   } = {
     config: options['config'],
-    node: options['node'],
+    node: typeof options['node'] === 'string' ? options['node'] : inputs.node,
     seed: options['seed'],
     allowUnattributed: options['allowUnattributed'],
   };
   const config = typeof path === 'string' ? readConfiguration(path) : ok(defaultConfiguration());
   if (!config.ok) return config;
-  const captures = files.filter((file) => !isEventStreamName(file));
+  const { captures, events } = inputs;
   if (captures.length === 0) return fail('usage', 'replay', 'no capture among the files', 'add a pcap of the node');
-  if (captures.length === files.length) {
+  if (events.length === 0) {
     return fail('usage', 'replay', 'no event stream among the files', 'add *.events.ndjson: what the API server said');
   }
-  const streams = readEventStreams(files.filter(isEventStreamName));
-  const facts = typeof node === 'string' ? readNodeFacts(node) : factsFromEvents(config.value, streams);
+  const read = readEventStreams(events);
+  const streams = { ...read, failures: [...inputs.failures, ...read.failures] };
+  const facts = node === undefined ? factsFromEvents(config.value, streams) : readNodeFacts(node);
   if (!facts.ok) return facts;
   return ok({
     captures,

@@ -12,16 +12,32 @@ import { traceText } from '../replay/tracetext.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
 import { filterWords } from './filterwords.ts';
 import { exitCode, printJson, printText, reportFailure } from './output.ts';
+import { openInputs, type ReplayInputs } from './replayinputs.ts';
 import { commandLine, openFiles, replayFiles, type ReplayFiles } from './replay.ts';
 
 export const run: CommandRun = async ([what = '', ...files], options) => {
   const filter = parseSubject(what, options);
   if (!filter.ok) return reportFailure(filter.error);
-  const opened = openFiles(files, options);
+  const inputs = await openInputs(files);
+  if (!inputs.ok) return reportFailure(inputs.error);
+  try {
+    return await traceInputs(inputs.value, filter.value, files, options);
+  } finally {
+    inputs.value.close();
+  }
+};
+
+async function traceInputs(
+  inputs: ReplayInputs,
+  filter: Filter,
+  files: readonly string[],
+  options: CommandOptions,
+): Promise<number> {
+  const opened = openFiles(inputs, options);
   if (!opened.ok) return reportFailure(opened.error);
   const isJson = options['output'] === 'json';
-  return trace(opened.value, filter.value, { commandFor: (flow) => commandLine(files, { ...options, flow }), isJson });
-};
+  return trace(opened.value, filter, { commandFor: (flow) => commandLine(files, { ...options, flow }), isJson });
+}
 
 function parseSubject(what: string, options: CommandOptions): Result<Filter> {
   const { from, to } = filterWords(options);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { assert } from '../../core/result.ts';
@@ -158,6 +158,21 @@ test('a capture with comments holds every frame, what was found of it, and what 
   expect(counts).toEqual({ 'node1.pcap': 5359, model: 240 * (6 + 4) });
   expect(found).toHaveLength(13);
   expect(found[0]).toBe('tandem: stale: 100.9 ms after EndpointSlice shop/web-qf2f8 MODIFIED (line 16)');
+});
+
+test('a bundle is replayed as the files that it holds', () => {
+  const [capture = '', ...rest] = recording('udp-stale', 'node1');
+  const bundle = join(checkout.folder, 'one.tandem');
+  mkdirSync(bundle);
+  const copy = (from: string, to: string): void => copyFileSync(join(checkout.folder, from), join(bundle, to));
+  copy(capture, 'packets.pcap');
+  copy(rest.at(-1) ?? '', 'node.json');
+  for (const events of rest.slice(0, 3)) copy(events, basename(events));
+  const own = checkout.run('replay', ...recording('udp-stale', 'node1'), '-o', 'ndjson');
+  const bundled = checkout.run('replay', 'one.tandem', '-o', 'ndjson');
+  expect(own.output.split('\n').at(-2)).toBe(bundled.output.split('\n').at(-2));
+  expect(checkout.run('trace', 'shop/web', 'one.tandem').code).toBe(0);
+  expect(checkout.run('replay', 'none.tandem').notes).toContain('none.tandem: cannot be opened: ENOENT');
 });
 
 test('a capture that is read is not written', () => {

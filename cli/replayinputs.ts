@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The files of a replay, with those that bundles among them hold. */
+import { ok, type Failure, type Result } from '../core/result.ts';
+import { isBundleName, openBundle } from '../formats/bundle.ts';
+import { isEventStreamName } from '../formats/events.ts';
+import type { InputSource } from '../formats/input.ts';
+
+export type ReplayInputs = {
+  readonly captures: readonly InputSource[];
+  readonly events: readonly InputSource[];
+  /** Of the last bundle that has one. */
+  readonly node: InputSource | undefined;
+  /** What of a bundle could not be read; what came before is here. */
+  readonly failures: readonly Failure[];
+  readonly close: () => void;
+};
+
+export async function openInputs(files: readonly string[]): Promise<Result<ReplayInputs>> {
+  const captures: InputSource[] = [];
+  const events: InputSource[] = [];
+  const failures: Failure[] = [];
+  const closes: (() => void)[] = [];
+  const close = (): void => closes.forEach((each) => each());
+  let node: InputSource | undefined;
+  for (const file of files) {
+    if (!isBundleName(file)) {
+      (isEventStreamName(file) ? events : captures).push(file);
+      continue;
+    }
+    const opened = await openBundle(file);
+    if (!opened.ok) {
+      close();
+      return opened;
+    }
+    const bundle = opened.value;
+    captures.push(...bundle.captures);
+    events.push(...bundle.events);
+    failures.push(...bundle.failures);
+    closes.push(bundle.close);
+    node = bundle.node ?? node;
+  }
+  return ok({ captures, events, node, failures, close });
+}

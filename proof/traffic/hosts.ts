@@ -42,6 +42,8 @@ export function drawFrontend(stream: Stream, { services }: World): Asked {
   if (stream.chance(0.02)) return { address, port, protocol: protocol === UDP ? TCP : UDP };
   if (stream.chance(0.03)) return { address: neighbour(address, 1 + stream.below(20)), port, protocol };
   if (stream.chance(0.01)) return { address, port: 0, protocol };
+  // In the second range of Service addresses, of which no Service has any.
+  if (stream.chance(0.01)) return { address: 0x0a610000 + stream.below(65536), port, protocol };
   return { address, port, protocol };
 }
 

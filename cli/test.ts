@@ -17,7 +17,7 @@ const settleMs = 3_000;
 const settleStepMs = 200;
 const runVariable = 'TANDEM_TEST_RUN';
 /** Suites that are content with any user. */
-const rootless: readonly SuiteName[] = ['unit', 'api'];
+const rootless: readonly SuiteName[] = ['unit', 'command', 'api'];
 
 /** Runs the suites that are named, or all; exit 0 only when nothing failed. */
 export const run: CommandRun = async (args, options) => {

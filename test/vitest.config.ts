@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Five projects: `unit` in parallel as any user, and `api`, `kernel`, `lab`, `proof` one file at a time as root. */
+/** `unit` and `command` run in parallel as any user, `api`, `kernel`, `lab` and `proof` one file at a time. */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const rooted = [
@@ -7,6 +7,12 @@ const rooted = [
   { name: 'kernel', folders: ['test/kernel/**', 'test/twin/**'] },
   { name: 'lab', folders: ['test/lab/**'] },
   { name: 'proof', folders: ['test/proof/**'] },
+];
+
+/** Commands as people run them, a process each: they take longer than all else that needs no root. */
+const commands = [
+  ...['kubectl', 'record', 'recordedcase', 'replay', 'trace'].map((name) => `test/cli/${name}.test.ts`),
+  'test/schema/*.test.ts',
 ];
 
 const config: ViteUserConfig = defineConfig({
@@ -20,10 +26,11 @@ const config: ViteUserConfig = defineConfig({
           name: 'unit',
           root: '.',
           include: ['test/**/*.test.ts'],
-          exclude: rooted.flatMap(({ folders }) => folders),
+          exclude: [...rooted.flatMap(({ folders }) => folders), ...commands],
           testTimeout: 20_000,
         },
       },
+      { test: { name: 'command', root: '.', include: commands, testTimeout: 60_000 } },
       ...rooted.map(({ name, folders }) => ({
         test: {
           name,

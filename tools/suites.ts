@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The five test suites: their steps in order, their wall-clock budgets, and what they need. */
+/** The test suites: their steps in order, their wall-clock budgets, and what they need. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { runProgram, type ProgramOptions } from './process.ts';
 import { runProject, type StepContext, type StepResult } from './vitest.ts';
 
 /** The suites in the order in which they run. */
-export const suiteNames: readonly ['unit', 'api', 'kernel', 'lab', 'proof'] = ['unit', 'api', 'kernel', 'lab', 'proof'];
+export const suiteNames: readonly ['unit', 'command', 'api', 'kernel', 'lab', 'proof'] = [
+  'unit',
+  'command',
+  'api',
+  'kernel',
+  'lab',
+  'proof',
+];
 
 /** One of the suites. */
 export type SuiteName = (typeof suiteNames)[number];
@@ -22,6 +29,7 @@ type Step = (context: StepContext) => Promise<StepResult>;
 
 const budgetsMs: Readonly<Record<SuiteName, number>> = {
   unit: 120_000,
+  command: 120_000,
   api: 180_000,
   kernel: 240_000,
   lab: 180_000,

@@ -43,7 +43,7 @@ export async function runProject(project: string, context: StepContext): Promise
     directory: context.directory,
     environment: { ...context.environment, NO_COLOR: '1' },
     timeoutMs: context.timeoutMs,
-    asOwner: project === 'unit',
+    asOwner: project === 'unit' || project === 'command',
   });
   const report = readReport(reportFile);
   rmSync(folder, { recursive: true, force: true });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Recorded incidents: whom a replay blames, by what was recorded alone. */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
@@ -15,12 +15,6 @@ import { modelTwin, setting } from './recording.ts';
 
 const ROOM = join(import.meta.dirname, '../../fixtures/incidents');
 const BYTES_MAX = 200_000;
-
-/** Told by what the node did with other packets: a flow that is kept too long, and a source that was not translated. */
-const TOLD_BY_OTHERS: ReadonlySet<string> = new Set(['stale-udp', 'hairpin-without-snat']);
-
-/** Whether replay looks at other packets; without it, it blames the control plane for the one and nobody for the other. */
-const looksAtOthers = existsSync(join(import.meta.dirname, '../../replay/applied.ts'));
 
 const names = readdirSync(ROOM);
 
@@ -59,9 +53,7 @@ function expectCulprit(incident: string): void {
   });
 }
 
-test.each(names.filter((name) => !TOLD_BY_OTHERS.has(name)))('%s: replay blames the culprit', expectCulprit);
-
-test.runIf(looksAtOthers).each([...TOLD_BY_OTHERS])('%s: replay blames the culprit', expectCulprit);
+test.each(names)('%s: replay blames the culprit', expectCulprit);
 
 test('the incidents have three different culprits, and each is small', () => {
   expect(new Set(names.map(culpritOf))).toEqual(new Set(['neither', 'control-plane-late', 'datapath-wrong']));

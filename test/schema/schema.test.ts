@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The JSON Schemas in docs/schema: made of their shapes, true of what commands print, and strict. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -62,7 +62,7 @@ describe('what is printed is what the schema says, and a field more or less is f
     expectStrict('replay-line', lines.at(-1));
   });
 
-  test.runIf(existsSync(join(root, 'cli/trace.ts')))('trace, what if, and a case made of a recording', () => {
+  test('trace, what if, and a case made of a recording', () => {
     expectStrict('trace', JSON.parse(printed('trace', 'shop/web:dns', ...recording('stale-udp'), '-o', 'json')));
     const altered = printed('replay', ...recording('late-slice'), '--without-event', '4', '-o', 'json');
     expectStrict('what-if', JSON.parse(altered));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem replay --without-event, --delay, --as-node`: a recording twice, as it was and as it would have been. */
+import { objectsOf } from '../core/objects.ts';
 import { fail, ok, type Result } from '../core/result.ts';
 import type { EventStreams } from '../formats/events.ts';
 import { filterTally, nothingMatches, type Filter } from '../replay/filter.ts';
@@ -97,8 +98,7 @@ function alter(files: ReplayFiles, options: CommandOptions): Result<AlteredFiles
 function nodeNames({ events }: EventStreams): readonly string[] {
   const names = new Set<string>();
   for (const { event } of events) {
-    const objects = event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
-    for (const { kind, metadata } of objects) if (kind === 'Node') names.add(metadata?.name ?? '');
+    for (const { kind, metadata } of objectsOf(event)) if (kind === 'Node') names.add(metadata?.name ?? '');
   }
   return [...names].sort();
 }

@@ -116,3 +116,13 @@ export type ClusterEvent =
   | { readonly type: 'LISTED'; readonly kind: ObjectKind; readonly items: readonly ClusterObject[] }
   | { readonly type: 'DISCONNECTED'; readonly kind: ObjectKind; readonly reason: string }
   | { readonly type: 'BOOKMARK'; readonly kind: ObjectKind };
+
+/** Every object that an event tells of. */
+export function objectsOf(event: ClusterEvent): readonly ClusterObject[] {
+  return event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
+}
+
+/** The kind that an event is about. */
+export function kindOf(event: ClusterEvent): ObjectKind {
+  return 'object' in event ? event.object.kind : event.kind;
+}

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The list that a watch begins with: its ADDED events as one LISTED, and none of those that come later. */
-import type { ClusterEvent, ClusterObject, ObjectKind } from '../core/objects.ts';
+import { kindOf, type ClusterObject, type ObjectKind } from '../core/objects.ts';
 
 import type { TimedEvent } from './events.ts';
 import { nanosecondsBetween, type Instant } from './instant.ts';
 
 /** ADDED lines of a kind that follow each other faster than this are the list that a watch begins with. */
 const LIST_GAP_NS = 1_000_000_000;
-
-export function kindOf(event: ClusterEvent): ObjectKind {
-  return 'object' in event ? event.object.kind : event.kind;
-}
 
 /** The leading ADDED events of a kind, as far as they have been seen. */
 type Leading = {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Event streams: what watches of a cluster told and when, from one file or several, as one list in order of time. */
-import type { ClusterEvent, ClusterObject, ObjectKind } from '../core/objects.ts';
+import { kindOf, objectsOf, type ClusterEvent, type ClusterObject, type ObjectKind } from '../core/objects.ts';
 import { fail, type Failure } from '../core/result.ts';
 
 import { openDocuments, type DocumentReader, type JsonDocument } from './documents.ts';
@@ -12,7 +12,7 @@ import {
   type EventLine,
   type StreamHeader,
 } from './eventline.ts';
-import { createUntimedLists, gatherLists, kindOf, nameOf, type UntimedLists } from './eventlists.ts';
+import { createUntimedLists, gatherLists, nameOf, type UntimedLists } from './eventlists.ts';
 import type { InputSource } from './input.ts';
 import { addNanoseconds, compareInstants, nanosecondsBetween, type Instant } from './instant.ts';
 
@@ -294,9 +294,8 @@ function timeOf(event: ClusterEvent, at: Instant | undefined, line: number, stre
 
 /** Of a list the latest: it was read after that. */
 function triggerOf(event: ClusterEvent): Instant | undefined {
-  const objects = event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
   let latest: Instant | undefined;
-  for (const object of objects) {
+  for (const object of objectsOf(event)) {
     const known = triggerTimeOf(object);
     if (known !== undefined && (latest === undefined || compareInstants(known, latest) > 0)) latest = known;
   }

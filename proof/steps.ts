@@ -2,7 +2,7 @@
 /** What happens to both twins, step by step: a cluster, a fault or a packet; and the first step at which they differ. */
 import { endpointText, parseAddress, type Address } from '../core/address.ts';
 import { maps, verdictNames } from '../core/layout.gen.ts';
-import type { ClusterEvent } from '../core/objects.ts';
+import { objectsOf, type ClusterEvent } from '../core/objects.ts';
 import { fail, ok, type Result } from '../core/result.ts';
 import type { Operation } from '../core/store.ts';
 import { emptyOutcome, type Outcome, type PacketHook } from '../core/twin.ts';
@@ -220,9 +220,7 @@ function tellStep(bench: Bench, step: Exclude<Step, PacketStep>): Result<void> {
 
 /** `10.96.0.10:80` and `shop/web:http`, for each address and port of each Service. */
 function servicesOf(events: readonly ClusterEvent[]): readonly (readonly [string, string])[] {
-  const objects = events.flatMap((event) =>
-    event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [],
-  );
+  const objects = events.flatMap(objectsOf);
   return objects.flatMap((object) => {
     if (object.kind !== 'Service') return [];
     const { metadata, spec } = object;

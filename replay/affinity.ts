@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Clients that a Service keeps on one backend (services E1 to E5): what binds a connection to the one before it. */
 import { addressText, endpointText, type Address } from '../core/address.ts';
-import type { ClusterEvent, ClusterObject, ServiceObject } from '../core/objects.ts';
+import { objectsOf, type ClusterEvent, type ServiceObject } from '../core/objects.ts';
 import type { OracleTimeline } from '../core/oracle.ts';
 import {
   isBackend,
@@ -29,9 +29,7 @@ export type AffinitySettings = Map<string, Setting[]>;
  * and so whether it remembers the client.
  */
 export function noteAffinity(settings: AffinitySettings, timeNs: number, event: ClusterEvent, lateNs: number): void {
-  const objects: readonly ClusterObject[] =
-    event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
-  const services = objects.filter((object): object is ServiceObject => object.kind === 'Service');
+  const services = objectsOf(event).filter((object): object is ServiceObject => object.kind === 'Service');
   for (const service of services) {
     const seconds = event.type === 'DELETED' ? 0 : secondsOf(service);
     noteSetting(settings, nameOf(service), { fromNs: timeNs, seconds, certainNs: timeNs + lateNs });

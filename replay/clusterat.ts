@@ -3,7 +3,7 @@
 import { addressText, protocolText } from '../core/address.ts';
 import { applyEvent, emptyCluster, type ClusterState } from '../core/control/cluster.ts';
 import { compileServices, type CompiledFrontend, type DocumentConfig } from '../core/control/document.ts';
-import type { ClusterEvent, ClusterObject } from '../core/objects.ts';
+import { objectsOf, type ClusterEvent, type ClusterObject } from '../core/objects.ts';
 import { triggerTime } from '../formats/eventline.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import { compareInstants, nanosecondsBetween, type Instant } from '../formats/instant.ts';
@@ -22,10 +22,6 @@ export type Heard = {
 /** Whether an event tells of this Service (`namespace/name`). */
 export function isAbout(event: ClusterEvent, service: string): boolean {
   return objectsOf(event).some((object) => isOf(object, service));
-}
-
-function objectsOf(event: ClusterEvent): readonly ClusterObject[] {
-  return event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
 }
 
 function isOf({ kind, metadata }: ClusterObject, service: string): boolean {

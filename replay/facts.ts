@@ -2,7 +2,7 @@
 /** What is known of the captured node without a file of facts: its name, its addresses, its pods' range. */
 import { parsePrefix, type Address, type Prefix } from '../core/address.ts';
 import { fail, ok, type Result } from '../core/result.ts';
-import type { NodeObject } from '../core/objects.ts';
+import { objectsOf, type NodeObject } from '../core/objects.ts';
 import type { EventStreams } from '../formats/events.ts';
 import type { NodeFacts } from '../formats/node.ts';
 
@@ -40,8 +40,7 @@ export function factsFromEvents(known: KnownNode, streams: EventStreams): Result
 function nodesOf({ events }: EventStreams): readonly NodeObject[] {
   const nodes = new Map<string, NodeObject>();
   for (const { event } of events) {
-    const objects = event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
-    for (const object of objects) {
+    for (const object of objectsOf(event)) {
       const name = object.metadata?.name ?? '';
       if (object.kind === 'Node' && !nodes.has(name)) nodes.set(name, object);
     }

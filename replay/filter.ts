@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which connections of a replay are told and judged; the twins are fed everything, for their state depends on all of it. */
 import { endpointText, parseAddress, parseProtocol } from '../core/address.ts';
+import { objectsOf } from '../core/objects.ts';
 import { fail, failureText, ok, type Result } from '../core/result.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import { compareInstants, parseInstant, type Instant } from '../formats/instant.ts';
@@ -176,8 +177,7 @@ function noSuchService(wanted: string, tally: Tally, events: readonly TimedEvent
 function serviceNames(events: readonly TimedEvent[]): readonly string[] {
   const names = new Set<string>();
   for (const { event } of events) {
-    const objects = event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
-    for (const { kind, metadata } of objects) {
+    for (const { kind, metadata } of objectsOf(event)) {
       if (kind === 'Service') names.add(`${metadata?.namespace ?? ''}/${metadata?.name ?? ''}`);
     }
   }

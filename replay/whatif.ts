@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What would have changed, had an event not been heard, or later: the stream as it would have been, and two tallies side by side. */
 import { basename } from 'node:path';
-import type { ClusterEvent, ObjectKind } from '../core/objects.ts';
+import { kindOf } from '../core/objects.ts';
 import { fail, ok, type Result } from '../core/result.ts';
 import type { EventStreams, TimedEvent } from '../formats/events.ts';
 import { compareInstants, instantText } from '../formats/instant.ts';
@@ -74,10 +74,6 @@ export function withDelay(streams: EventStreams, word: string): Result<Altered> 
   });
   events.sort(compareInstants);
   return ok({ streams: { ...streams, events }, words: `${eventText(late)} had been heard ${digits} ms later` });
-}
-
-function kindOf(event: ClusterEvent): ObjectKind {
-  return 'object' in event ? event.object.kind : event.kind;
 }
 
 /** A connection of which something would have been otherwise. */

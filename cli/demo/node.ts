@@ -7,7 +7,7 @@ import { nameHash } from '../../core/control/names.ts';
 import { nodeSettings } from '../../core/control/settings.ts';
 import { configOf } from '../../core/datapath/datapath.ts';
 import { maps, reasonNames } from '../../core/layout.gen.ts';
-import type { ClusterEvent } from '../../core/objects.ts';
+import { objectsOf, type ClusterEvent } from '../../core/objects.ts';
 import { assert, ok, type Failure, type Result } from '../../core/result.ts';
 import type { NodeConfig } from '../../core/service.ts';
 import type { MapStore } from '../../core/store.ts';
@@ -137,8 +137,7 @@ function serve(parts: Parts, store: MapStore, loop: Loop): RunningNode {
 
 /** Whether a Service of this event has a UDP port, which the next step may then serve. */
 function namesDatagrams(event: ClusterEvent): boolean {
-  const objects = event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
-  return objects.some(
+  return objectsOf(event).some(
     (object) => object.kind === 'Service' && (object.spec?.ports ?? []).some(({ protocol }) => protocol === 'UDP'),
   );
 }

@@ -11,7 +11,7 @@ import {
   type Port,
   type Protocol,
 } from '../../core/address.ts';
-import type { ClusterEvent, ServiceObject } from '../../core/objects.ts';
+import { objectsOf, type ClusterEvent, type ServiceObject } from '../../core/objects.ts';
 import { fail, ok, type Result } from '../../core/result.ts';
 import { readEventStreams, type TimedEvent } from '../../formats/events.ts';
 import { instantText, nanosecondsBetween } from '../../formats/instant.ts';
@@ -108,8 +108,7 @@ export function writeStream(path: string, applied: readonly Applied[], node: str
 }
 
 function servicesOf(event: ClusterEvent): readonly ServiceObject[] {
-  const objects = event.type === 'LISTED' ? event.items : 'object' in event ? [event.object] : [];
-  return objects.filter((object) => object.kind === 'Service');
+  return objectsOf(event).filter((object) => object.kind === 'Service');
 }
 
 /** A dual-stack Service has one of each family. */

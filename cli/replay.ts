@@ -261,14 +261,14 @@ async function openKernel(settings: ConfigRecord): Promise<Kernel> {
   if (process.getuid?.() !== 0) return { is: 'missing', why: 'not root' };
   const modules = await importKernel();
   if (modules === undefined) return { is: 'missing', why: 'kernel/ or its libraries are not here' };
-  const [{ loadObject, readObjectFile }, { createKernelTwin }] = modules;
+  const [{ loadObject, readObjectFile }, { createKernelTwin, packetPrograms }] = modules;
   const bytes = readObjectFile(objectPath);
   if (!bytes.ok) return { is: 'missing', why: failureText(bytes.error) };
   const loaded = loadObject({
     object: bytes.value,
     name: objectPath,
     settings: { ...settings, testMode: 1 },
-    programs: ['tc_from_pod', 'tc_to_pod'],
+    programs: packetPrograms,
   });
   if (!loaded.ok) return { is: 'missing', why: failureText(loaded.error) };
   const twin = createKernelTwin({ object: loaded.value });

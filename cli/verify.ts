@@ -237,14 +237,26 @@ async function verifyCase(wanted: Wanted, path: string): Promise<number> {
   const report = runSteps(new Bench(sides), steps, true);
   if (!report.ok) return reportFailure(report.error);
   const { finding, packets } = report.value;
+  return reportCase(wanted, path, finding, { seed, packets });
+}
+
+/** What became of a case; `ran`: its seed, and how many packets or commands it had. */
+export function reportCase(
+  wanted: Wanted,
+  path: string,
+  finding: Finding | undefined,
+  ran: { readonly seed: number } & ({ readonly packets: number } | { readonly commands: number }),
+): number {
   const repeat = { command: commandOf(wanted, `--case ${path}`), shortCommand: undefined };
-  if (wanted.isJson)
-    printJson(
-      finding === undefined ? { kind: 'VerifySummary', seed, packets } : { kind: 'VerifyFinding', finding, repeat },
-    );
-  else
-    printText(finding === undefined ? `${path}: ${packets} packets, no difference` : findingText(finding, repeat, 0));
-  return finding === undefined ? exitCode.agreed : exitCode.twinsDiffer;
+  const count = 'packets' in ran ? `${ran.packets} packets` : `${ran.commands} commands`;
+  if (finding === undefined) {
+    if (wanted.isJson) printJson({ kind: 'VerifySummary', ...ran });
+    else printText(`${path}: ${count}, no difference`);
+    return exitCode.agreed;
+  }
+  if (wanted.isJson) printJson({ kind: 'VerifyFinding', finding, repeat });
+  else printText(findingText(finding, repeat, 0));
+  return exitCode.twinsDiffer;
 }
 
 /** Every fault must be found, and for the right reason. */

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem verify --case` of a recording: its events and packets through both twins. */
-import { ok, type Result } from '../core/result.ts';
-import { findingText } from '../proof/report.ts';
+import type { Result } from '../core/result.ts';
 import { Bench, isPacketStep, runSteps, type StepsReport } from '../proof/steps.ts';
-import { exitCode, printJson, printText, reportFailure } from './output.ts';
+import { reportFailure } from './output.ts';
 import { recordedSettings, type RecordedCase } from './recordedcase.ts';
 import { openRig } from './rig.ts';
-import { commandOf, type Wanted } from './verify.ts';
+import { reportCase, type Wanted } from './verify.ts';
 
 /** Tables as large as a node's are compared after each of so many packets, and now and then in longer cases. */
 const EVERY_STEP_MAX = 1_000;
@@ -15,15 +14,7 @@ export function verifyRecorded(wanted: Wanted, path: string, recorded: RecordedC
   const report = runRecorded(wanted, recorded);
   if (!report.ok) return reportFailure(report.error);
   const { finding, packets } = report.value;
-  const repeat = { command: commandOf(wanted, `--case ${path}`), shortCommand: undefined };
-  if (wanted.isJson) {
-    const { seed } = recorded;
-    printJson(
-      finding === undefined ? { kind: 'VerifySummary', seed, packets } : { kind: 'VerifyFinding', finding, repeat },
-    );
-  } else
-    printText(finding === undefined ? `${path}: ${packets} packets, no difference` : findingText(finding, repeat, 0));
-  return finding === undefined ? exitCode.agreed : exitCode.twinsDiffer;
+  return reportCase(wanted, path, finding, { seed: recorded.seed, packets });
 }
 
 function runRecorded({ bytes, object }: Wanted, recorded: RecordedCase): Result<StepsReport> {
@@ -33,6 +24,5 @@ function runRecorded({ bytes, object }: Wanted, recorded: RecordedCase): Result<
   if (!opened.ok) return opened;
   using sides = opened.value;
   const everyStep = recorded.steps.filter(isPacketStep).length <= EVERY_STEP_MAX;
-  const report = runSteps(new Bench(sides), recorded.steps, everyStep);
-  return report.ok ? ok(report.value) : report;
+  return runSteps(new Bench(sides), recorded.steps, everyStep);
 }

@@ -8,7 +8,7 @@ import { runSequences, sequenceSettings, sumSequences, type SequencesReport } fr
 import { exitCode, printJson, printNote, printText, reportFailure, startProgress } from './output.ts';
 import { packetPrograms } from '../kernel/twin.ts';
 import { openRig, sequenceSidesOf } from './rig.ts';
-import { commandOf, keepCase, type Wanted } from './verify.ts';
+import { commandOf, keepCase, reportCase, type Wanted } from './verify.ts';
 
 /** Commands of one seed; then the next seed, with other settings. */
 const ROUND_COMMANDS = 65_536;
@@ -80,15 +80,5 @@ export async function verifyCommands(wanted: Wanted, path: string, { seed, comma
   using rig = opened.value;
   const found = runCommands(new Sequence(sequenceSidesOf(rig, settings)), commands, true);
   if (!found.ok) return reportFailure(found.error);
-  const finding = found.value;
-  const repeat = { command: commandOf(wanted, `--case ${path}`), shortCommand: undefined };
-  if (wanted.isJson)
-    printJson(
-      finding === undefined
-        ? { kind: 'VerifySummary', seed, commands: commands.length }
-        : { kind: 'VerifyFinding', finding, repeat },
-    );
-  else if (finding === undefined) printText(`${path}: ${commands.length} commands, no difference`);
-  else printText(findingText(finding, repeat, 0));
-  return finding === undefined ? exitCode.agreed : exitCode.twinsDiffer;
+  return reportCase(wanted, path, found.value, { seed, commands: commands.length });
 }

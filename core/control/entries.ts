@@ -117,7 +117,7 @@ function finish(image: MapImage, segment: Segment): readonly Operation[] {
     segment.removeWhole,
     segment.remove,
   ];
-  // A batch that stopped behind the flip of its rows leaves bits to take away, and nothing to free.
+  // Also where nothing was freed: a batch that stopped behind the flip of its rows leaves bits to take away.
   if (segment.freed || segment.withdraw.length > 0) {
     lists.push([{ op: 'barrier' }], segment.withdraw);
     settle(image);

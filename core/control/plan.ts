@@ -62,7 +62,7 @@ export type Segment = {
   readonly ended: BackendEntry[];
   /** Backends that hold their address from this segment on. */
   readonly created: BackendRecord[];
-  /** Whether something that packets may have read was freed. */
+  /** Whether rows or slots that packets may have read were freed. */
   freed: boolean;
 };
 
@@ -180,7 +180,6 @@ function changeBackend(segment: Segment, entry: BackendEntry, bits: number): voi
 /** Has a backend ended after the barrier. */
 export function endBackend(segment: Segment, entry: BackendEntry): void {
   segment.ended.push(entry);
-  segment.freed = true;
 }
 
 /** What ends backends; their generation stays with the id for its next user. */

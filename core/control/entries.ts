@@ -10,6 +10,7 @@ import {
   emptySegment,
   endBackend,
   planAddress,
+  planLess,
   planNothing,
   planPort,
   removeFrontend,
@@ -47,21 +48,29 @@ export type Difference = {
  * backends: live words of those that ended            rows and slots are free again
  * ```
  *
+ * What doesn't fit beside what it replaces comes in two turns, so that a map need not hold everything twice: first what
+ * of it fits, and the old ones end; after a barrier the rest.
+ *
  * The image is changed as if every step had been carried out; if one wasn't, it must be adopted from the maps again.
  */
-export function diff(image: MapImage, change: WantedChange): Difference {
+export function diff(image: MapImage, wanted: WantedChange): Difference {
   const operations: Operation[] = [];
+  const carryOut = (difference: Difference): Difference => {
+    for (const operation of difference.operations) operations.push(operation);
+    return difference;
+  };
   if (image.needsBarrier) operations.push({ op: 'barrier' });
   image.needsBarrier = false;
-  const first = planAll(image, change);
-  for (const operation of first.operations) operations.push(operation);
-  if (first.failures.length === 0 || !isCooling(image, first)) return { ...first, operations };
-  // What was freed a moment ago may be enough.
-  operations.push({ op: 'barrier' });
-  settle(image);
-  const second = planAll(image, first.remaining);
-  for (const operation of second.operations) operations.push(operation);
-  return { ...second, operations };
+  for (let change = wanted; ;) {
+    const full = carryOut(planAll(image, change, planPort));
+    const isDone = full.failures.length === 0;
+    if (isDone || !(isCooling(image, full) || isCooling(image, carryOut(planAll(image, full.remaining, planLess)))))
+      return { ...full, operations };
+    // What was freed a moment ago may be enough.
+    operations.push({ op: 'barrier' });
+    settle(image);
+    change = full.remaining;
+  }
 }
 
 function isCooling({ backendIds, rows, pairs, portIds }: MapImage, { operations }: Difference): boolean {
@@ -77,7 +86,7 @@ function settle({ backendIds, rows, pairs, portIds }: MapImage): void {
   settleBlocks(pairs);
 }
 
-function planAll(image: MapImage, change: WantedChange): Difference {
+function planAll(image: MapImage, change: WantedChange, plan: typeof planPort): Difference {
   const segment = emptySegment();
   const failures: Failure[] = [];
   const isShort = (planned: Result<void>): boolean => {
@@ -86,10 +95,10 @@ function planAll(image: MapImage, change: WantedChange): Difference {
   };
   for (const orphan of image.orphans) endBackend(segment, orphan);
   image.orphans = [];
-  const ports = change.ports.filter((wanted) => isShort(planPort(image, segment, wanted)));
-  const addresses = change.addresses.filter(({ address, isOwned }) =>
-    isShort(planAddress(image, segment, address, isOwned)),
-  );
+  const ports = change.ports.filter((wanted) => isShort(plan(image, segment, wanted)));
+  // What is removed leaves after what is added has come: it makes no room for it yet.
+  const ordered = change.addresses.toSorted((left, right) => Number(right.isOwned) - Number(left.isOwned));
+  const addresses = ordered.filter(({ address, isOwned }) => isShort(planAddress(image, segment, address, isOwned)));
   if (change.isComplete) planTheRest(image, segment, change);
   return { operations: finish(image, segment), failures, remaining: { ports, addresses, isComplete: false } };
 }

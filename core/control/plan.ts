@@ -28,7 +28,7 @@ import {
   type PortEntry,
 } from './image.ts';
 import { frontendText, hashHex, isOtherPod, nameHash, type Hash } from './names.ts';
-import { mapFull, pairsOf, reserve, type Reservation } from './reserve.ts';
+import { lessOf, mapFull, pairsOf, reserve, rowsMax, takeRow, type Reservation } from './reserve.ts';
 import { releaseBlock, releaseId, takeId } from './space.ts';
 import {
   frontendKey,
@@ -101,6 +101,16 @@ export function planPort(image: MapImage, segment: Segment, wanted: WantedPort):
   giveUpFrontends(segment, port, wanted);
   endUnwanted(segment, port, backends);
   return ok(undefined);
+}
+
+/**
+ * Where a Service port doesn't fit beside its old self, but would alone: what of it fits, and what ends makes room for
+ * the rest. If it wouldn't fit even then, it stays as it is.
+ */
+export function planLess(image: MapImage, segment: Segment, wanted: WantedPort): Result<void> {
+  const known = image.ports.get(hashHex(nameHash(wanted.name)));
+  const less = known === undefined ? undefined : lessOf(image, known, wanted);
+  return less === undefined ? ok(undefined) : planPort(image, segment, less);
 }
 
 function createPort(image: MapImage, { id, hash }: { readonly id: number; readonly hash: Hash }): PortEntry {
@@ -290,8 +300,8 @@ export function planAddress(image: MapImage, segment: Segment, address: Address,
   if (entry === undefined && image.frontends.size >= image.frontendsMax) {
     return mapFull(maps.frontends, `address ${text}`, 1, 0, image.frontendsMax);
   }
-  const row = takeId(image.rows);
-  if (row === undefined) return mapFull(maps.services, `address ${text}`, 1, 0, image.rows.limit - 1);
+  const row = takeRow(image, entry);
+  if (row === undefined) return mapFull(maps.services, `address ${text}`, 1, 0, rowsMax(image));
   segment.prepare.push(setOperation(maps.services, row, record));
   segment.publishWhole.push(setOperation(maps.frontends, key, row));
   addKnown(image.classifier, address, 0, 0);

@@ -3,10 +3,13 @@
 import { maps, type ServiceRecord } from '../layout.gen.ts';
 import { fail, ok, type Result } from '../result.ts';
 import type { Frontend, View } from '../service.ts';
-import type { BackendEntry, Block, MapImage, PortEntry } from './image.ts';
+import type { BackendEntry, Block, FrontendEntry, MapImage, PortEntry } from './image.ts';
 import { frontendText, sameHash, type Hash } from './names.ts';
 import { freeElements, idsLeft, returnBlock, returnId, takeBlock, takeId } from './space.ts';
-import { sameService, serviceRecord, type WantedBackend, type WantedPort } from './wanted.ts';
+import { sameService, serviceRecord, wantedBackends, type WantedBackend, type WantedPort } from './wanted.ts';
+
+/** As many as a Service port has frontends, so that it can change as a whole. */
+const ROWS_FOR_CHANGES = 64;
 
 /** What a Service port needs in the maps that it doesn't have; taken from the pools, given back if anything is short. */
 export type Reservation = {
@@ -45,6 +48,57 @@ function sameBackend(
   return sameHash(known.record.identity, identity) ? known : undefined;
 }
 
+function missingBackends(known: PortEntry | undefined, backends: ReadonlyMap<string, WantedBackend>): string[] {
+  return [...backends].filter(([text, wanted]) => sameBackend(known, text, wanted) === undefined).map(([text]) => text);
+}
+
+/**
+ * What of a Service port fits beside what it has now, such that the rest fits once its old backends and frontends have
+ * ended: undefined if it never would. A view without backends for so long is silent, its clients try again.
+ */
+export function lessOf(image: MapImage, known: PortEntry, wanted: WantedPort): WantedPort | undefined {
+  const backends = wantedBackends(wanted.frontends);
+  const missing = missingBackends(known, backends);
+  const left = idsLeft(image.backendIds);
+  const kept = backends.size - missing.length;
+  if (missing.length > left + known.backends.size - kept) return undefined;
+  const had = wanted.frontends.filter(({ address, port, protocol }) =>
+    known.frontends.has(frontendText(address, port, protocol)),
+  );
+  const givenUp = known.frontends.size - had.length;
+  if (wanted.frontends.length - had.length > image.frontendsMax - image.frontends.size + givenUp) return undefined;
+  const later = new Set(missing.slice(left));
+  const frontends = had.map((frontend) => ({
+    ...frontend,
+    internal: lessView(frontend.internal, later),
+    external: lessView(frontend.external, later),
+    serving: frontend.serving.filter(({ text }) => !later.has(text)),
+  }));
+  return { name: wanted.name, frontends };
+}
+
+function lessView(view: View | null, later: ReadonlySet<string>): View | null {
+  if (view === null || view.backends.length === 0) return view;
+  const backends = view.backends.filter(({ text }) => !later.has(text));
+  return { ...view, backends, whenEmpty: backends.length === 0 ? 'drop' : view.whenEmpty };
+}
+
+/** So many rows are only for frontends that change: in a full map each can still be written anew, one after another. */
+function rowsForChanges({ rows }: MapImage): number {
+  return Math.min(ROWS_FOR_CHANGES, rows.limit >> 4);
+}
+
+/** How many frontends have room for their rows. */
+export function rowsMax(image: MapImage): number {
+  return image.rows.limit - 1 - rowsForChanges(image);
+}
+
+/** A row for a frontend, new or in place of `current`; undefined: none is left. */
+export function takeRow(image: MapImage, current: FrontendEntry | undefined): number | undefined {
+  const isNew = current === undefined;
+  return isNew && idsLeft(image.rows) <= rowsForChanges(image) ? undefined : takeId(image.rows);
+}
+
 /** Fails with what is short; then nothing is taken. */
 export function reserve(
   image: MapImage,
@@ -74,11 +128,11 @@ function reserveBackends(
   backends: ReadonlyMap<string, WantedBackend>,
   reservation: Reservation,
 ): Result<never> | undefined {
-  const missing = [...backends].filter(([text, backend]) => sameBackend(known, text, backend) === undefined);
+  const missing = missingBackends(known, backends);
   const left = idsLeft(image.backendIds);
   if (missing.length > left)
     return mapFull(maps.backends, wanted.name, missing.length, left, image.backendIds.limit - 1);
-  for (const [text] of missing) reservation.backends.set(text, takeId(image.backendIds) ?? 0);
+  for (const text of missing) reservation.backends.set(text, takeId(image.backendIds) ?? 0);
   return undefined;
 }
 
@@ -132,8 +186,8 @@ function reserveRows(
     if (current === undefined) keys += 1;
     if (keys > image.frontendsMax) return mapFull(maps.frontends, wanted.name, 1, 0, image.frontendsMax);
     if (current?.record !== undefined && sameService(current.record, record)) continue;
-    const row = takeId(image.rows);
-    if (row === undefined) return mapFull(maps.services, wanted.name, 1, 0, image.rows.limit - 1);
+    const row = takeRow(image, current);
+    if (row === undefined) return mapFull(maps.services, wanted.name, 1, 0, rowsMax(image));
     reservation.rows.push({ frontend, text, row, record, blocks });
   }
   return undefined;

@@ -122,18 +122,11 @@ export class Sequence {
     return mustRest && judged.ok && judged.value === undefined ? this.complain(mine) : judged;
   }
 
-  /**
-   * An agent that does not come to rest, where one that begins anew does. Backends are made before those that they
-   * replace end, so one that is short of ids may stay so where not all fit twice; it must say which map is too small.
-   */
+  /** An agent that does not come to rest, where one that begins anew does. */
   private complain({ failures }: Turn): Result<Difference | undefined> {
     const fresh = this.startFresh();
     if (!fresh.ok) return fresh;
     if (fresh.value === undefined) return ok(undefined);
-    const live = fresh.value.split('\n').filter((line) => line.startsWith('live ')).length;
-    const isShort =
-      failures.length > 0 && failures.every(({ kind, object }) => kind === 'limit' && object === 'backends');
-    if (isShort && 2 * live >= this.sides.model.twin.store.capacity(maps.backends)) return ok(undefined);
     const why = failures.map(({ object, message }) => `${object}: ${message}`).join('; ') || 'not settled';
     return ok({ field: 'rest', model: why, kernel: 'settled', names: ['agent', 'fresh agent'] });
   }

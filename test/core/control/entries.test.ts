@@ -244,4 +244,72 @@ describe('limits', () => {
     expect(step(all, added(slice('web', four.concat(endpoint('10.0.0.5'))))).isSettled).toBe(false);
     expect(all.store.lookup(key('10.96.0.1', 80))?.backends).toEqual(['10.0.0.1:8080']);
   });
+
+  test.each([
+    ['none', 4],
+    ['one', 5],
+  ])('all backends are replaced though not all fit beside the old ones: %s is free', (_free, capacity) => {
+    const all = rig({ backends: capacity });
+    const ends = (first: number): ClusterEvent =>
+      added(
+        slice(
+          'web',
+          [0, 1, 2].map((index) => endpoint(`10.0.0.${first + index}`)),
+        ),
+      );
+    step(all, added(service('web', '10.96.0.1')), ends(10));
+    const met = new Set<string>();
+    all.store.onStep = () => {
+      const found = all.store.lookup(key('10.96.0.1', 80));
+      met.add(found?.backends.length === 0 ? (found?.whenEmpty ?? 'nobody') : (found?.backends.join() ?? 'nobody'));
+    };
+    expect(step(all, ends(20))).toMatchObject({ isSettled: true, waiting: [], failures: [] });
+    const [old, all3] = [10, 20].map((first) => [0, 1, 2].map((index) => `10.0.0.${first + index}:8080`).join());
+    const between = capacity === 4 ? 'drop' : '10.0.0.20:8080';
+    expect([...met]).toEqual([old, between, all3]);
+    expect(all.store.liveBackends()).toHaveLength(3);
+  });
+
+  test('two Services that change places in a full map', () => {
+    const all = rig({ backends: 6 });
+    const ends = (name: string, from: number, count: number): ClusterEvent =>
+      added(
+        slice(
+          name,
+          Array.from({ length: count }, (_, index) => endpoint(`10.0.${from}.${index}`)),
+        ),
+      );
+    step(all, added(service('a', '10.96.0.1')), added(service('b', '10.96.0.2')), ends('a', 1, 1), ends('b', 2, 4));
+    expect(step(all, ends('a', 3, 4), ends('b', 4, 1))).toMatchObject({ isSettled: true, failures: [] });
+    expect(all.store.lookup(key('10.96.0.1', 80))?.backends).toHaveLength(4);
+    expect(all.store.lookup(key('10.96.0.2', 80))?.backends).toEqual(['10.0.4.0:8080']);
+  });
+
+  test('what would not fit alone either stays as it was, and says so', () => {
+    const all = rig({ backends: 4 });
+    step(all, added(service('web', '10.96.0.1')), added(slice('web', four.slice(0, 2))));
+    const others = ['6', '7', '8', '9'].map((last) => endpoint(`10.0.0.${last}`));
+    expect(step(all, added(slice('web', others)))).toMatchObject({ isSettled: false, waiting: ['shop/web:http/TCP'] });
+    expect(all.store.lookup(key('10.96.0.1', 80))?.backends).toEqual(['10.0.0.1:8080', '10.0.0.2:8080']);
+  });
+
+  test('in a full map of rows every Service can still change', () => {
+    const all = rig({ services: 32 });
+    const names = Array.from({ length: 14 }, (_, index) => index);
+    const ends = (last: number): ClusterEvent[] =>
+      names.map((index) => added(slice(`s${index}`, [endpoint(`10.0.${index}.${last}`)])));
+    step(all, ...names.map((index) => added(service(`s${index}`, `10.96.0.${index}`))), ...ends(1));
+    expect(step(all, added(service('more', '10.96.1.1'))).failures.map(({ message }) => message)).toEqual([
+      'map-full: address 10.96.1.1:0/0 needs 1 more, 0 of 29 are left',
+    ]);
+    step(all, deleted(service('more', '10.96.1.1')));
+    expect(step(all, ...ends(2))).toMatchObject({ isSettled: true, failures: [] });
+  });
+
+  test('a Service moves to another address where no more frontends fit', () => {
+    const all = rig({ frontends: 2 });
+    step(all, added(service('web', '10.96.0.1')), added(slice('web', four)));
+    expect(step(all, added(service('web', '10.96.0.2')))).toMatchObject({ isSettled: true });
+    expect(all.store.lookup(key('10.96.0.2', 80))?.backends).toHaveLength(4);
+  });
 });

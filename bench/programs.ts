@@ -9,6 +9,7 @@ import { programCluster } from './cluster.ts';
 import { BenchRun, FILL_WALK, type Timed } from './run.ts';
 import { ACK, answerTo, clientFrame, clientOf, frameOf, SYN } from './frames.ts';
 import type { Spread } from './statistics.ts';
+import { packetPrograms } from '../kernel/twin.ts';
 
 /** `net`: without the wrapper and an empty program, whose figure of the same rounds is `harness`. */
 export type ProgramFigure = {
@@ -38,7 +39,7 @@ export function benchPrograms(options: ProgramBenchOptions): Result<readonly Pro
     name: options.object,
     settings: options.config,
     maxEntries: { flows: buckets },
-    programs: ['tc_from_pod', 'tc_to_pod'],
+    programs: packetPrograms,
   });
   if (!loaded.ok) return loaded;
   using object = loaded.value;

@@ -105,3 +105,27 @@ export function failAt(
 ): { readonly ok: false; readonly error: Failure } {
   return fail('input', `${input.name} offset ${offset}`, message, remedy);
 }
+
+/** A capture over a window, which it closes at the end. `read` fills the record with the next frame. */
+export function captureOf(
+  input: InputWindow,
+  format: Capture['format'],
+  record: OwnedRecord,
+  read: () => 'frame' | 'end' | Failure,
+): Capture {
+  let failure: Failure | undefined;
+  let ended = false;
+  const close = (): void => {
+    ended = true;
+    input.close();
+  };
+  const next = (): CaptureRecord | undefined => {
+    if (ended) return undefined;
+    const met = read();
+    if (met === 'frame') return record;
+    if (met !== 'end') failure = met;
+    close();
+    return undefined;
+  };
+  return { name: input.name, format, next, failure: () => failure, close };
+}

@@ -2,7 +2,7 @@
 /** Classic pcap files: a strict reader of all four kinds, and a writer. draft-ietf-opsawg-pcap */
 import { assert, ok, type Failure, type Result } from '../core/result.ts';
 
-import { failAt, FRAME_BYTES_MAX, newRecord, type Capture, type OwnedRecord } from './capture.ts';
+import { captureOf, failAt, FRAME_BYTES_MAX, newRecord, type Capture, type OwnedRecord } from './capture.ts';
 import type { InputWindow } from './input.ts';
 import { isKnownLinkType, KNOWN_LINK_TYPES } from './link.ts';
 import type { Output } from './output.ts';
@@ -31,25 +31,12 @@ export function readPcap(input: InputWindow): Result<Capture> {
     return header;
   }
   const record = newRecord(header.value.linkType);
-  let failure: Failure | undefined;
-  let ended = false;
-  return ok({
-    name: input.name,
-    format: 'pcap',
-    next: () => {
-      if (ended) return undefined;
-      failure = readRecord(input, header.value, record);
-      if (failure === undefined && record.frame > 0) return record;
-      ended = true;
-      input.close();
-      return undefined;
-    },
-    failure: () => failure,
-    close: () => {
-      ended = true;
-      input.close();
-    },
-  });
+  return ok(
+    captureOf(input, 'pcap', record, () => {
+      const failure = readRecord(input, header.value, record);
+      return failure ?? (record.frame > 0 ? 'frame' : 'end');
+    }),
+  );
 }
 
 function readHeader(input: InputWindow): Result<PcapHeader> {

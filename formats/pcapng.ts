@@ -2,7 +2,7 @@
 /** Reader of pcapng files: frames of all sections and interfaces, everything else skipped. draft-ietf-opsawg-pcapng */
 import { ok, type Failure, type Result } from '../core/result.ts';
 
-import { failAt, FRAME_BYTES_MAX, newRecord, type Capture } from './capture.ts';
+import { captureOf, failAt, FRAME_BYTES_MAX, newRecord, type Capture } from './capture.ts';
 import type { InputWindow } from './input.ts';
 import {
   BLOCK_BYTES_MIN,
@@ -43,26 +43,7 @@ export function readPcapng(input: InputWindow): Result<Capture> {
     input.close();
     return { ok: false, error: refused };
   }
-  let failure: Failure | undefined;
-  let ended = false;
-  return ok({
-    name: input.name,
-    format: 'pcapng',
-    next: () => {
-      if (ended) return undefined;
-      const met = nextFrame(file);
-      if (met === 'frame') return record;
-      if (met !== 'end') failure = met;
-      ended = true;
-      input.close();
-      return undefined;
-    },
-    failure: () => failure,
-    close: () => {
-      ended = true;
-      input.close();
-    },
-  });
+  return ok(captureOf(input, 'pcapng', record, () => nextFrame(file)));
 }
 
 /** Reads blocks up to the next frame, which is in the record then. */

@@ -78,9 +78,8 @@ export function createAnnotator(writer: FrameWriter): Annotator {
     writer.write({ seconds, nanoseconds, bytes, originalLength, interfaceId, ...told });
     for (const { bytes: sent, comment } of translated) {
       const model = interfaceOf('model', LINK_ETHERNET);
-      const originalSize = sent.length;
-      const at = { seconds, nanoseconds };
-      writer.write({ ...at, bytes: sent, originalLength: originalSize, interfaceId: model, comments: [comment] });
+      const frame = { seconds, nanoseconds, bytes: sent, originalLength: sent.length };
+      writer.write({ ...frame, interfaceId: model, comments: [comment] });
     }
   }
 
@@ -117,12 +116,8 @@ function keyOf(file: string, frame: number): string {
 function commentsOf(line: PacketLine): string[] {
   const { equal, file, frame, hook, kernel, model, observed, service, unsupported, verdict } = line;
   const about = service === null ? hook : `${hook}, ${service}`;
-  const said = [model.verdict, model.backend, `(${model.reason})`].filter((word) => word !== null).join(' ');
-  const comments = [`tandem: ${nameOf(file, frame)}, ${about}: the model ${said}`];
-  if (equal === false && kernel !== null) {
-    const other = [kernel.verdict, kernel.backend, `(${kernel.reason})`].filter((word) => word !== null).join(' ');
-    comments.push(`tandem: THE KERNEL DIFFERS: ${other}`);
-  }
+  const comments = [`tandem: ${nameOf(file, frame)}, ${about}: the model ${sideText(model)}`];
+  if (equal === false && kernel !== null) comments.push(`tandem: THE KERNEL DIFFERS: ${sideText(kernel)}`);
   if (observed !== null) {
     const to = observed.backend === null ? '' : ` ${observed.backend}`;
     comments.push(`tandem: observed ${observed.verdict}${to}, frame ${observed.frame}`);
@@ -130,4 +125,8 @@ function commentsOf(line: PacketLine): string[] {
   if (verdict !== undefined) comments.push(`tandem: ${verdict}`);
   if (unsupported !== undefined) comments.push(`tandem: not judged: ${unsupported}`);
   return comments;
+}
+
+function sideText({ verdict, backend, reason }: NonNullable<PacketLine['kernel']>): string {
+  return [verdict, backend, `(${reason})`].filter((word) => word !== null).join(' ');
 }

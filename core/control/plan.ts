@@ -29,7 +29,7 @@ import {
 } from './image.ts';
 import { frontendText, hashHex, isOtherPod, nameHash, type Hash } from './names.ts';
 import { lessOf, mapFull, pairsOf, reserve, rowsMax, takeRow, type Reservation } from './reserve.ts';
-import { releaseBlock, releaseId, takeId } from './space.ts';
+import { releaseBlock, releaseId } from './space.ts';
 import {
   frontendKey,
   sameService,

@@ -12,9 +12,9 @@ import { buildObject } from '../../tools/build.ts';
 import { families, protocols } from './between/churn.ts';
 import type { PlantName } from './between/plants.ts';
 import type { Report, Wanted } from './between/writer.ts';
+import { isFull } from '../full.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const isFull = process.env['TANDEM_TEST_FULL'] === '1';
 const TIMEOUT_MS = 120_000;
 const SEED = Number(process.env['TANDEM_SEED'] ?? 1);
 let folder = '';

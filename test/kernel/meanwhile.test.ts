@@ -20,11 +20,12 @@ import { failureText } from '../../core/result.ts';
 import { ACK, segment, SYN } from '../../proof/traffic/frame.ts';
 import type { Settings } from '../../proof/settings.ts';
 import { client, fate, settings, Stage, web, webBackend } from '../core/datapath/stage.ts';
+import { packetPrograms } from '../../kernel/twin.ts';
+import { isFull } from '../full.ts';
 
 const HEADER = 'flows.h';
 /** Each costs a compilation: an ordinary run shows the first of each kind. */
-const shown = (faults: readonly Change[]): readonly Change[] =>
-  process.env['TANDEM_TEST_FULL'] === '1' ? faults : faults.slice(0, 1);
+const shown = (faults: readonly Change[]): readonly Change[] => (isFull ? faults : faults.slice(0, 1));
 const BUCKETS = 1024;
 /** The two buckets of a key are two, and so are those of a connection's halves. */
 const wide: Settings = {
@@ -53,7 +54,7 @@ function open(changes: readonly Change[]): Rig {
   }
   const built = buildChanged(folder, HEADER, text);
   if (!built.ok) throw new Error(failureText(built.error));
-  const rig = openRig({ object: built.value, name: HEADER, settings: wide, programs: ['tc_from_pod', 'tc_to_pod'] });
+  const rig = openRig({ object: built.value, name: HEADER, settings: wide, programs: packetPrograms });
   if (!rig.ok) throw new Error(failureText(rig.error));
   return rig.value;
 }

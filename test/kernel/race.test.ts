@@ -27,6 +27,7 @@ import { assert, failureText } from '../../core/result.ts';
 import { loadObject, type LoadedObject } from '../../kernel/object.ts';
 import { KernelStore } from '../../kernel/store.ts';
 import { buildObject } from '../../tools/build.ts';
+import { packetPrograms } from '../../kernel/twin.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const FLOWS = 32_768;
@@ -53,7 +54,7 @@ function load(object: Uint8Array): LoadedObject {
     name: 'race',
     settings: config,
     maxEntries: { flows: BUCKETS },
-    programs: ['tc_from_pod', 'tc_to_pod'],
+    programs: packetPrograms,
   });
   if (!loaded.ok) throw new Error(failureText(loaded.error));
   programCluster(new KernelStore(loaded.value), 1, 4);

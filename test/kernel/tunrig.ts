@@ -17,6 +17,7 @@ import { worldNode } from '../../proof/world.ts';
 import { listed, type Both, type Family, type SmallService } from '../lab/cluster.ts';
 import { openTunnel, type Tunnel } from './tunnel.ts';
 import { ETHERNET, readPacket, type Endpoint, type FrameSpec, type Seen } from './wire.ts';
+import { packetPrograms } from '../../kernel/twin.ts';
 
 export const client: Both = { IPv4: '10.1.0.2', IPv6: 'fd00:1::2' };
 export const backend: Both = { IPv4: '10.2.0.2', IPv6: 'fd00:2::2' };
@@ -86,7 +87,7 @@ export class TunRig implements Disposable {
       selectionKey: [1, 2],
       hairpinSource: [value(parseAddress(gateway.pod.IPv4)), value(parseAddress(gateway.pod.IPv6))],
     });
-    const loaded = loadObject({ object, name: 'tandem.bpf.o', settings, programs: ['tc_from_pod', 'tc_to_pod'] });
+    const loaded = loadObject({ object, name: 'tandem.bpf.o', settings, programs: packetPrograms });
     if (!loaded.ok) throw new Error(failureText(loaded.error));
     this.loaded = loaded.value;
     this.store = new KernelStore(this.loaded);

@@ -8,7 +8,7 @@ import { maps, REASON_NOT_IP, REASON_NOT_SERVICE, VERDICT_PASS } from '../../cor
 import { failureText } from '../../core/result.ts';
 import { emptyOutcome, quietOutside, type Outside } from '../../core/twin.ts';
 import { loadObject, type LoadedObject } from '../../kernel/object.ts';
-import { createKernelTwin, FRAME_BYTES_MAX, type KernelTwin } from '../../kernel/twin.ts';
+import { createKernelTwin, FRAME_BYTES_MAX, packetPrograms, type KernelTwin } from '../../kernel/twin.ts';
 import { buildObject } from '../../tools/build.ts';
 
 /** Programs that report what was posed instead of deciding; the second says drop and returns something else. */
@@ -55,7 +55,7 @@ let echo: KernelTwin;
 let real: KernelTwin;
 
 function twinOf(object: Uint8Array, name: string): KernelTwin {
-  const options = { settings: { testMode: 1 }, maxEntries: { flows: 64 }, programs: ['tc_from_pod', 'tc_to_pod'] };
+  const options = { settings: { testMode: 1 }, maxEntries: { flows: 64 }, programs: packetPrograms };
   const loaded = loadObject({ object, name, ...options });
   if (!loaded.ok) throw new Error(failureText(loaded.error));
   loadedObjects.push(loaded.value);
@@ -170,7 +170,7 @@ describe('the flow table', () => {
 describe('a twin', () => {
   test('is refused over an object that was loaded without test mode', () => {
     const object = readFileSync(join(folder, 'echo.o'));
-    const loaded = loadObject({ object, name: 'echo.o', programs: ['tc_from_pod', 'tc_to_pod'] });
+    const loaded = loadObject({ object, name: 'echo.o', programs: packetPrograms });
     if (!loaded.ok) throw new Error(failureText(loaded.error));
     loadedObjects.push(loaded.value);
     expect(createKernelTwin({ object: loaded.value })).toMatchObject({ ok: false, error: { kind: 'usage' } });

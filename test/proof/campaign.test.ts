@@ -6,7 +6,8 @@ import { runCampaign, type CampaignReport } from '../../proof/campaign.ts';
 import { findingText, sumReports } from '../../proof/report.ts';
 import { settingsOf } from '../../proof/settings.ts';
 import { caseText, parseCase } from '../../proof/shrink.ts';
-import { commitHash, isFull, rigOf } from './rigs.ts';
+import { commitHash, rigOf } from './rigs.ts';
+import { isFull } from '../full.ts';
 
 const packetsMax = isFull ? 1_000_000 : 80_000;
 

@@ -6,7 +6,8 @@ import { runMechanical, twinnedHeaders } from '../../cli/mechanical.ts';
 import { SOURCES } from '../../cli/mutant.ts';
 import { isTrusted, tableText, totalsOf, type Fate } from '../../proof/mutants/fates.ts';
 import { argued } from '../../proof/mutants/survivors.ts';
-import { commitHash, isFull } from './rigs.ts';
+import { commitHash } from './rigs.ts';
+import { isFull } from '../full.ts';
 
 const TIMEOUT_MS = 120_000;
 const FULL_TIMEOUT_MS = 1_500_000;

@@ -8,7 +8,7 @@ import { failureText } from '../../core/result.ts';
 import { doubts } from '../../proof/mutants/canary.ts';
 import { mutants } from '../../proof/mutants/mutants.ts';
 import { plantMutant } from '../../proof/mutants/plant.ts';
-import { isFull } from './rigs.ts';
+import { isFull } from '../full.ts';
 
 const TIMEOUT_MS = 120_000;
 

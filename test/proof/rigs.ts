@@ -11,9 +11,6 @@ import { settingsOf } from '../../proof/settings.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Long campaigns, all faults: `tandem test --full`. */
-export const isFull: boolean = process.env['TANDEM_TEST_FULL'] === '1';
-
 export function committedObject(): Uint8Array {
   return readFileSync(join(root, 'bpf/tandem.bpf.o'));
 }

@@ -19,7 +19,8 @@ import { parseCase } from '../../proof/shrink.ts';
 import type { Finding } from '../../proof/steps.ts';
 import { agentPlants, type AgentPlant } from './agentplants.ts';
 import { command as packet, stepsOf, world, type Command as Packet } from './play.ts';
-import { commitHash, committedObject, isFull } from './rigs.ts';
+import { commitHash, committedObject } from './rigs.ts';
+import { isFull } from '../full.ts';
 
 const COMMANDS = 60_000;
 /** A million of each seed, a round each, as the command that repeats one takes them. */

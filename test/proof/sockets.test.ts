@@ -7,7 +7,8 @@ import { cgroupRoot } from '../../kernel/attach.ts';
 import { openSockets } from '../../kernel/sockets.ts';
 import { findingText } from '../../proof/report.ts';
 import { runSockets, type SocketReport } from '../../proof/sockets/sockets.ts';
-import { isFull, rigOf } from './rigs.ts';
+import { rigOf } from './rigs.ts';
+import { isFull } from '../full.ts';
 
 const callsMax = isFull ? 200_000 : 12_000;
 

@@ -9,7 +9,8 @@ import { mutants } from '../../proof/mutants/mutants.ts';
 import { caseText, parseCase } from '../../proof/shrink.ts';
 import { Bench, runSteps, type Finding, type Step } from '../../proof/steps.ts';
 import { command, stepsOf, world } from './play.ts';
-import { isFull, rigOf } from './rigs.ts';
+import { rigOf } from './rigs.ts';
+import { isFull } from '../full.ts';
 
 const SETTINGS_SEED = 1;
 const numRuns = isFull ? 5_000 : 300;

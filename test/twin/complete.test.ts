@@ -28,6 +28,7 @@ import {
   type Host,
   type PacketCase,
 } from '../core/datapath/stage.ts';
+import { packetPrograms } from '../../kernel/twin.ts';
 
 const families = ['IPv4', 'IPv6'] as const;
 const complete = { checksumMode: CHECKSUM_MODE_COMPLETE };
@@ -66,7 +67,7 @@ function open(object: Uint8Array = readFileSync(new URL('../../bpf/tandem.bpf.o'
     object,
     name: 'bpf/tandem.bpf.o',
     settings: { ...settings, isComplete: true },
-    programs: ['tc_from_pod', 'tc_to_pod'],
+    programs: packetPrograms,
   });
   if (!rig.ok) throw new Error(failureText(rig.error));
   return rig.value;

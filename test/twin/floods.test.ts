@@ -7,10 +7,11 @@ import { packetPrograms } from '../../kernel/twin.ts';
 import { FLOW_BUCKETS } from '../../core/layout.gen.ts';
 import { failureText } from '../../core/result.ts';
 import { churn, crowdSettings, greedyClient, synFlood } from '../core/datapath/crowd.ts';
+import { isFull } from '../full.ts';
 
 const ENTRIES = FLOW_BUCKETS * 16;
 const LONGEST_TICKS = Math.ceil(8_000_000 / 1.048576);
-const SYNS = process.env['TANDEM_TEST_FULL'] === '1' ? 1_000_000 : 200_000;
+const SYNS = isFull ? 1_000_000 : 200_000;
 
 function open(): Rig {
   const object = readFileSync(new URL('../../bpf/tandem.bpf.o', import.meta.url));

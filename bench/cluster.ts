@@ -2,7 +2,7 @@
 /** A cluster of a given size, put into the maps of a twin by the control plane itself. */
 import { createLoop } from '../agent/loop.ts';
 import { addressText, addressFromIPv4 } from '../core/address.ts';
-import type { EndpointSliceObject, ServiceObject } from '../core/objects.ts';
+import type { ClusterEvent, EndpointSliceObject, ServiceObject } from '../core/objects.ts';
 import { failureText } from '../core/result.ts';
 import type { MapStore } from '../core/store.ts';
 
@@ -45,6 +45,19 @@ function sliceOf(index: number, backends: number, protocols: readonly BenchProto
   };
 }
 
+/** The lists that such a cluster begins with. */
+export function clusterEvents(
+  services: number,
+  backends: number,
+  protocols: readonly BenchProtocol[] = ['TCP'],
+): readonly ClusterEvent[] {
+  const indexes = Array.from({ length: services }, (_, index) => index);
+  return [
+    { type: 'LISTED', kind: 'Service', items: indexes.map((index) => serviceOf(index, protocols)) },
+    { type: 'LISTED', kind: 'EndpointSlice', items: indexes.map((index) => sliceOf(index, backends, protocols)) },
+  ];
+}
+
 /** Programs `services` Services with `backends` backends each, and a port for each protocol, into the store. */
 export function programCluster(
   store: MapStore,
@@ -67,12 +80,6 @@ export function programCluster(
       throw new Error(failureText(failure));
     },
   });
-  const indexes = Array.from({ length: services }, (_, index) => index);
-  loop.event({ type: 'LISTED', kind: 'Service', items: indexes.map((index) => serviceOf(index, protocols)) });
-  loop.event({
-    type: 'LISTED',
-    kind: 'EndpointSlice',
-    items: indexes.map((index) => sliceOf(index, backends, protocols)),
-  });
+  for (const event of clusterEvents(services, backends, protocols)) loop.event(event);
   if (!loop.step().isSettled) throw new Error('the cluster could not be programmed');
 }

@@ -17,6 +17,7 @@ import { compareOutcomes, sameOutcome } from '../proof/compare.ts';
 import { runSequences, sequenceSettings } from '../proof/sequences/sequences.ts';
 import { buildObject } from '../tools/build.ts';
 import { reportReplay } from './benchreplay.ts';
+import { rateLine, thousands } from './benchrows.ts';
 import { reportSockets } from './benchsockets.ts';
 import type { CommandOptions } from './commands.ts';
 import { exitCode, printJson, printText, reportFailure, startProgress } from './output.ts';
@@ -135,15 +136,6 @@ function benchAll(onStep: (line: string) => void): Result<Figures> {
   } finally {
     rmSync(folder, { recursive: true });
   }
-}
-
-function thousands(value: number): string {
-  return Math.round(value).toLocaleString('en-US');
-}
-
-function rateLine(what: string, { median, low, high }: Spread, goal: number): string {
-  const verdict = median >= goal ? 'met' : 'MISSED';
-  return `| ${what} | ${thousands(median)} | ${thousands(low)} to ${thousands(high)} | ${thousands(goal)} | ${verdict} |`;
 }
 
 function nsText(spread: Spread): string {

@@ -3,8 +3,9 @@
 import { addressEquals, TCP, UDP, type Address } from '../core/address.ts';
 import type { PacketHook } from '../core/twin.ts';
 import type { NodeFacts } from '../formats/node.ts';
-import { ICMP, ICMP_V6, type Headers } from './headers.ts';
+import type { Headers } from './headers.ts';
 import { hookAt, isForNobody, isWithin, type Place } from './places.ts';
+import { createRecent, type Chained, type Recent } from './recent.ts';
 
 /** Later sightings of a packet are looked for this long. */
 export const SIGHTING_WINDOW_NS = 2_000_000_000;
@@ -33,9 +34,13 @@ export type Sighted = {
   /** Frames that show it, and how many of them a twin has been asked about. */
   frames: number;
   runs: number;
-  /** Fewest hops left, by device and direction. */
-  readonly hopsAt: Map<string, number>;
-};
+  /** Fewest hops left where it was seen first, and elsewhere. */
+  hops: number;
+  passings: Passing | undefined;
+} & Chained;
+
+/** Somewhere else, by device and direction. */
+type Passing = { readonly place: Place; hops: number; readonly next: Passing | undefined };
 
 /** The packet that a frame shows, and the hook, if it is the first to meet the packet and does so here. */
 export type Attributed = { readonly packet: Sighted; readonly hook: PacketHook | undefined };
@@ -43,22 +48,18 @@ export type Attributed = { readonly packet: Sighted; readonly hook: PacketHook |
 export type Attribution = {
   /** Frames in order of time; `expire` is called before each. */
   readonly take: (sighting: Sighting) => Attributed;
-  /** Packets whose window is over at this time, oldest first; each is given once. */
-  readonly expire: (timeNs: number) => readonly Sighted[];
+  /** The next packet whose window is over at this time, oldest first; each is given once. */
+  readonly expire: (timeNs: number) => Sighted | undefined;
 };
 
-const NONE: readonly Sighted[] = [];
-
 export function createAttribution(): Attribution {
-  const recent = new Map<string, Sighted[]>();
+  const recent = createRecent();
   const queue: Sighted[] = [];
   /** Those before it have been given. */
   let head = 0;
 
   function take(sighting: Sighting): Attributed {
-    const identity = identityOf(sighting.headers);
-    const known = recent.get(identity) ?? [];
-    const same = packetOf(known, sighting);
+    const same = packetOf(recent, sighting);
     if (same !== undefined) return { packet: same, hook: noteSighting(same, sighting) };
     const packet: Sighted = {
       first: sighting,
@@ -68,69 +69,51 @@ export function createAttribution(): Attribution {
       translated: undefined,
       elsewhere: undefined,
       refusal: undefined,
-      hopsAt: new Map([[placeText(sighting.place), sighting.headers.hops]]),
+      hops: sighting.headers.hops,
+      passings: undefined,
+      hash: 0,
+      older: undefined,
+      younger: undefined,
     };
-    known.push(packet);
-    recent.set(identity, known);
+    recent.add(packet);
     queue.push(packet);
     return { packet, hook: packet.hook };
   }
 
-  function expire(timeNs: number): readonly Sighted[] {
-    const from = head;
-    while (isOver(queue[head], timeNs)) head += 1;
-    if (head === from) return NONE;
-    const over = queue.slice(from, head);
-    // Taking away from the front costs what is left: now and then, not with every frame.
+  function expire(timeNs: number): Sighted | undefined {
+    const oldest = queue[head];
+    if (oldest === undefined || oldest.first.timeNs + SIGHTING_WINDOW_NS >= timeNs) return undefined;
+    head += 1;
+    // Taking away from the front costs what is left: now and then, not with every packet.
     if (head > queue.length / 2) {
       queue.splice(0, head);
       head = 0;
     }
-    for (const packet of over) {
-      const identity = identityOf(packet.first.headers);
-      const alike = recent.get(identity);
-      // They are as old as they are far in front.
-      if (alike?.[0] === packet) alike.shift();
-      if (alike?.length === 0) recent.delete(identity);
-    }
-    return over;
+    recent.remove(oldest);
+    return oldest;
   }
 
   return { take, expire };
 }
 
-function isOver(packet: Sighted | undefined, timeNs: number): boolean {
-  return packet !== undefined && packet.first.timeNs + SIGHTING_WINDOW_NS < timeNs;
-}
-
-/** What no translation changes: source ports may be rewritten, addresses on one side only. */
-function identityOf(headers: Headers): string {
-  const { protocol, identification, sequence, acknowledgement, flags, payloadLength, digest, fragmentOffset } = headers;
-  const isIcmp = protocol === ICMP || protocol === ICMP_V6;
-  const { error } = headers;
-  // ICMPv6 has no identification: the packet that it is about tells one error of a Service from another.
-  const kind = error === undefined ? '' : `/${error.type}/${error.code}/${error.sequence}`;
-  const tail = isIcmp ? kind : `/${sequence}/${acknowledgement}/${flags}/${digest}/${fragmentOffset}`;
-  return `${headers.family}/${protocol}/${identification}/${payloadLength}${tail}`;
-}
-
-function placeText({ device, direction }: Place): string {
-  return `${device} ${direction}`;
+function isSamePlace(left: Place, right: Place): boolean {
+  return left === right || (left.device === right.device && left.direction === right.direction);
 }
 
 /**
  * Nothing but its ends tells one datagram from another that says the same, and what comes from a pod begins there. Of
  * other protocols the numbers tell: only the last can be meant.
  */
-function packetOf(alike: readonly Sighted[], sighting: Sighting): Sighted | undefined {
+function packetOf(recent: Recent, sighting: Sighting): Sighted | undefined {
   const { headers, place } = sighting;
-  const isDatagram = headers.protocol === UDP;
-  if (isDatagram && place.role === 'pod' && place.direction === 'incoming') return undefined;
-  const last = alike.at(-1);
-  const same = isDatagram
-    ? alike.findLast((packet) => isSighting(packet, sighting) && hasSameEnd(packet.first.headers, headers))
-    : undefined;
-  return same ?? (last !== undefined && isSighting(last, sighting) ? last : undefined);
+  const last = recent.last(headers);
+  if (last === undefined) return undefined;
+  if (headers.protocol !== UDP) return isSighting(last, sighting) ? last : undefined;
+  if (place.role === 'pod' && place.direction === 'incoming') return undefined;
+  for (let packet: Sighted | undefined = last; packet !== undefined; packet = recent.before(packet)) {
+    if (isSighting(packet, sighting) && hasSameEnd(packet.first.headers, headers)) return packet;
+  }
+  return isSighting(last, sighting) ? last : undefined;
 }
 
 /** Whether address and port of one side are equal. */
@@ -150,8 +133,17 @@ function isSighting(packet: Sighted, sighting: Sighting): boolean {
   const { headers } = packet.first;
   const isAlike = addressEquals(headers.source, source) || addressEquals(headers.destination, destination);
   if (!isAlike && !isSentBack(packet.first, sighting)) return false;
-  const hops = packet.hopsAt.get(placeText(sighting.place));
-  return hops === undefined || sighting.headers.hops < hops;
+  const { hops } = sighting.headers;
+  if (isSamePlace(packet.first.place, sighting.place)) return hops < packet.hops;
+  const passing = passingAt(packet, sighting.place);
+  return passing === undefined || hops < passing.hops;
+}
+
+function passingAt({ passings }: Sighted, place: Place): Passing | undefined {
+  for (let passing = passings; passing !== undefined; passing = passing.next) {
+    if (isSamePlace(passing.place, place)) return passing;
+  }
+  return undefined;
 }
 
 /** A pod that is its own backend gets what it sent, with other addresses on both sides; an answer has the same two. */
@@ -163,10 +155,20 @@ function isSentBack(first: Sighting, { headers, place }: Sighting): boolean {
   return isBack && isOwn && place.device === first.place.device;
 }
 
+function notePassing(packet: Sighted, { headers: { hops }, place }: Sighting): void {
+  if (isSamePlace(packet.first.place, place)) {
+    packet.hops = hops;
+    return;
+  }
+  const passing = passingAt(packet, place);
+  if (passing === undefined) packet.passings = { place, hops, next: packet.passings };
+  else passing.hops = hops;
+}
+
 /** Returns the hook, if it is the first to meet the packet. */
 function noteSighting(packet: Sighted, sighting: Sighting): PacketHook | undefined {
   packet.frames += 1;
-  packet.hopsAt.set(placeText(sighting.place), sighting.headers.hops);
+  notePassing(packet, sighting);
   if (sighting.place.device !== packet.first.place.device) packet.elsewhere ??= sighting;
   if (!hasSameEnds(packet.first.headers, sighting.headers)) packet.translated ??= sighting;
   if (packet.hook !== undefined) return undefined;

@@ -37,8 +37,9 @@ function compareTexts(field: string, model: string, kernel: string): Difference 
 
 /** Eight bytes around the first that differs are enough to see what it is. */
 export function compareBytes(left: Uint8Array, right: Uint8Array): Difference | undefined {
-  const at = left.findIndex((byte, index) => byte !== right[index]);
-  if (at < 0) return undefined;
+  let at = 0;
+  while (at < left.length && left[at] === right[at]) at += 1;
+  if (at === left.length) return undefined;
   const around = (bytes: Uint8Array): string => hexText(bytes.subarray(Math.max(0, at - 3), at + 5));
   return { field: `byte ${at}`, model: around(left), kernel: around(right) };
 }

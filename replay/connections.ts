@@ -4,18 +4,9 @@ import { port, protocolText, TCP, UDP, type Address } from '../core/address.ts';
 import type { Answer, Question, Verdict } from '../core/oracle/answer.ts';
 import type { Binding } from './affinity.ts';
 import { datagramAbout, newDatagrams, type Datagrams } from './datagrams.ts';
+import { createFlowIndex } from './flowindex.ts';
 import type { AnswerEnds } from './frame.ts';
-import {
-  flowText,
-  FLAG_RST,
-  ICMP,
-  isFollowed,
-  isMapped,
-  isOpening,
-  turned,
-  type Headers,
-  type Tuple,
-} from './headers.ts';
+import { flowText, FLAG_RST, ICMP, isFollowed, isMapped, isOpening, type Headers, type Tuple } from './headers.ts';
 import type { Sighted, Sighting } from './attribute.ts';
 
 /** More than a recording of hours holds; each takes about 1 KB. */
@@ -100,7 +91,7 @@ export type Connections = {
 };
 
 export function createConnections(): Connections {
-  const byFlow = new Map<string, Connection>();
+  const flows = createFlowIndex();
   const byDatagram = new Map<string, Connection>();
   const all: Connection[] = [];
 
@@ -115,31 +106,33 @@ export function createConnections(): Connections {
     return connection;
   }
 
-  function find(headers: Headers, flow: Tuple): Connection | undefined {
-    const known = headers.part === 'later' ? byDatagram.get(datagramText(headers)) : undefined;
-    return known ?? byFlow.get(flowText(flow));
+  /** Of a later fragment, which shows no ports. */
+  function byPart(headers: Headers): Connection | undefined {
+    return headers.part === 'later' ? byDatagram.get(datagramText(headers)) : undefined;
   }
 
   function fromPod(sighting: Sighting, answerTo: (question: Question) => Answer): Connection | undefined {
     const { headers } = sighting;
     if (isMapped(headers)) return undefined;
     // An error from a client is about an answer, which came from the Service.
-    const known = find(headers, headers.error?.about === undefined ? headers : turned(headers.error.about));
+    const about = headers.error?.about;
+    const known = byPart(headers) ?? (about === undefined ? flows.get(headers) : flows.getTurned(about));
     if (known !== undefined && !isAnother(known, headers)) {
       known.packets += 1;
       return noteFirst(headers, known);
     }
     const connection = newConnection(sighting, answerTo);
     if (connection === undefined || all.length >= CONNECTIONS_MAX) return undefined;
-    byFlow.set(connection.flow, connection);
+    flows.set(connection);
     all.push(connection);
     return noteFirst(headers, connection);
   }
 
   return {
     fromPod,
-    toPod: (headers) => (isMapped(headers) ? undefined : noteFirst(headers, find(headers, turned(headers)))),
-    about: ({ error }) => (error?.about === undefined ? undefined : byFlow.get(flowText(error.about))),
+    toPod: (headers) =>
+      isMapped(headers) ? undefined : noteFirst(headers, byPart(headers) ?? flows.getTurned(headers)),
+    about: ({ error }) => (error?.about === undefined ? undefined : flows.get(error.about)),
     all,
   };
 }

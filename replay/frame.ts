@@ -4,6 +4,7 @@ import { addressEquals, isIPv4, TCP, UDP, type Address } from '../core/address.t
 import { CHECKSUM_MODE_NONE, CHECKSUM_MODE_PARTIAL } from '../core/layout.gen.ts';
 import { assert } from '../core/result.ts';
 import { isFollowed, readHeaders, type Family, type Headers } from './headers.ts';
+import { newRoom, type Room } from './room.ts';
 
 /** The largest frame that a test run of the kernel accepts; longer ones are run with their payload cut. */
 export const FRAME_BYTES_MAX = 3712;
@@ -17,7 +18,7 @@ const CHECKSUM_IN_TCP = 16;
 const CHECKSUM_IN_UDP = 6;
 
 /** In place of addresses that a cooked capture does not keep; locally administered, so that they are nobody's. */
-const NO_ETHERNET = [0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
+const NO_ETHERNET = Uint8Array.from([0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2]);
 
 /**
  * What the captured checksum of TCP or UDP is: `right`, `partial` (the sum of the pseudo-header, to be completed by whoever
@@ -49,17 +50,19 @@ export type CapturedPacket = {
   readonly mtu: number;
 };
 
-export function poseFrame(packet: CapturedPacket): PosedFrame {
+/** `room`: where the frame is made. */
+export function poseFrame(packet: CapturedPacket, room: Room = newRoom): PosedFrame {
   const { headers, network } = packet;
   const there = Math.min(network.length, FRAME_BYTES_MAX - ETHERNET_BYTES);
   const isShortened = headers !== undefined && headers.length > there && (packet.isCut || there < network.length);
   // TCP options that were not captured are run as zeros: without them the header would claim more than there is.
   const length = isShortened ? Math.max(there, Math.min(headers.length, tcpHeaderEnd(network, headers))) : there;
-  const bytes = new Uint8Array(ETHERNET_BYTES + length);
+  const bytes = room(ETHERNET_BYTES + length);
   bytes.set(packet.ethernet ?? NO_ETHERNET);
   bytes[12] = packet.ethertype >>> 8;
   bytes[13] = packet.ethertype & 0xff;
-  bytes.set(network.subarray(0, there), ETHERNET_BYTES);
+  bytes.set(there === network.length ? network : network.subarray(0, there), ETHERNET_BYTES);
+  bytes.fill(0, ETHERNET_BYTES + there);
   if (isShortened) claimLength(bytes, headers.family, length);
   const checksum = headers === undefined ? 'unknown' : checksumState(network, headers);
   return {
@@ -140,8 +143,13 @@ export type AnswerEnds = {
 };
 
 /** The answer of a pod to itself, as it left the pod: from these ends, by the way it came back. */
-export function withPodAsSource(frame: PosedFrame, headers: Headers, ends: AnswerEnds): Uint8Array {
-  const bytes = withSource(frame, headers, ends);
+export function withPodAsSource(
+  frame: PosedFrame,
+  headers: Headers,
+  ends: AnswerEnds,
+  room: Room = newRoom,
+): Uint8Array {
+  const bytes = withSource(frame, headers, ends, room);
   const [destination, source] = [bytes.slice(0, 6), bytes.slice(6, 12)];
   bytes.set(source, 0);
   bytes.set(destination, 6);
@@ -152,10 +160,11 @@ export function withPodAsSource(frame: PosedFrame, headers: Headers, ends: Answe
 }
 
 /** The frame as it was before its source became a Service: these ends put back, all checksums mended. */
-export function withSource(frame: PosedFrame, headers: Headers, ends: AnswerEnds): Uint8Array {
+export function withSource(frame: PosedFrame, headers: Headers, ends: AnswerEnds, room: Room = newRoom): Uint8Array {
   assert(isTranslatable(headers), 'only packets of TCP and UDP get another source');
   assert(isIPv4(ends.address) === (headers.family === 'IPv4'), 'the other source is of the same family');
-  const bytes = frame.bytes.slice();
+  const bytes = room(frame.bytes.length);
+  bytes.set(frame.bytes);
   const ip = ETHERNET_BYTES;
   const { from, to } = sourceRange(headers.family);
   let addressDelta = putAddress(bytes, ip + from, ends.address);
@@ -175,10 +184,15 @@ export function withSource(frame: PosedFrame, headers: Headers, ends: AnswerEnds
 
 /** Writes an address and returns by how much the ones' complement sum of the bytes has grown. */
 export function putAddress(bytes: Uint8Array, at: number, address: Address): number {
-  const words = isIPv4(address) ? [address.d] : [address.a, address.b, address.c, address.d];
-  const before = sum(bytes, at, at + words.length * 4);
-  for (const [index, word] of words.entries()) putWord(bytes, at + index * 4, word);
-  return words.length * 2 * 0xffff - before + sum(bytes, at, at + words.length * 4);
+  const length = isIPv4(address) ? 4 : 16;
+  const before = sum(bytes, at, at + length);
+  if (length === 16) {
+    putWord(bytes, at, address.a);
+    putWord(bytes, at + 4, address.b);
+    putWord(bytes, at + 8, address.c);
+  }
+  putWord(bytes, at + length - 4, address.d);
+  return (length / 2) * 0xffff - before + sum(bytes, at, at + length);
 }
 
 /** The same for a port. */
@@ -202,7 +216,7 @@ export function mendUdp(bytes: Uint8Array, at: number, delta: number): void {
 
 /** Both ends of a frame that a twin has translated; undefined where the frame does not show its ports. */
 export function endsOf(frame: Uint8Array): Headers | undefined {
-  const headers = readHeaders(frame.subarray(ETHERNET_BYTES));
+  const headers = readHeaders(frame, ETHERNET_BYTES);
   return headers !== undefined && showsPorts(headers) ? headers : undefined;
 }
 

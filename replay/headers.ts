@@ -73,13 +73,14 @@ export type Headers = Tuple & {
   readonly error: IcmpError | undefined;
 };
 
+/** What an IP header says, and where what follows it begins: offsets are of the whole of the bytes. */
 type Network = {
   readonly family: Family;
   readonly source: Address;
   readonly destination: Address;
   readonly protocol: number;
   readonly length: number;
-  readonly transportOffset: number;
+  readonly transportAt: number;
   readonly hops: number;
   readonly identification: number;
   readonly part: Part;
@@ -87,81 +88,125 @@ type Network = {
   readonly isRouted: boolean;
 };
 
-/** The headers of the IP packet in `bytes`, as far as it was captured; undefined where its IP header can't be read. */
-export function readHeaders(bytes: Uint8Array): Headers | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const network = readNetwork(view);
+/**
+ * The headers of the IP packet from `start` to `end` of the bytes, as far as it was captured; undefined where its IP
+ * header can't be read.
+ */
+export function readHeaders(bytes: Uint8Array, start = 0, end: number = bytes.length): Headers | undefined {
+  const network = readNetwork(bytes, start, end);
   if (network === undefined) return undefined;
-  const at = network.transportOffset;
-  const ports = network.part === 'later' ? NO_PORTS : portsAt(view, at, network.protocol);
-  const isTcp = network.protocol === TCP && network.part !== 'later' && at + 14 <= view.byteLength;
-  const headerLength = isTcp ? (view.getUint8(at + 12) >>> 4) * 4 : TRANSPORT_BYTES;
-  const isIcmp = network.protocol === ICMP || network.protocol === ICMP_V6;
+  const { part, protocol, transportAt: at } = network;
+  const shows = part !== 'later' && at + 4 <= end && hasPorts(protocol);
+  const isTcp = protocol === TCP && part !== 'later' && at + 14 <= end;
+  const headerLength = isTcp ? ((bytes[at + 12] ?? 0) >>> 4) * 4 : TRANSPORT_BYTES;
+  const isIcmp = protocol === ICMP || protocol === ICMP_V6;
   return {
-    ...network,
-    ...ports,
-    protocol: network.protocol as Protocol,
-    flags: isTcp ? view.getUint8(at + 13) : 0,
-    sequence: isTcp ? view.getUint32(at + 4) : 0,
-    acknowledgement: isTcp ? view.getUint32(at + 8) : 0,
-    payloadLength: Math.max(0, network.length - at - headerLength),
-    digest: isTcp || isIcmp ? 0 : digestOf(bytes, at + TRANSPORT_BYTES),
-    error: isIcmp && network.part === 'whole' ? readError(bytes, at, network.protocol) : undefined,
+    family: network.family,
+    source: network.source,
+    destination: network.destination,
+    protocol: protocol as Protocol,
+    length: network.length,
+    transportOffset: at - start,
+    hops: network.hops,
+    identification: network.identification,
+    part,
+    fragmentOffset: network.fragmentOffset,
+    isRouted: network.isRouted,
+    sourcePort: shows ? half(bytes, at) : 0,
+    destinationPort: shows ? half(bytes, at + 2) : 0,
+    flags: isTcp ? (bytes[at + 13] ?? 0) : 0,
+    sequence: isTcp ? word(bytes, at + 4) : 0,
+    acknowledgement: isTcp ? word(bytes, at + 8) : 0,
+    payloadLength: Math.max(0, network.length - (at - start) - headerLength),
+    digest: isTcp || isIcmp ? 0 : digestOf(bytes, at + TRANSPORT_BYTES, end),
+    error: isIcmp && part === 'whole' ? readError(bytes, at, end, protocol) : undefined,
   };
 }
 
 const IPV6_BYTES = 40;
-const NO_PORTS = { sourcePort: 0, destinationPort: 0 };
 const TRANSPORT_BYTES = 8;
 
-function portsAt(view: DataView, at: number, protocol: number): { sourcePort: number; destinationPort: number } {
-  const hasPorts = protocol === TCP || protocol === UDP || protocol === SCTP;
-  if (!hasPorts || at + 4 > view.byteLength) return NO_PORTS;
-  return { sourcePort: view.getUint16(at), destinationPort: view.getUint16(at + 2) };
+function hasPorts(protocol: number): boolean {
+  return protocol === TCP || protocol === UDP || protocol === SCTP;
 }
 
-function readNetwork(view: DataView): Network | undefined {
-  if (view.byteLength < 1) return undefined;
-  const version = view.getUint8(0) >>> 4;
-  if (version === 4) return readIPv4(view);
-  return version === 6 ? readIPv6(view) : undefined;
+/** Big-endian, as all of what follows. */
+function half(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
 }
 
-function readIPv4(view: DataView): Network | undefined {
-  if (view.byteLength < 20) return undefined;
-  const transportOffset = (view.getUint8(0) & 15) * 4;
-  const length = view.getUint16(2);
-  if (transportOffset < 20 || length < transportOffset) return undefined;
+function word(bytes: Uint8Array, at: number): number {
+  return ((half(bytes, at) << 16) | half(bytes, at + 2)) >>> 0;
+}
+
+function readNetwork(bytes: Uint8Array, start: number, end: number): Network | undefined {
+  if (start >= end) return undefined;
+  const version = (bytes[start] ?? 0) >>> 4;
+  if (version === 4) return readIPv4(bytes, start, end);
+  return version === 6 ? readIPv6(bytes, start, end) : undefined;
+}
+
+function readIPv4(bytes: Uint8Array, start: number, end: number): Network | undefined {
+  if (end - start < 20) return undefined;
+  const headerLength = ((bytes[start] ?? 0) & 15) * 4;
+  const length = half(bytes, start + 2);
+  if (headerLength < 20 || length < headerLength) return undefined;
+  const fragment = half(bytes, start + 6);
+  const fragmentOffset = (fragment & 0x1fff) * 8;
   return {
     family: 'IPv4',
-    source: addressFromIPv4(view.getUint32(12)),
-    destination: addressFromIPv4(view.getUint32(16)),
-    protocol: view.getUint8(9),
+    source: addressOf(0, 0, 0xffff, word(bytes, start + 12)),
+    destination: addressOf(0, 0, 0xffff, word(bytes, start + 16)),
+    protocol: bytes[start + 9] ?? 0,
     length,
-    transportOffset,
-    hops: view.getUint8(8),
-    identification: view.getUint16(4),
-    ...partOf((view.getUint16(6) & 0x1fff) * 8, (view.getUint16(6) & 0x2000) !== 0),
+    transportAt: start + headerLength,
+    hops: bytes[start + 8] ?? 0,
+    identification: half(bytes, start + 4),
+    part: partOf(fragmentOffset, (fragment & 0x2000) !== 0),
+    fragmentOffset,
     isRouted: false,
   };
 }
 
-function partOf(fragmentOffset: number, hasMore: boolean): { readonly part: Part; readonly fragmentOffset: number } {
-  return { fragmentOffset, part: fragmentOffset > 0 ? 'later' : hasMore ? 'first' : 'whole' };
+function partOf(fragmentOffset: number, hasMore: boolean): Part {
+  return fragmentOffset > 0 ? 'later' : hasMore ? 'first' : 'whole';
 }
 
-function readIPv6(view: DataView): Network | undefined {
-  if (view.byteLength < IPV6_BYTES) return undefined;
-  const wordsAt = (at: number): Address =>
-    address(view.getUint32(at), view.getUint32(at + 4), view.getUint32(at + 8), view.getUint32(at + 12));
+function readIPv6(bytes: Uint8Array, start: number, end: number): Network | undefined {
+  if (end - start < IPV6_BYTES) return undefined;
+  const chain = skipExtensions(bytes, start, end);
   return {
     family: 'IPv6',
-    source: wordsAt(8),
-    destination: wordsAt(24),
-    length: IPV6_BYTES + view.getUint16(4),
-    hops: view.getUint8(7),
-    ...skipExtensions(view),
+    source: addressAt(bytes, start + 8),
+    destination: addressAt(bytes, start + 24),
+    protocol: chain.protocol,
+    length: IPV6_BYTES + half(bytes, start + 4),
+    transportAt: chain.transportAt,
+    hops: bytes[start + 7] ?? 0,
+    identification: chain.identification,
+    part: chain.part,
+    fragmentOffset: chain.fragmentOffset,
+    isRouted: chain.isRouted,
   };
+}
+
+function addressAt(bytes: Uint8Array, at: number): Address {
+  return addressOf(word(bytes, at), word(bytes, at + 4), word(bytes, at + 8), word(bytes, at + 12));
+}
+
+/** A power of two. */
+const ADDRESSES_KEPT = 8192;
+const kept: Address[] = Array.from({ length: ADDRESSES_KEPT }, () => addressFromIPv4(0));
+
+/** The same few addresses come again and again: making each anew is most of what would be thrown away of a packet. */
+function addressOf(a: number, b: number, c: number, d: number): Address {
+  const mixed = d ^ (d >>> 13) ^ c ^ Math.imul(b, 31) ^ a;
+  const at = mixed & (ADDRESSES_KEPT - 1);
+  const known = kept[at];
+  if (known !== undefined && known.d === d && known.c === c && known.b === b && known.a === a) return known;
+  const made = address(a, b, c, d);
+  kept[at] = made;
+  return made;
 }
 
 const HOP_BY_HOP = 0;
@@ -179,26 +224,30 @@ const EXTENSIONS: ReadonlySet<number> = new Set([
   MOBILITY,
 ]);
 
-type Chain = Pick<Network, 'fragmentOffset' | 'identification' | 'isRouted' | 'part' | 'protocol' | 'transportOffset'>;
+type Chain = Pick<Network, 'fragmentOffset' | 'identification' | 'isRouted' | 'part' | 'protocol' | 'transportAt'>;
 
 /** The chain up to the transport header, or to where a later fragment's part of the datagram begins. RFC 8200 section 4 */
-function skipExtensions(view: DataView): Chain {
-  let protocol = view.getUint8(6);
-  let at = IPV6_BYTES;
+function skipExtensions(bytes: Uint8Array, start: number, end: number): Chain {
+  let protocol = bytes[start + 6] ?? 0;
+  let at = start + IPV6_BYTES;
   let isRouted = false;
-  let fragment = { identification: 0, ...partOf(0, false) };
-  for (let seen = 0; seen < EXTENSION_HEADERS_MAX && at + 8 <= view.byteLength; seen += 1) {
-    if (!EXTENSIONS.has(protocol) || fragment.part === 'later') break;
-    if (protocol === ROUTING) isRouted ||= view.getUint8(at + 3) > 0;
+  let part: Part = 'whole';
+  let fragmentOffset = 0;
+  let identification = 0;
+  for (let seen = 0; seen < EXTENSION_HEADERS_MAX && at + 8 <= end; seen += 1) {
+    if (!EXTENSIONS.has(protocol) || part === 'later') break;
+    if (protocol === ROUTING) isRouted ||= (bytes[at + 3] ?? 0) > 0;
     if (protocol === FRAGMENT) {
-      const word = view.getUint16(at + 2);
-      fragment = { identification: view.getUint32(at + 4), ...partOf(word & 0xfff8, (word & 1) !== 0) };
+      const told = half(bytes, at + 2);
+      fragmentOffset = told & 0xfff8;
+      part = partOf(fragmentOffset, (told & 1) !== 0);
+      identification = word(bytes, at + 4);
     }
-    const length = extensionBytes(protocol, view.getUint8(at + 1));
-    protocol = view.getUint8(at);
+    const length = extensionBytes(protocol, bytes[at + 1] ?? 0);
+    protocol = bytes[at] ?? 0;
     at += length;
   }
-  return { protocol, transportOffset: at, isRouted, ...fragment };
+  return { protocol, transportAt: at, isRouted, part, fragmentOffset, identification };
 }
 
 /** A fragment header has 8 bytes, the authentication header counts in fours (RFC 4302 2.2), the others in eights. */
@@ -213,25 +262,28 @@ export function isFollowed({ family, protocol }: Headers): boolean {
 }
 
 /** Errors quote the packet they are about: types 3, 11, 12 of ICMP, below 128 of ICMPv6. */
-function readError(bytes: Uint8Array, at: number, protocol: number): IcmpError | undefined {
-  if (at + TRANSPORT_BYTES > bytes.length) return undefined;
+function readError(bytes: Uint8Array, at: number, end: number, protocol: number): IcmpError | undefined {
+  if (at + TRANSPORT_BYTES > end) return undefined;
   const type = bytes[at] ?? 0;
   const code = bytes[at + 1] ?? 0;
   const isError = protocol === ICMP ? type === 3 || type === 11 || type === 12 : type < 128;
   if (!isError) return undefined;
-  const quote = bytes.subarray(at + TRANSPORT_BYTES);
-  const view = new DataView(quote.buffer, quote.byteOffset, quote.byteLength);
-  const network = readNetwork(view);
+  const quoted = readNetwork(bytes, at + TRANSPORT_BYTES, end);
   // What a later fragment has in place of ports is payload.
-  if (network === undefined || isMapped(network) || network.part === 'later') {
+  if (quoted === undefined || isMapped(quoted) || quoted.part === 'later') {
     return { type, code, about: undefined, sequence: 0, identification: 0 };
   }
-  const { destination, source, transportOffset } = network;
-  const ports = portsAt(view, transportOffset, network.protocol);
-  const hasSequence = network.protocol === TCP && transportOffset + 8 <= view.byteLength;
-  const sequence = hasSequence ? view.getUint32(transportOffset + 4) : 0;
-  const about = { source, destination, protocol: network.protocol as Protocol, ...ports };
-  return { type, code, about, sequence, identification: network.identification };
+  const { destination, identification, protocol: aboutProtocol, source, transportAt } = quoted;
+  const shows = transportAt + 4 <= end && hasPorts(aboutProtocol);
+  const about: Tuple = {
+    protocol: aboutProtocol as Protocol,
+    source,
+    sourcePort: shows ? half(bytes, transportAt) : 0,
+    destination,
+    destinationPort: shows ? half(bytes, transportAt + 2) : 0,
+  };
+  const hasSequence = aboutProtocol === TCP && transportAt + 8 <= end;
+  return { type, code, about, sequence: hasSequence ? word(bytes, transportAt + 4) : 0, identification };
 }
 
 /** Whether an IPv6 packet bears an address that stands for an IPv4 one, and so for another flow than it is of. */
@@ -240,10 +292,10 @@ export function isMapped({ destination, family, source }: Pick<Headers, 'destina
 }
 
 /** FNV-1a over the first bytes of the payload. */
-function digestOf(bytes: Uint8Array, at: number): number {
+function digestOf(bytes: Uint8Array, at: number, end: number): number {
   let hash = 0x811c9dc5;
-  const end = Math.min(bytes.length, at + 64);
-  for (let place = at; place < end; place += 1) hash = Math.imul(hash ^ (bytes[place] ?? 0), 0x01000193);
+  const last = Math.min(end, at + 64);
+  for (let place = at; place < last; place += 1) hash = Math.imul(hash ^ (bytes[place] ?? 0), 0x01000193);
   return hash >>> 0;
 }
 

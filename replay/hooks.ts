@@ -2,8 +2,7 @@
 /** What happens to a packet that a hook meets: which frame the twins get, and what is learned from their answer. */
 import { addressEquals, endpointText, port } from '../core/address.ts';
 import { VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
-import type { Question } from '../core/oracle/answer.ts';
-import { quietOutside, type Outcome, type PacketHook } from '../core/twin.ts';
+import type { Outcome, Outside, PacketHook } from '../core/twin.ts';
 import type { Attributed, Sighted, Sighting } from './attribute.ts';
 import { compareBytes, type Difference } from './compare.ts';
 import {
@@ -21,8 +20,10 @@ import { endsOf, isTranslatable, withPodAsSource, withSource, type AnswerEnds, t
 import { flowText, isAsking } from './headers.ts';
 import { isModelPermitted, type Court } from './judge.ts';
 import { draftOf, type Draft } from './lines.ts';
-import { addTo, type PacketPlace, type Tally } from './tally.ts';
+import type { Room } from './room.ts';
+import { addTo, type Finding, type PacketPlace, type Tally } from './tally.ts';
 import { backendOf, reasonOf, verdictOf, type Ran, type Twins } from './twins.ts';
+import type { Unserved } from './unserved.ts';
 import type { Watch } from './watch.ts';
 
 /** A flow's age is counted in 2^20 ns. */
@@ -39,24 +40,62 @@ export type Bench = Court & {
   readonly completeNs: number;
   /** Connections by the packets that ask for them, while these are in their window. */
   readonly openings: Map<Sighted, Connection>;
+  readonly unserved: Unserved;
+  /** The same for each frame. */
+  readonly outside: Outside;
+  /** Where a frame is changed before it goes in. */
+  readonly room: Room;
   /** Lines that wait; undefined: nobody wants any. */
   readonly drafts: Map<Sighted, Draft[]> | undefined;
   readonly watch: Watch | undefined;
 };
+
+/** Of a sighting at a hook; the flow's name is made when it is asked for, which is hardly ever. */
+class PlaceAtHook implements PacketPlace {
+  readonly hook: PacketPlace['hook'];
+  readonly #sighting: Sighting;
+  readonly #connection: Connection | undefined;
+
+  constructor(hook: PacketPlace['hook'], sighting: Sighting, connection: Connection | undefined) {
+    this.hook = hook;
+    this.#sighting = sighting;
+    this.#connection = connection;
+  }
+
+  get file(): string {
+    return this.#sighting.file;
+  }
+  get frame(): number {
+    return this.#sighting.frame;
+  }
+  get timeNs(): number {
+    return this.#sighting.timeNs;
+  }
+  get flow(): string {
+    return this.#connection?.flow ?? flowText(this.#sighting.headers);
+  }
+  get service(): string | null {
+    return this.#connection?.service ?? null;
+  }
+}
 
 export function placeOf(
   hook: PacketPlace['hook'],
   sighting: Sighting,
   connection: Connection | undefined,
 ): PacketPlace {
-  const { file, frame, timeNs, headers } = sighting;
-  const flow = connection?.flow ?? flowText(headers);
-  return { file, frame, timeNs, hook, flow, service: connection?.service ?? null };
+  return new PlaceAtHook(hook, sighting, connection);
+}
+
+function findingOf(place: PacketPlace, difference: Difference): Finding {
+  const { file, flow, frame, hook, service, timeNs } = place;
+  const { field, kernel: other, model } = difference;
+  return { file, frame, timeNs, hook, flow, service, field, model, other };
 }
 
 /** Runs one frame and counts it. */
 export function runInput(
-  { tally, twins, firstTick, watch }: Bench,
+  { tally, twins, firstTick, outside, watch }: Bench,
   place: PacketPlace,
   bytes: Uint8Array,
   posed: PosedFrame,
@@ -65,14 +104,12 @@ export function runInput(
   addTo(tally.checksums, posed.checksum);
   if (posed.gsoSize > 0) tally.superPackets += 1;
   if (posed.isShortened) tally.shortened += 1;
-  const ticks = (firstTick + Math.floor(place.timeNs / TICK_NS)) >>> 0;
-  const outside = { ...quietOutside(ticks), checksumMode: posed.checksumMode, gsoSize: posed.gsoSize };
+  outside.now = (firstTick + Math.floor(place.timeNs / TICK_NS)) >>> 0;
+  outside.checksumMode = posed.checksumMode;
+  outside.gsoSize = posed.gsoSize;
   const ran = twins.run(place.hook, bytes, outside);
   watch?.asked?.({ place, bytes, outside, ran });
-  if (ran.difference !== undefined) {
-    const { field, model, kernel } = ran.difference;
-    tally.firstDifference ??= { ...place, field, model, other: kernel };
-  }
+  if (ran.difference !== undefined) tally.firstDifference ??= findingOf(place, ran.difference);
   return ran;
 }
 
@@ -175,7 +212,8 @@ export function takeToPod(bench: Bench, sighting: Sighting, attributed: Attribut
     if (backend !== undefined && isReadable) {
       const posed = pose();
       const isOwn = isHairpin(connection, backend);
-      const bytes = isOwn ? withPodAsSource(posed, headers, backend) : withSource(posed, headers, backend);
+      const change = isOwn ? withPodAsSource : withSource;
+      const bytes = change(posed, headers, backend, bench.room);
       return takeReply(bench, sighting, packet, {
         connection,
         backend,
@@ -231,15 +269,17 @@ function takeReply(bench: Bench, sighting: Sighting, packet: Sighted, answer: An
   const { replies } = bench.tally;
   const place = placeOf(hook, sighting, connection);
   const ran = runSighted(bench, packet, place, bytes, posed);
-  const repliedBackend = endpointText(backend.address, port(backend.port));
-  keepDraft(bench, packet, () => draftOf(place, ran, { asks: false, connection, sighting, repliedBackend }));
+  keepDraft(bench, packet, () => {
+    const repliedBackend = endpointText(backend.address, port(backend.port));
+    return draftOf(place, ran, { asks: false, connection, sighting, repliedBackend });
+  });
   const difference = differenceFromRecorded(ran, posed.bytes);
   if (difference === undefined) {
     replies.reproduced += 1;
     return;
   }
   replies.differing += 1;
-  bench.tally.firstReply ??= { ...place, field: difference.field, model: difference.model, other: difference.kernel };
+  bench.tally.firstReply ??= findingOf(place, difference);
 }
 
 function differenceFromRecorded({ model }: Ran, recorded: Uint8Array): Difference | undefined {
@@ -250,10 +290,8 @@ function differenceFromRecorded({ model }: Ran, recorded: Uint8Array): Differenc
 }
 
 /** Packets for frontends whose hooks this build does not have come in by an uplink and would pass unnoticed. */
-export function noteUnsupported({ oracle, tally }: Bench, { first }: Sighted): void {
-  if (first.place.role !== 'uplink' || first.place.direction !== 'incoming') return;
-  const { destination, destinationPort, protocol } = first.headers;
-  const question: Question = { client: 'pod', address: destination, protocol, port: port(destinationPort) };
-  const answer = oracle.answerAt(first.timeNs, question);
-  if (answer.kind === 'unsupported') addTo(tally.unsupportedPackets, answer.reason);
+export function noteUnsupported({ oracle, tally, unserved }: Bench, { headers, place, timeNs }: Sighting): void {
+  if (place.role !== 'uplink' || place.direction !== 'incoming') return;
+  const reason = unserved.reasonOf(headers, (question) => oracle.answerAt(timeNs, question));
+  if (reason !== undefined) addTo(tally.unsupportedPackets, reason);
 }

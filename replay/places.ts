@@ -14,7 +14,7 @@ import {
 } from '../formats/link.ts';
 import type { Device, DeviceRole, NodeFacts } from '../formats/node.ts';
 import { openCapture } from '../formats/open.ts';
-import { readHeaders, type Tuple } from './headers.ts';
+import { readHeaders, type Headers, type Tuple } from './headers.ts';
 
 /** Seen from the node: a packet from a pod is incoming on the pod's device. */
 export type Direction = 'incoming' | 'outgoing';
@@ -53,11 +53,18 @@ export function findPlaces(facts: NodeFacts, sources: readonly InputSource[]): P
     .filter((found) => found !== undefined)
     .sort((left, right) => left.ifindex - right.ifindex);
   const roles = new Map(inferred.map(({ ifindex, role }) => [ifindex, role]));
+  const byIndex = new Map<number, Sides>();
   const byMac = new Map(facts.devices.filter(({ mac }) => mac !== '').map((device) => [device.mac, device]));
   return {
     inferred,
     of: (record, link, tuple) => {
-      if (link.interfaceIndex !== undefined) return placeByIndex(link, known, roles);
+      const { direction, interfaceIndex } = link;
+      if (interfaceIndex !== undefined) {
+        if (direction === undefined) return undefined;
+        const sides = byIndex.get(interfaceIndex) ?? sidesOf(interfaceIndex, known, roles);
+        byIndex.set(interfaceIndex, sides);
+        return sides[direction];
+      }
       return (
         (record.linkType === LINK_ETHERNET ? placeByMac(record, byMac) : undefined) ??
         placeByAddress(link, tuple, facts)
@@ -72,21 +79,23 @@ export function hookAt(place: Place): PacketHook | undefined {
   return place.direction === 'incoming' ? 'from-pod' : 'to-pod';
 }
 
-function placeByIndex(
-  link: LinkHeader,
-  known: ReadonlyMap<number, Device>,
-  roles: ReadonlyMap<number, DeviceRole>,
-): Place | undefined {
-  const { interfaceIndex = 0, direction } = link;
-  if (direction === undefined) return undefined;
-  const device = known.get(interfaceIndex);
-  if (device !== undefined) return { device: device.name, role: device.role, direction, mtu: device.mtu };
-  const role = roles.get(interfaceIndex) ?? 'unknown';
-  return {
-    device: `ifindex ${interfaceIndex}`,
+/** Both directions of a device, made once. */
+type Sides = { readonly incoming: Place; readonly outgoing: Place };
+
+function sidesOf(ifindex: number, known: ReadonlyMap<number, Device>, roles: ReadonlyMap<number, DeviceRole>): Sides {
+  const role = roles.get(ifindex) ?? 'unknown';
+  const {
+    name: device,
+    role: own,
+    mtu,
+  } = known.get(ifindex) ?? {
+    name: `ifindex ${ifindex}`,
     role,
-    direction,
     mtu: role === 'loopback' ? LOOPBACK_MTU : MTU_DEFAULT,
+  };
+  return {
+    incoming: { device, role: own, direction: 'incoming', mtu },
+    outgoing: { device, role: own, direction: 'outgoing', mtu },
   };
 }
 
@@ -132,7 +141,7 @@ function surveyCapture(source: InputSource, known: ReadonlyMap<number, Device>, 
     if (parseLink(record.linkType, record.buffer, record.start, record.capturedLength, link) !== undefined) continue;
     const { interfaceIndex } = link;
     if (interfaceIndex === undefined || known.has(interfaceIndex)) continue;
-    const headers = isIp(link) ? readHeaders(record.bytes.subarray(link.networkOffset)) : undefined;
+    const headers = isIp(link) ? headersOf(record, link) : undefined;
     if (headers === undefined) continue;
     const address = link.direction === 'incoming' ? headers.source : headers.destination;
     const addresses: Seen = seen.get(interfaceIndex) ?? new Map();
@@ -140,6 +149,11 @@ function surveyCapture(source: InputSource, known: ReadonlyMap<number, Device>, 
     if (!isForNobody(address) && addresses.size < ADDRESSES_MAX) addresses.set(addressText(address), address);
   }
   capture.close();
+}
+
+/** What the headers of a frame say. */
+export function headersOf(record: CaptureRecord, { networkOffset }: LinkHeader): Headers | undefined {
+  return readHeaders(record.buffer, record.start + networkOffset, record.start + record.capturedLength);
 }
 
 export function isIp({ protocol }: LinkHeader): boolean {

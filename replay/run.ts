@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A replay: the time line goes through both twins, item by item, and the oracle judges what was observed. */
 import { createOracleTimeline, type OracleOptions } from '../core/oracle.ts';
+import { quietOutside } from '../core/twin.ts';
+import type { CaptureRecord } from '../formats/capture.ts';
 import type { EventStreams } from '../formats/events.ts';
 import type { InputSource } from '../formats/input.ts';
 import { nanosecondsBetween, type Instant } from '../formats/instant.ts';
@@ -11,14 +13,16 @@ import { noteApplied } from './applied.ts';
 import { createAttribution, whyNoInput, type Attribution } from './attribute.ts';
 import { createConnections } from './connections.ts';
 import { poseFrame, type PosedFrame } from './frame.ts';
-import { readHeaders } from './headers.ts';
+import type { Headers } from './headers.ts';
 import { noteUnsupported, runInput, takeFromPod, takeToPod, type Bench } from './hooks.ts';
 import { judgePacket, STALE_WINDOW_NS } from './judge.ts';
 import { draftOf, lineOf, type PacketLine } from './lines.ts';
-import { findPlaces, hookAt, isIp, type Place, type Places } from './places.ts';
+import { findPlaces, headersOf, hookAt, isIp, type Place, type Places } from './places.ts';
+import { sameRoom, type Room } from './room.ts';
 import { addTo, newTally, type Tally } from './tally.ts';
 import { openTimeline, type TimelineItem } from './timeline.ts';
 import { createTwins, type ReplayTwin } from './twins.ts';
+import { createUnserved } from './unserved.ts';
 import type { Watch } from './watch.ts';
 
 export type ReplayInput = {
@@ -45,6 +49,8 @@ type Run = Bench & {
   readonly places: Places;
   readonly attribution: Attribution;
   readonly link: LinkHeader;
+  /** Where frames are made. */
+  readonly posing: Room;
   /** Read of the captures. */
   bytes: number;
 };
@@ -67,6 +73,7 @@ export function replay(input: ReplayInput): Tally {
     if (item.is === 'frame') takeFrame(run, item);
     else {
       oracle.apply(item.timeNs, item.timed.event);
+      run.unserved.forget();
       const writes = twins.program(item.timed.event);
       noteAffinity(run.affinity, item.timeNs, item.timed.event, STALE_WINDOW_NS);
       input.watch?.event?.(item.timed, writes);
@@ -93,6 +100,10 @@ function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
     places,
     attribution: createAttribution(),
     link: newLinkHeader(),
+    posing: sameRoom(),
+    room: sameRoom(),
+    outside: quietOutside(0),
+    unserved: createUnserved(),
     twins: createTwins(input.model, input.kernel),
     oracle: createOracleTimeline(input.oracle),
     connections,
@@ -126,26 +137,38 @@ function takeFrame(run: Run, { file, record, timeNs }: FrameItem): void {
   if (problem !== undefined || !isIp(link)) {
     return addTo(tally.noInput, problem === 'short-link-header' ? 'unattributed' : 'not-ip');
   }
-  const network = record.bytes.subarray(link.networkOffset);
-  const headers = readHeaders(network);
+  const headers = headersOf(record, link);
   const place = places.of(record, link, headers);
   if (place === undefined) return addTo(tally.noInput, 'unattributed');
-  const pose = (): PosedFrame =>
-    poseFrame({
-      network,
-      headers,
-      ethernet: record.linkType === LINK_ETHERNET ? record.bytes.subarray(0, 12) : undefined,
-      ethertype: link.protocol,
-      isCut: record.capturedLength < record.originalLength,
-      mtu: place.mtu,
-    });
+  const pose = (): PosedFrame => poseRecord(run, record, headers, place.mtu);
   if (headers === undefined) return takeUnreadable(run, { file, frame: record.frame, timeNs, place }, pose);
   const sighting = { file, frame: record.frame, timeNs, place, headers };
   const attributed = run.attribution.take(sighting);
+  if (attributed.packet.first === sighting) noteUnsupported(run, sighting);
   run.watch?.frame?.(sighting, attributed.packet);
   const met = hookAt(place);
   if (met === 'from-pod' && attributed.hook === met) takeFromPod(run, sighting, attributed.packet, pose());
   else if (met === 'to-pod') takeToPod(run, sighting, attributed, pose);
+}
+
+function poseRecord(
+  { link, posing }: Run,
+  record: CaptureRecord,
+  headers: Headers | undefined,
+  mtu: number,
+): PosedFrame {
+  const { buffer, capturedLength, linkType, originalLength, start } = record;
+  return poseFrame(
+    {
+      network: buffer.subarray(start + link.networkOffset, start + capturedLength),
+      headers,
+      ethernet: linkType === LINK_ETHERNET ? buffer.subarray(start, start + 12) : undefined,
+      ethertype: link.protocol,
+      isCut: capturedLength < originalLength,
+      mtu,
+    },
+    posing,
+  );
 }
 
 /** Garbage in place of an IP header: where a hook meets it, both twins must leave it alone. */
@@ -166,11 +189,11 @@ function takeUnreadable(
 /** Packets of which nothing more will be seen: their connections can be judged and their lines told. */
 function settle(run: Run, timeNs: number): void {
   const { drafts, input, openings, tally } = run;
-  for (const packet of run.attribution.expire(timeNs)) {
+  const { attribution } = run;
+  for (let packet = attribution.expire(timeNs); packet !== undefined; packet = attribution.expire(timeNs)) {
     const others = packet.frames - packet.runs;
     if (packet.hook === undefined) addTo(tally.noInput, whyNoInput(packet, input.facts), others);
     else tally.sightings += others;
-    noteUnsupported(run, packet);
     const connection = openings.get(packet);
     openings.delete(packet);
     const verdict = connection && judgePacket(connection, packet, run);

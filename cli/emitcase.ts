@@ -33,7 +33,7 @@ export function recordCase(filter: Filter): CaseRecorder {
   const watch: Watch = {
     event: ({ event }) => void fed.push({ event }),
     asked: ({ bytes, outside, place }) => {
-      if (!isLineWanted({ ...place, at: '' }, timeless)) return;
+      if (!isLineWanted({ flow: place.flow, service: place.service, at: '' }, timeless)) return;
       packets += 1;
       if (packets > CASE_PACKETS_MAX) return;
       fed.push({ place, packet: { hook: place.hook, frame: bytes.slice(), outside: { ...outside } } });
@@ -90,8 +90,8 @@ function stepsOf(fed: readonly Fed[], filter: Filter, tally: Tally): readonly Re
   return steps;
 }
 
-function isWithin(place: PacketPlace, filter: Filter, { origin }: Tally): boolean {
-  return isLineWanted({ ...place, at: instantText(momentOf(origin, place.timeNs)) }, filter);
+function isWithin({ flow, service, timeNs }: PacketPlace, filter: Filter, { origin }: Tally): boolean {
+  return isLineWanted({ flow, service, at: instantText(momentOf(origin, timeNs)) }, filter);
 }
 
 function isAt(one: Fed, finding: Finding | undefined): boolean {

@@ -9,7 +9,7 @@ import { fail, failureText, ok, type Failure, type Result } from '../core/result
 import type { NodeConfig } from '../core/service.ts';
 import type { Twin } from '../core/twin.ts';
 import { defaultConfiguration, readConfiguration, type TandemConfiguration } from '../formats/config.ts';
-import { readEventStreams, type EventStreams } from '../formats/events.ts';
+import { readEventStreams, timesText, type EventStreams } from '../formats/events.ts';
 import type { InputSource } from '../formats/input.ts';
 import { readNodeFacts, type NodeFacts } from '../formats/node.ts';
 import { factsFromEvents } from '../replay/facts.ts';
@@ -107,7 +107,15 @@ async function replayInputs(inputs: ReplayInputs, files: readonly string[], opti
   if (format === 'ndjson') printNdjson(summary);
   else if (format === 'json') printJson({ packets: lines, summary });
   else
-    printText(reportText({ ...replayed.value, events: streams.events, command: commandLine(files, options), others }));
+    printText(
+      reportText({
+        ...replayed.value,
+        events: streams.events,
+        times: timesText(streams),
+        command: commandLine(files, options),
+        others,
+      }),
+    );
   for (const problem of streams.problems) printNote(`tandem: ${failureText(problem)}`);
   for (const failure of tally.failures) reportFailure(failure);
   for (const text of tally.mapFailures.keys()) printNote(`tandem: ${text}`);
@@ -163,7 +171,9 @@ export function openFiles(inputs: ReplayInputs, options: CommandOptions): Result
   const read = readEventStreams(events);
   const streams = { ...read, failures: [...inputs.failures, ...read.failures] };
   const facts = node === undefined ? factsFromEvents(config.value, streams) : readNodeFacts(node);
-  if (!facts.ok) return facts;
+  const [unread] = streams.failures;
+  // Where nothing could be read, that is why nothing is known of the node.
+  if (!facts.ok) return unread === undefined ? facts : { ok: false, error: unread };
   return ok({
     captures,
     streams,

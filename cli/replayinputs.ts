@@ -2,6 +2,7 @@
 /** The files of a replay, with those that bundles among them hold. */
 import { ok, type Failure, type Result } from '../core/result.ts';
 import { isBundleName, openBundle } from '../formats/bundle.ts';
+import { beginsWithObject } from '../formats/documents.ts';
 import { isEventStreamName } from '../formats/events.ts';
 import type { InputSource } from '../formats/input.ts';
 
@@ -24,7 +25,8 @@ export async function openInputs(files: readonly string[]): Promise<Result<Repla
   let node: InputSource | undefined;
   for (const file of files) {
     if (!isBundleName(file)) {
-      (isEventStreamName(file) ? events : captures).push(file);
+      // What kubectl printed bears any name.
+      (isEventStreamName(file) || beginsWithObject(file) ? events : captures).push(file);
       continue;
     }
     const opened = await openBundle(file);

@@ -18,6 +18,8 @@ export type ReportInput = {
   readonly summary: ReplaySummary;
   readonly setting: ReplaySetting;
   readonly events: readonly TimedEvent[];
+  /** How exact the times of the events are, a line each. */
+  readonly times?: readonly string[];
   /** The command line that repeats this. */
   readonly command: string;
   /** Connections that there are besides those that were asked for; 0: everything was. */
@@ -27,6 +29,7 @@ export type ReportInput = {
 export function reportText(input: ReportInput): string {
   return [
     gradeLine(input),
+    ...timesLines(input),
     ...filterLines(input),
     ...verdictLines(input),
     '',
@@ -52,6 +55,11 @@ function row(name: string, count: number, words = ''): string {
 function gradeLine({ summary, setting }: ReportInput): string {
   const proxy = setting.proxy === '' ? '' : `; the node was served by ${setting.proxy}`;
   return `grade: ${summary.grade} from packets and events${proxy}`;
+}
+
+/** Nothing where each event has the time of its arrival: that is what everything below takes for granted. */
+function timesLines({ times = [] }: ReportInput): string[] {
+  return times.length < 2 ? [] : times.map((line) => `  ${line}`);
 }
 
 function filterLines({ others = 0, tally }: ReportInput): string[] {

@@ -32,19 +32,21 @@ function watch(kind: string, indent: number): string {
   return items.map((object) => `${JSON.stringify({ type: 'ADDED', object }, undefined, indent)}\n`).join('');
 }
 
-function replay(files: Readonly<Record<string, string>>): {
-  readonly code: number | null;
-  readonly notes: string;
-  readonly summary: ReplaySummary;
-} {
+type Ran = { readonly code: number | null; readonly notes: string; readonly output: string };
+
+function replay(files: Readonly<Record<string, string>>): Omit<Ran, 'output'> & { readonly summary: ReplaySummary } {
+  const { code, notes, output } = run(files, 'ndjson');
+  return { code, notes, summary: JSON.parse(output.trim().split('\n').at(-1) ?? '') as ReplaySummary };
+}
+
+function run(files: Readonly<Record<string, string>>, format: string): Ran {
   const paths = Object.entries(files).map(([name, text]) => {
     writeFileSync(join(folder, name), text);
     return join(folder, name);
   });
-  const words = [join(incident, 'node1.pcap'), ...paths, '--node', join(incident, 'node1.json'), '-o', 'ndjson'];
+  const words = [join(incident, 'node1.pcap'), ...paths, '--node', join(incident, 'node1.json'), '-o', format];
   const done = spawnSync(process.execPath, ['cli/main.ts', 'replay', ...words], { cwd: root, encoding: 'utf8' });
-  const last = done.stdout.trim().split('\n').at(-1) ?? '';
-  return { code: done.status, notes: done.stderr, summary: JSON.parse(last) as ReplaySummary };
+  return { code: done.status, notes: done.stderr, output: done.stdout };
 }
 
 test.each([0, 4])(
@@ -83,6 +85,19 @@ test('changes without any time are told, and nobody is blamed for what came afte
   expect([code, summary.blame, summary.connections.notJudged]).toEqual([0, 'not-judged', 16]);
   expect(summary.from.slice(0, 10), 'not the beginning of all time').toBe(summary.to.slice(0, 10));
   expect(notes).toContain('nothing says when this change happened');
+});
+
+test('what kubectl printed may have any name, and how its times are known stands below the grade', () => {
+  const names = { nodes: 'Node', 'services.json': 'Service', 'slices.txt': 'EndpointSlice' };
+  const { output } = run(
+    Object.fromEntries(Object.entries(names).map(([name, kind]) => [name, watch(kind, 4)])),
+    'text',
+  );
+  expect(output.split('\n').slice(0, 3)).toEqual([
+    'grade: reconstructed from packets and events; the node was served by tandem',
+    '  0 events with the time of their arrival',
+    expect.stringMatching(/^ {2}\d+ (with the time of the change behind them|without a time)/),
+  ]);
 });
 
 test('what kubectl printed is told from a capture by its first bytes, whatever its name', () => {

@@ -287,6 +287,11 @@ describe('bad input', () => {
       recording('no-endpoints', 'node1').slice(0, 4),
       'tandem: node: nothing says which node was captured',
     ],
+    [
+      'an event stream that is not there, and nothing about the node',
+      [...recording('no-endpoints', 'node1').slice(0, 1), 'none.events.ndjson'],
+      'tandem: none.events.ndjson: cannot be opened: ENOENT',
+    ],
   ])('%s ends with 2 and one line', (_what, words, line) => {
     const { code, notes } = replay(...words);
     expect(code).toBe(2);

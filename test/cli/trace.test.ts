@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -158,7 +159,23 @@ test('a capture with comments holds every frame, what was found of it, and what 
   expect(counts).toEqual({ 'node1.pcap': 5359, model: 240 * (6 + 4) });
   expect(found).toHaveLength(13);
   expect(found[0]).toBe('tandem: stale: 100.9 ms after EndpointSlice shop/web-qf2f8 MODIFIED (line 16)');
+  expect(staleOfTshark(join(folder, 'out.pcapng')) ?? found).toEqual(found);
 });
+
+/** Comments on stale choices as Wireshark shows them; undefined where it is not installed. */
+function staleOfTshark(path: string): readonly string[] | undefined {
+  const words = ['-r', path, '-Y', 'frame.comment contains "stale: "', '-T', 'fields', '-e', 'frame.comment'];
+  const options = ['-E', 'aggregator=|'];
+  const answer = spawnSync('tshark', [...words, ...options], { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+  if (answer.error !== undefined) return undefined;
+  expect(answer.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('Running as user'))).toEqual([]);
+  expect(answer.status).toBe(0);
+  const comments = answer.stdout
+    .trimEnd()
+    .split('\n')
+    .flatMap((line) => line.split('|'));
+  return comments.filter((comment) => comment.includes('stale: '));
+}
 
 test('a bundle is replayed as the files that it holds', () => {
   const [capture = '', ...rest] = recording('udp-stale', 'node1');

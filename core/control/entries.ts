@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The difference between what the maps hold and what is wanted, as ordered steps. */
 import { addressText, type Address } from '../address.ts';
-import type { Failure, Result } from '../result.ts';
+import type { Failure } from '../result.ts';
 import type { Operation } from '../store.ts';
 import { classifierOperations } from './classifier.ts';
 import type { MapImage } from './image.ts';
@@ -9,15 +9,21 @@ import { hashHex, nameHash } from './names.ts';
 import {
   emptySegment,
   endBackend,
+  frontendsLeft,
+  keyText,
   planAddress,
-  planLess,
   planNothing,
-  planPort,
+  prepareLess,
+  preparePort,
+  publishPort,
   removeFrontend,
   removeGivenUp,
+  sameHashFailure,
   withdrawEnded,
+  type PlannedPort,
   type Segment,
 } from './plan.ts';
+import { giveBack } from './reserve.ts';
 import { releaseId, settleBlocks, settleIds } from './space.ts';
 import type { WantedPort } from './wanted.ts';
 
@@ -55,23 +61,33 @@ export type Difference = {
  */
 export function diff(image: MapImage, wanted: WantedChange): Difference {
   const operations: Operation[] = [];
-  const carryOut = (difference: Difference): Difference => {
-    for (const operation of difference.operations) operations.push(operation);
-    return difference;
+  const carryOut = (planned: Planned): Planned => {
+    for (const operation of planned.operations) operations.push(operation);
+    return planned;
   };
   if (image.needsBarrier) operations.push({ op: 'barrier' });
   image.needsBarrier = false;
   for (let change = wanted; ;) {
-    const full = carryOut(planAll(image, change, planPort));
-    const isDone = full.failures.length === 0;
-    if (isDone || !(isCooling(image, full) || isCooling(image, carryOut(planAll(image, full.remaining, planLess)))))
-      return { ...full, operations };
+    const full = carryOut(planAll(image, change, preparePort));
+    if (full.failures.length === 0) return { operations, failures: [], remaining: NOTHING };
+    if (!isCooling(image, full) && !isCooling(image, carryOut(planAll(image, full.remaining, prepareLess)))) {
+      const { deferred, failures, remaining } = full;
+      const last = carryOut(planAll(image, { ...NOTHING, addresses: deferred }, preparePort));
+      const addresses = [...remaining.addresses, ...last.remaining.addresses];
+      return { operations, failures: [...failures, ...last.failures], remaining: { ...remaining, addresses } };
+    }
     // What was freed a moment ago may be enough.
     operations.push({ op: 'barrier' });
     settle(image);
-    change = full.remaining;
+    const { deferred, remaining } = full;
+    change = { ...remaining, addresses: [...remaining.addresses, ...deferred] };
   }
 }
+
+const NOTHING: WantedChange = { ports: [], addresses: [], isComplete: false };
+
+/** `deferred`: addresses that are to be owned once the ports on them are there. */
+type Planned = Difference & { readonly deferred: readonly WantedAddress[] };
 
 function isCooling({ backendIds, rows, pairs, portIds }: MapImage, { operations }: Difference): boolean {
   const left = backendIds.cooling.length + rows.cooling.length + pairs.cooling.length + portIds.cooling.length;
@@ -86,21 +102,69 @@ function settle({ backendIds, rows, pairs, portIds }: MapImage): void {
   settleBlocks(pairs);
 }
 
-function planAll(image: MapImage, change: WantedChange, plan: typeof planPort): Difference {
+function planAll(image: MapImage, change: WantedChange, prepare: typeof preparePort): Planned {
   const segment = emptySegment();
-  const failures: Failure[] = [];
-  const isShort = (planned: Result<void>): boolean => {
-    if (!planned.ok) failures.push(planned.error);
-    return !planned.ok;
-  };
   for (const orphan of image.orphans) endBackend(segment, orphan);
   image.orphans = [];
-  const ports = change.ports.filter((wanted) => isShort(plan(image, segment, wanted)));
+  const { failures, ports } = planPorts(image, segment, change.ports, prepare);
+  const hosts = new Set(ports.flatMap(({ frontends }) => frontends.map(({ address }) => addressText(address))));
   // What is removed leaves after what is added has come: it makes no room for it yet.
   const ordered = change.addresses.toSorted((left, right) => Number(right.isOwned) - Number(left.isOwned));
-  const addresses = ordered.filter(({ address, isOwned }) => isShort(planAddress(image, segment, address, isOwned)));
+  const deferred: WantedAddress[] = [];
+  const addresses = ordered.filter((wanted) => {
+    // Owned before its ports are there, it would refuse what comes for them.
+    if (wanted.isOwned && hosts.has(addressText(wanted.address))) {
+      deferred.push(wanted);
+      return false;
+    }
+    const planned = planAddress(image, segment, wanted.address, wanted.isOwned);
+    if (!planned.ok) failures.push(planned.error);
+    return !planned.ok;
+  });
   if (change.isComplete) planTheRest(image, segment, change);
-  return { operations: finish(image, segment), failures, remaining: { ports, addresses, isComplete: false } };
+  const operations = finish(image, segment);
+  return { operations, failures, deferred, remaining: { ports, addresses, isComplete: false } };
+}
+
+/**
+ * Publishes all Service ports for which there is room. Those that would leave a frontend to one for which there is none
+ * wait with it: in between nobody would answer there. `ports`: those that wait.
+ */
+function planPorts(
+  image: MapImage,
+  segment: Segment,
+  wanted: readonly WantedPort[],
+  prepare: typeof preparePort,
+): { readonly failures: Failure[]; readonly ports: readonly WantedPort[] } {
+  const failures: Failure[] = [];
+  const short = new Set<string>();
+  const waiting = new Set<WantedPort>();
+  const wait = (port: WantedPort): void => {
+    waiting.add(port);
+    for (const frontend of port.frontends) short.add(keyText(frontend));
+  };
+  let prepared: PlannedPort[] = [];
+  const names = new Map<string, string>();
+  for (const port of wanted) {
+    const hash = hashHex(nameHash(port.name));
+    const other = names.get(hash);
+    const planned = other === undefined ? prepare(image, port) : sameHashFailure(port.name, other);
+    names.set(hash, port.name);
+    if (planned.ok && planned.value !== undefined) prepared.push(planned.value);
+    if (planned.ok) continue;
+    failures.push(planned.error);
+    wait(port);
+  }
+  for (let leaving = prepared; leaving.length > 0 && short.size > 0;) {
+    leaving = prepared.filter((planned) => frontendsLeft(planned).some((text) => short.has(text)));
+    for (const { known, reservation, wanted: port } of leaving) {
+      giveBack(image, known, reservation);
+      wait(port);
+    }
+    prepared = prepared.filter(({ wanted: port }) => !waiting.has(port));
+  }
+  for (const planned of prepared) publishPort(image, segment, planned);
+  return { failures, ports: wanted.filter((port) => waiting.has(port)) };
 }
 
 /** Takes out what the change doesn't name, and what can't be trusted and wasn't written again. */

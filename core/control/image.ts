@@ -65,6 +65,8 @@ export type MapImage = {
   /** By `address:port/protocol`; whole addresses have port 0, protocol 0. */
   readonly frontends: Map<string, FrontendEntry>;
   readonly frontendsMax: number;
+  /** Keys that something being planned will add. */
+  frontendsReserved: number;
   readonly portIds: IdPool;
   readonly rows: IdPool;
   readonly backendIds: IdPool;
@@ -85,6 +87,7 @@ export function emptyImage(store: MapStore): MapImage {
     ports: new Map(),
     frontends: new Map(),
     frontendsMax: store.capacity(maps.frontends),
+    frontendsReserved: 0,
     portIds: idPool(store.capacity(maps.services), 0),
     rows: idPool(store.capacity(maps.services), 0),
     backendIds: idPool(store.capacity(maps.backends), BACKEND_QUARANTINE),

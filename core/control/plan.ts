@@ -12,6 +12,7 @@ import {
   type BackendRecord,
 } from '../layout.gen.ts';
 import { fail, ok, type Result } from '../result.ts';
+import type { Frontend } from '../service.ts';
 import { deleteOperation, setOperation, wordOperation, type Operation } from '../store.ts';
 import { addKnown } from './classifier.ts';
 import {
@@ -28,7 +29,7 @@ import {
   type PortEntry,
 } from './image.ts';
 import { frontendText, hashHex, isOtherPod, nameHash, type Hash } from './names.ts';
-import { lessOf, mapFull, pairsOf, reserve, rowsMax, takeRow, type Reservation } from './reserve.ts';
+import { keysLeft, lessOf, mapFull, pairsOf, reserve, rowsMax, takeRow, type Reservation } from './reserve.ts';
 import { releaseBlock, releaseId } from './space.ts';
 import {
   frontendKey,
@@ -82,35 +83,59 @@ export function emptySegment(): Segment {
   };
 }
 
-/** Brings one Service port to what is wanted; a failure leaves it as it was. */
-export function planPort(image: MapImage, segment: Segment, wanted: WantedPort): Result<void> {
+/** Their flows and counters could not be told apart; of 2^64 hashes two are hardly ever equal. */
+export function sameHashFailure(name: string, other: string): Result<never> {
+  return fail('input', `Service port ${name}`, `has the name hash of ${other}`, 'rename one of the two');
+}
+
+/** What has room and can be published. */
+export type PlannedPort = {
+  readonly wanted: WantedPort;
+  readonly known: PortEntry | undefined;
+  readonly backends: ReadonlyMap<string, WantedBackend>;
+  readonly reservation: Reservation;
+};
+
+/** Takes the room for what is wanted of one Service port; undefined: there is nothing to do. A failure takes none. */
+export function preparePort(image: MapImage, wanted: WantedPort): Result<PlannedPort | undefined> {
   const hash = nameHash(wanted.name);
   const known = image.ports.get(hashHex(hash));
   if (known !== undefined && known.name !== '' && known.name !== wanted.name) {
-    return fail('input', `Service port ${wanted.name}`, `has the name hash of ${known.name}`, 'rename one of the two');
+    return sameHashFailure(wanted.name, known.name);
   }
   if (known === undefined && wanted.frontends.length === 0) return ok(undefined);
   const backends = wantedBackends(wanted.frontends);
-  const reserved = reserve(image, wanted, hash, known, backends);
-  if (!reserved.ok) return reserved;
-  const port = known ?? createPort(image, reserved.value.port);
-  port.name = wanted.name;
-  publishBackends(image, segment, port, backends, reserved.value.backends);
-  publishBlocks(segment, port, reserved.value.blocks);
-  publishRows(image, segment, port, reserved.value);
-  giveUpFrontends(segment, port, wanted);
-  endUnwanted(segment, port, backends);
-  return ok(undefined);
+  const reservation = reserve(image, wanted, hash, known, backends);
+  return reservation.ok ? ok({ wanted, known, backends, reservation: reservation.value }) : reservation;
 }
 
 /**
  * Where a Service port doesn't fit beside its old self, but would alone: what of it fits, and what ends makes room for
  * the rest. If it wouldn't fit even then, it stays as it is.
  */
-export function planLess(image: MapImage, segment: Segment, wanted: WantedPort): Result<void> {
+export function prepareLess(image: MapImage, wanted: WantedPort): Result<PlannedPort | undefined> {
   const known = image.ports.get(hashHex(nameHash(wanted.name)));
   const less = known === undefined ? undefined : lessOf(image, known, wanted);
-  return less === undefined ? ok(undefined) : planPort(image, segment, less);
+  return less === undefined ? ok(undefined) : preparePort(image, less);
+}
+
+/** Frontends that the port has and no longer wants. */
+export function frontendsLeft({ known, wanted }: PlannedPort): readonly string[] {
+  if (known === undefined) return [];
+  const kept = new Set(wanted.frontends.map(keyText));
+  return [...known.frontends].filter((text) => !kept.has(text));
+}
+
+/** Brings a Service port to what there is room for. */
+export function publishPort(image: MapImage, segment: Segment, planned: PlannedPort): void {
+  const { backends, known, reservation, wanted } = planned;
+  const port = known ?? createPort(image, reservation.port);
+  port.name = wanted.name;
+  publishBackends(image, segment, port, backends, reservation.backends);
+  publishBlocks(segment, port, reservation.blocks);
+  publishRows(image, segment, port, reservation);
+  giveUpFrontends(segment, port, wanted);
+  endUnwanted(segment, port, backends);
 }
 
 function createPort(image: MapImage, { id, hash }: { readonly id: number; readonly hash: Hash }): PortEntry {
@@ -218,7 +243,8 @@ function publishBlocks(segment: Segment, port: PortEntry, blocks: readonly Block
 function publishRows(image: MapImage, segment: Segment, port: PortEntry, { rows }: Reservation): void {
   // Counted before anything is freed: a block may pass from one frontend of the port to another.
   for (const { blocks } of rows) for (const block of blocks) block.references += 1;
-  for (const { frontend, text, row, record, blocks } of rows) {
+  for (const { frontend, text, row, record, isNew, blocks } of rows) {
+    if (isNew) image.frontendsReserved -= 1;
     segment.prepare.push(setOperation(maps.services, row, record));
     segment.publish.push(setOperation(maps.frontends, frontendKey(frontend), row));
     addKnown(image.classifier, frontend.address, frontend.port, frontend.protocol);
@@ -242,10 +268,13 @@ function freeFrontend(image: MapImage, segment: Segment, { row, port, blocks, re
   }
 }
 
+/** As the image knows a frontend. */
+export function keyText({ address, port, protocol }: Frontend): string {
+  return frontendText(address, port, protocol);
+}
+
 function giveUpFrontends(segment: Segment, port: PortEntry, wanted: WantedPort): void {
-  const kept = new Set(
-    wanted.frontends.map(({ address, port: number, protocol }) => frontendText(address, number, protocol)),
-  );
+  const kept = new Set(wanted.frontends.map(keyText));
   for (const text of port.frontends) if (!kept.has(text)) segment.givenUp.push({ text, port });
   segment.planned.push(port);
 }
@@ -297,7 +326,7 @@ export function planAddress(image: MapImage, segment: Segment, address: Address,
   }
   const record = wholeAddressRecord(address);
   if (entry?.record !== undefined && sameService(entry.record, record)) return ok(undefined);
-  if (entry === undefined && image.frontends.size >= image.frontendsMax) {
+  if (entry === undefined && keysLeft(image) < 1) {
     return mapFull(maps.frontends, `address ${text}`, 1, 0, image.frontendsMax);
   }
   const row = takeRow(image, entry);

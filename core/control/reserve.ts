@@ -21,6 +21,8 @@ export type Reservation = {
     readonly text: string;
     readonly row: number;
     readonly record: ServiceRecord;
+    /** Whether it is another key. */
+    readonly isNew: boolean;
     readonly blocks: readonly Block[];
   }[];
 };
@@ -66,7 +68,7 @@ export function lessOf(image: MapImage, known: PortEntry, wanted: WantedPort): W
     known.frontends.has(frontendText(address, port, protocol)),
   );
   const givenUp = known.frontends.size - had.length;
-  if (wanted.frontends.length - had.length > image.frontendsMax - image.frontends.size + givenUp) return undefined;
+  if (wanted.frontends.length - had.length > keysLeft(image) + givenUp) return undefined;
   const later = new Set(missing.slice(left));
   const frontends = had.map((frontend) => ({
     ...frontend,
@@ -81,6 +83,11 @@ function lessView(view: View | null, later: ReadonlySet<string>): View | null {
   if (view === null || view.backends.length === 0) return view;
   const backends = view.backends.filter(({ text }) => !later.has(text));
   return { ...view, backends, whenEmpty: backends.length === 0 ? 'drop' : view.whenEmpty };
+}
+
+/** How many more frontends have room for their keys. */
+export function keysLeft({ frontends, frontendsMax, frontendsReserved }: MapImage): number {
+  return frontendsMax - frontends.size - frontendsReserved;
 }
 
 /** So many rows are only for frontends that change: in a full map each can still be written anew, one after another. */
@@ -113,11 +120,19 @@ export function reserve(
   const taken =
     reserveBackends(image, wanted, known, backends, reservation) ?? reserveRows(image, wanted, known, reservation);
   if (taken === undefined) return ok(reservation);
+  giveBack(image, known, reservation);
+  return taken;
+}
+
+/** What was reserved is not needed after all. */
+export function giveBack(image: MapImage, known: PortEntry | undefined, reservation: Reservation): void {
   for (const backend of reservation.backends.values()) if (backend !== 0) returnId(image.backendIds, backend);
   for (const { pair, ids } of reservation.blocks) returnBlock(image.pairs, pair, pairsOf(ids));
-  for (const { row } of reservation.rows) returnId(image.rows, row);
-  if (known === undefined) returnId(image.portIds, id);
-  return taken;
+  for (const { isNew, row } of reservation.rows) {
+    returnId(image.rows, row);
+    if (isNew) image.frontendsReserved -= 1;
+  }
+  if (known === undefined) returnId(image.portIds, reservation.port.id);
 }
 
 /** Fails with what is short, undefined if nothing is. */
@@ -168,7 +183,6 @@ function reserveRows(
   known: PortEntry | undefined,
   reservation: Reservation,
 ): Result<never> | undefined {
-  let keys = image.frontends.size;
   for (const frontend of wanted.frontends) {
     const text = frontendText(frontend.address, frontend.port, frontend.protocol);
     const internal = blockFor(image, known, reservation, frontend.internal);
@@ -183,12 +197,13 @@ function reserveRows(
       external: external === 'none' ? undefined : external,
     });
     const current = image.frontends.get(text);
-    if (current === undefined) keys += 1;
-    if (keys > image.frontendsMax) return mapFull(maps.frontends, wanted.name, 1, 0, image.frontendsMax);
+    const isNew = current === undefined;
+    if (isNew && keysLeft(image) < 1) return mapFull(maps.frontends, wanted.name, 1, 0, image.frontendsMax);
     if (current?.record !== undefined && sameService(current.record, record)) continue;
     const row = takeRow(image, current);
     if (row === undefined) return mapFull(maps.services, wanted.name, 1, 0, rowsMax(image));
-    reservation.rows.push({ frontend, text, row, record, blocks });
+    reservation.rows.push({ frontend, text, row, record, isNew, blocks });
+    if (isNew) image.frontendsReserved += 1;
   }
   return undefined;
 }

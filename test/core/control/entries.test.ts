@@ -270,17 +270,48 @@ describe('limits', () => {
     expect(all.store.liveBackends()).toHaveLength(3);
   });
 
+  const endsOf = (name: string, from: number, count: number): ClusterEvent =>
+    added(
+      slice(
+        name,
+        Array.from({ length: count }, (_, index) => endpoint(`10.0.${from}.${index}`)),
+      ),
+    );
+
+  test('an address is not owned before what has to wait for room on it', () => {
+    const all = rig({ backends: 6 });
+    step(all, added(service('a', '10.96.0.1')), endsOf('a', 1, 4));
+    const met = new Set<boolean>();
+    all.store.onStep = () => {
+      if (all.store.lookup(whole('10.96.0.2')) !== undefined)
+        met.add(all.store.lookup(key('10.96.0.2', 80)) !== undefined);
+    };
+    step(all, endsOf('a', 1, 1), added(service('b', '10.96.0.2')), endsOf('b', 2, 4));
+    expect(all.failures).toEqual([]);
+    expect([...met]).toEqual([true]);
+    all.store.onStep = () => undefined;
+    step(all, added(service('c', '10.96.0.3')), endsOf('c', 3, 4));
+    expect(all.failures.length, 'there is never room for the third').toBe(1);
+    expect(all.store.lookup(whole('10.96.0.3'))).toMatchObject({ whenEmpty: 'refuse' });
+  });
+
+  test('a frontend that passes to a Service without room stays with the one that has it until there is', () => {
+    const all = rig({ backends: 12 });
+    step(all, added(service('a', '10.96.0.1')), added(service('b', '10.96.0.2')), added(service('c', '10.96.0.3')));
+    step(all, endsOf('a', 1, 2), endsOf('b', 2, 2), endsOf('c', 3, 6));
+    const met = new Set<number>();
+    all.store.onStep = () => {
+      for (const last of [1, 2]) met.add(all.store.lookup(key(`10.96.0.${last}`, 80))?.backends.length ?? 0);
+    };
+    const swapped = [service('a', '10.96.0.2'), service('b', '10.96.0.1')].map(added);
+    expect(step(all, ...swapped, endsOf('a', 4, 6), endsOf('c', 3, 1))).toMatchObject({ isSettled: true });
+    expect([...met].toSorted()).toEqual([2, 6]);
+  });
+
   test('two Services that change places in a full map', () => {
     const all = rig({ backends: 6 });
-    const ends = (name: string, from: number, count: number): ClusterEvent =>
-      added(
-        slice(
-          name,
-          Array.from({ length: count }, (_, index) => endpoint(`10.0.${from}.${index}`)),
-        ),
-      );
-    step(all, added(service('a', '10.96.0.1')), added(service('b', '10.96.0.2')), ends('a', 1, 1), ends('b', 2, 4));
-    expect(step(all, ends('a', 3, 4), ends('b', 4, 1))).toMatchObject({ isSettled: true, failures: [] });
+    step(all, added(service('a', '10.96.0.1')), added(service('b', '10.96.0.2')), endsOf('a', 1, 1), endsOf('b', 2, 4));
+    expect(step(all, endsOf('a', 3, 4), endsOf('b', 4, 1))).toMatchObject({ isSettled: true, failures: [] });
     expect(all.store.lookup(key('10.96.0.1', 80))?.backends).toHaveLength(4);
     expect(all.store.lookup(key('10.96.0.2', 80))?.backends).toEqual(['10.0.4.0:8080']);
   });

@@ -37,7 +37,8 @@ const config: OptionSpec = { flags: '--config <file>', help: 'TandemConfiguratio
 
 const nodeFacts: OptionSpec = {
   flags: '--node <file>',
-  help: 'node facts (node.json) of the node that was captured',
+  help: 'node facts (node.json) of the node that was captured; may be repeated, with captures of each',
+  repeatable: true,
 };
 const from: OptionSpec = { flags: '--from <time>', help: 'only what was opened from then on: 2026-01-02T03:04:05.6Z' };
 const to: OptionSpec = { flags: '--to <time>', help: 'only what was opened until then' };
@@ -114,6 +115,8 @@ export const commands: readonly CommandSpec[] = [
     examples: [
       './tandem replay fixtures/rolling-update/node1.pcap fixtures/rolling-update/*.events.ndjson' +
         ' --node fixtures/rolling-update/node1.json',
+      './tandem replay fixtures/rolling-update/node?.pcap fixtures/rolling-update/*.events.ndjson' +
+        ' --node fixtures/rolling-update/node1.json --node fixtures/rolling-update/node2.json',
     ],
   },
   {

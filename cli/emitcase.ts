@@ -12,7 +12,7 @@ import { instantText } from '../formats/instant.ts';
 import type { PacketStep } from '../proof/traffic/packets.ts';
 import { errorName } from '../formats/input.ts';
 import type { RecordedCase, RecordedStep } from './recordedcase.ts';
-import type { ReplayFiles } from './replay.ts';
+import type { ReplayFiles } from './replayfiles.ts';
 
 /** More make no case that somebody reads or runs again and again. */
 export const CASE_PACKETS_MAX = 50_000;

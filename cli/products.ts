@@ -7,7 +7,7 @@ import type { Tally } from '../replay/tally.ts';
 import { watchAll, type Watch } from '../replay/watch.ts';
 import type { CommandOptions } from './commands.ts';
 import { recordCase } from './emitcase.ts';
-import type { ReplayFiles } from './replay.ts';
+import type { ReplayFiles } from './replayfiles.ts';
 import { openCaptureFile } from './writecapture.ts';
 
 export type Products = {

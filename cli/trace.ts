@@ -13,7 +13,8 @@ import type { CommandOptions, CommandRun } from './commands.ts';
 import { filterWords } from './filterwords.ts';
 import { exitCode, printJson, printText, reportFailure } from './output.ts';
 import { openInputs, type ReplayInputs } from './replayinputs.ts';
-import { commandLine, openFiles, replayFiles, type ReplayFiles } from './replay.ts';
+import { commandLine, replayFiles, type Replayed } from './replay.ts';
+import { openNodes, type ReplayFiles } from './replayfiles.ts';
 
 export const run: CommandRun = async ([what = '', ...files], options) => {
   const filter = parseSubject(what, options);
@@ -33,10 +34,21 @@ async function traceInputs(
   files: readonly string[],
   options: CommandOptions,
 ): Promise<number> {
-  const opened = openFiles(inputs, options);
-  if (!opened.ok) return reportFailure(opened.error);
+  const nodes = openNodes(inputs, options);
+  if (!nodes.ok) return reportFailure(nodes.error);
   const isJson = options['output'] === 'json';
-  return trace(opened.value, filter, { commandFor: (flow) => commandLine(files, { ...options, flow }), isJson });
+  const asked = { commandFor: (flow: string) => commandLine(files, { ...options, flow }), isJson };
+  for (const opened of nodes.value) {
+    const judged = await replayFiles(opened);
+    if (!judged.ok) return reportFailure(judged.error);
+    const { connections } = filterTally(judged.value.tally, filter);
+    const connection = worstOf(connections);
+    if (connection !== undefined) return trace(opened, judged.value, connection, connections.length - 1, asked);
+    if (opened !== nodes.value.at(-1)) continue;
+    const nothing = nothingMatches(filter, judged.value.tally, opened.streams.events);
+    if (!nothing.ok) return reportFailure(nothing.error);
+  }
+  return exitCode.usage;
 }
 
 function parseSubject(what: string, options: CommandOptions): Result<Filter> {
@@ -48,22 +60,15 @@ function parseSubject(what: string, options: CommandOptions): Result<Filter> {
   return fail('usage', what, 'neither a Service nor a flow', 'write namespace/name or 10.0.0.9:4242-10.96.0.1:80/TCP');
 }
 
-/** First everything is judged, then what belongs to the one connection is gathered. */
+/** Everything has been judged; now what belongs to the one connection is gathered. `others`: how many more match. */
 async function trace(
   opened: ReplayFiles,
-  filter: Filter,
+  { setting, tally }: Replayed,
+  connection: Connection,
+  others: number,
   { commandFor, isJson }: { readonly commandFor: (flow: string) => string; readonly isJson: boolean },
 ): Promise<number> {
-  const judged = await replayFiles(opened);
-  if (!judged.ok) return reportFailure(judged.error);
-  const { setting, tally } = judged.value;
   const { events } = opened.streams;
-  const { connections } = filterTally(tally, filter);
-  const connection = worstOf(connections);
-  if (connection === undefined) {
-    const nothing = nothingMatches(filter, tally, events);
-    return nothing.ok ? exitCode.usage : reportFailure(nothing.error);
-  }
   const writes = new Map<TimedEvent, number>();
   const { path, watch } = followPath(spanOf(connection, tally.connections));
   const again = await replayFiles({
@@ -76,7 +81,6 @@ async function trace(
   const { origin } = tally;
   const difference = tally.firstDifference;
   const traced = traceOf({ connection, path: path(), events, origin, config, setting, writes, difference });
-  const others = connections.length - 1;
   const told = others === 0 ? '' : `; ${others} more connections match: give the flow of one`;
   const more = `${commandFor(connection.flow)} -o ndjson${told}`;
   if (isJson) printJson(traced);

@@ -11,7 +11,8 @@ import { whatIfText, type WhatIf } from '../replay/whatiftext.ts';
 import { nearest } from '../formats/shape.ts';
 import type { CommandOptions } from './commands.ts';
 import { exitCode, printJson, printNdjson, printText, reportFailure } from './output.ts';
-import type { Replayed, ReplayFiles } from './replay.ts';
+import type { Replayed } from './replay.ts';
+import type { ReplayFiles } from './replayfiles.ts';
 
 /** Replays a recording, as cli/replay.ts does it. */
 export type ReplayIt = (files: ReplayFiles) => Promise<Result<Replayed>>;

@@ -29,9 +29,10 @@ export type Sighted = {
   translated: Sighting | undefined;
   /** The first later sighting on another device, translated or not. */
   elsewhere: Sighting | undefined;
+  last: Sighting;
   /** Of a datagram: the error that its sender got for it. */
   refusal: Sighting | undefined;
-  /** Frames that show it, and how many of them a twin has been asked about. */
+  /** Frames of the node that show it, and how many of them a twin has been asked about. */
   frames: number;
   runs: number;
   /** Fewest hops left where it was seen first, and elsewhere. */
@@ -64,10 +65,11 @@ export function createAttribution(): Attribution {
     const packet: Sighted = {
       first: sighting,
       hook: hookAt(sighting.place),
-      frames: 1,
+      frames: sighting.place.isElsewhere ? 0 : 1,
       runs: 0,
       translated: undefined,
       elsewhere: undefined,
+      last: sighting,
       refusal: undefined,
       hops: sighting.headers.hops,
       passings: undefined,
@@ -167,7 +169,8 @@ function notePassing(packet: Sighted, { headers: { hops }, place }: Sighting): v
 
 /** Returns the hook, if it is the first to meet the packet. */
 function noteSighting(packet: Sighted, sighting: Sighting): PacketHook | undefined {
-  packet.frames += 1;
+  if (!sighting.place.isElsewhere) packet.frames += 1;
+  packet.last = sighting;
   notePassing(packet, sighting);
   if (sighting.place.device !== packet.first.place.device) packet.elsewhere ??= sighting;
   if (!hasSameEnds(packet.first.headers, sighting.headers)) packet.translated ??= sighting;

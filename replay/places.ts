@@ -26,6 +26,8 @@ export type Place = {
   readonly direction: Direction;
   /** Bytes. */
   readonly mtu: number;
+  /** On another node than the one that is replayed: no hook of ours is there. */
+  readonly isElsewhere?: true;
 };
 
 /** Finds places; `inferred` are the devices whose role was found out from what was captured on them. */
@@ -73,9 +75,25 @@ export function findPlaces(facts: NodeFacts, sources: readonly InputSource[]): P
   };
 }
 
+/** The same places as seen from another node. */
+export function placesElsewhere(facts: NodeFacts, sources: readonly InputSource[]): Places {
+  const places = findPlaces(facts, sources);
+  const seen = new Map<Place, Place>();
+  return {
+    inferred: places.inferred,
+    of: (record, link, tuple) => {
+      const place = places.of(record, link, tuple);
+      if (place === undefined) return undefined;
+      const known = seen.get(place) ?? { ...place, device: `${facts.name} ${place.device}`, isElsewhere: true };
+      seen.set(place, known);
+      return known;
+    },
+  };
+}
+
 /** The hook that meets a packet there; undefined: none does. */
 export function hookAt(place: Place): PacketHook | undefined {
-  if (place.role !== 'pod') return undefined;
+  if (place.role !== 'pod' || place.isElsewhere) return undefined;
   return place.direction === 'incoming' ? 'from-pod' : 'to-pod';
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A replay as text: the grade, the numbers, the connections that matter, and how to see more. */
+import { basename } from 'node:path';
 import { endpointText } from '../core/address.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import { instantText } from '../formats/instant.ts';
@@ -74,7 +75,9 @@ function filterLines({ others = 0, tally }: ReportInput): string[] {
 function verdictLines({ summary, tally }: ReportInput): string[] {
   const { differences, failures, modelNotPermitted, replies } = summary;
   const doubts = [
-    ...(isDoubtful(tally) ? ['too many frames could not be attributed'] : []),
+    ...(isDoubtful(tally)
+      ? ['too many frames could not be attributed (captures of another node want its own --node)']
+      : []),
     ...(failures.length > 0 ? ['not everything could be read or programmed'] : []),
   ];
   const own = { differences, 'choices not permitted': modelNotPermitted, 'replies that differ': replies.differing };
@@ -260,13 +263,21 @@ function connectionText(connection: Connection, tally: Tally, events: readonly T
   const again = openings > 1 ? `, asked ${openings} times` : '';
   const wrong = tally.modelNotPermitted.includes(connection) ? ', NOT PERMITTED' : '';
   const choices = kernel === undefined ? '' : `; kernel: ${choiceText(kernel)}`;
-  const got = reply === 'none' ? 'no answer' : reply;
+  const got = reply === 'none' ? `no answer${lastSeenText(connection)}` : reply;
   return [
     `  ${at.slice(11, 26)} ${service} ${flow} (${opened.file} frame ${opened.frame})`,
     `    ${target}${lag}, ${got}${again}; ${verdictText(connection, events)}`,
     ...(datagrams === undefined ? [] : [`    ${datagramsText(datagrams)}`]),
     `    model: ${[model, ...(datagrams?.modelChanges ?? [])].map(choiceText).join(', then ')}${wrong}${choices}`,
   ].join('\n');
+}
+
+/** Where the trail ends: of the last packet that asked. */
+function lastSeenText({ opening }: Connection): string {
+  if (opening === undefined || opening.last === opening.first) return '';
+  const { file, frame, place } = opening.last;
+  const where = place.direction === 'outgoing' ? `leaving by ${place.device}` : `coming in by ${place.device}`;
+  return ` (last seen ${where}, ${basename(file)} frame ${frame})`;
 }
 
 function datagramsText({ answers, judged, moves, notPermitted, refused, sent, unreachable }: Datagrams): string {

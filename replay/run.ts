@@ -17,10 +17,11 @@ import type { Headers } from './headers.ts';
 import { noteUnsupported, runInput, takeFromPod, takeToPod, type Bench } from './hooks.ts';
 import { judgePacket, STALE_WINDOW_NS } from './judge.ts';
 import { draftOf, lineOf, type PacketLine } from './lines.ts';
-import { findPlaces, headersOf, hookAt, isIp, type Place, type Places } from './places.ts';
+import type { ClockOffset, NodeCaptures } from './nodes.ts';
+import { findPlaces, headersOf, hookAt, isIp, placesElsewhere, type Place, type Places } from './places.ts';
 import { sameRoom, type Room } from './room.ts';
 import { addTo, newTally, type Tally } from './tally.ts';
-import { openTimeline, type TimelineItem } from './timeline.ts';
+import { openTimeline, type TimedSource, type TimelineItem } from './timeline.ts';
 import { createTwins, type ReplayTwin } from './twins.ts';
 import { createUnserved } from './unserved.ts';
 import type { Watch } from './watch.ts';
@@ -30,6 +31,8 @@ export type ReplayInput = {
   readonly captures: readonly InputSource[];
   readonly streams: EventStreams;
   readonly facts: NodeFacts;
+  /** Captures of other nodes, where its packets may be seen again. */
+  readonly others?: readonly OtherNode[];
   readonly oracle: OracleOptions;
   readonly model: ReplayTwin;
   /** Undefined: the model runs alone. */
@@ -41,12 +44,16 @@ export type ReplayInput = {
   readonly watch?: Watch;
 };
 
+export type OtherNode = NodeCaptures & { readonly clock: ClockOffset };
+
 /** How far a replay is: frames, and bytes of the captures they were in. */
 export type ReplayProgress = { readonly frames: number; readonly bytes: number };
 
 type Run = Bench & {
   readonly input: ReplayInput;
   readonly places: Places;
+  /** Of the captures of other nodes. */
+  readonly elsewhere: ReadonlyMap<string, Places>;
   readonly attribution: Attribution;
   readonly link: LinkHeader;
   /** Where frames are made. */
@@ -64,7 +71,7 @@ const RECORD_BYTES = 16;
 /** Runs everything that could be read; what could not is in the tally's failures. */
 export function replay(input: ReplayInput): Tally {
   const places = findPlaces(input.facts, input.captures);
-  const timeline = openTimeline(input.captures, input.streams);
+  const timeline = openTimeline(sourcesOf(input), input.streams);
   const run = newRun(input, places, timeline.origin);
   const { oracle, tally, twins } = run;
   for (let item = timeline.next(); item !== undefined; item = timeline.next()) {
@@ -92,12 +99,27 @@ export function replay(input: ReplayInput): Tally {
   return tally;
 }
 
+function sourcesOf({ captures, others = [] }: ReplayInput): readonly TimedSource[] {
+  const elsewhere = others.map(({ captures: its, clock }) => its.map((source) => ({ source, ...clock })));
+  return [...captures.map((source) => ({ source, offsetNs: 0 })), ...elsewhere.flat()];
+}
+
+/** By the names of the files. */
+function placesOfOthers({ others = [] }: ReplayInput): ReadonlyMap<string, Places> {
+  const places = others.map(({ captures, facts }) => {
+    const own = placesElsewhere(facts, captures);
+    return captures.map((source) => [typeof source === 'string' ? source : source.name, own] as const);
+  });
+  return new Map(places.flat());
+}
+
 function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
   const connections = createConnections();
   const { completeUntil } = input.streams;
   return {
     input,
     places,
+    elsewhere: placesOfOthers(input),
     attribution: createAttribution(),
     link: newLinkHeader(),
     posing: sameRoom(),
@@ -127,8 +149,21 @@ function ticksOf({ seconds, nanoseconds }: Instant): number {
   return Number((ns >> 20n) & 0xffff_ffffn);
 }
 
-function takeFrame(run: Run, { file, record, timeNs }: FrameItem): void {
+/** A frame of another node is another sighting of a packet, or none of ours. */
+function takeElsewhere({ attribution, link, watch }: Run, places: Places, { file, record, timeNs }: FrameItem): void {
+  const problem = parseLink(record.linkType, record.buffer, record.start, record.capturedLength, link);
+  const headers = problem !== undefined || !isIp(link) ? undefined : headersOf(record, link);
+  const place = headers && places.of(record, link, headers);
+  if (headers === undefined || place === undefined) return;
+  const sighting = { file, frame: record.frame, timeNs, place, headers };
+  watch?.frame?.(sighting, attribution.take(sighting).packet);
+}
+
+function takeFrame(run: Run, item: FrameItem): void {
+  const { file, record, timeNs } = item;
   const { link, places, tally } = run;
+  const elsewhere = run.elsewhere.get(file);
+  if (elsewhere !== undefined) return takeElsewhere(run, elsewhere, item);
   tally.packets += 1;
   run.watch?.record?.(file, record, timeNs);
   run.bytes += record.capturedLength + RECORD_BYTES;
@@ -192,6 +227,10 @@ function settle(run: Run, timeNs: number): void {
   const { attribution } = run;
   for (let packet = attribution.expire(timeNs); packet !== undefined; packet = attribution.expire(timeNs)) {
     const others = packet.frames - packet.runs;
+    if (packet.frames === 0) {
+      run.watch?.settled?.(packet);
+      continue;
+    }
     if (packet.hook === undefined) addTo(tally.noInput, whyNoInput(packet, input.facts), others);
     else tally.sightings += others;
     const connection = openings.get(packet);

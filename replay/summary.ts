@@ -5,6 +5,7 @@ import { instantText } from '../formats/instant.ts';
 import { NO_SERVICE, type Connection } from './connections.ts';
 import { isPermitted } from './judge.ts';
 import { momentOf } from './lines.ts';
+import type { ClockOffset } from './nodes.ts';
 import { addTo, totalOf, type Finding, type Tally } from './tally.ts';
 
 /** More of the frames than this without an explanation makes the rest doubtful. */
@@ -21,6 +22,8 @@ export type ReplaySetting = {
   /** Why the kernel's twin did not run; null: it did. */
   readonly noKernel: string | null;
   readonly allowUnattributed: boolean;
+  /** Of the captures of other nodes. */
+  readonly clocks?: readonly ClockOffset[];
 };
 
 export type ConnectionCounts = {
@@ -92,6 +95,14 @@ export type ReplaySummary = {
   readonly superPackets: number;
   readonly shortened: number;
   readonly backwards: number;
+  /** How the clocks of other nodes' captures differed, which was taken off; errorMs is null where nobody knows. */
+  readonly clocks: readonly {
+    readonly node: string;
+    readonly offsetMs: number;
+    readonly errorMs: number | null;
+    readonly there: number;
+    readonly back: number;
+  }[];
   readonly masked: Readonly<Record<string, never>>;
   readonly seed: number;
   readonly object: string | null;
@@ -131,6 +142,9 @@ export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
     superPackets: tally.superPackets,
     shortened: tally.shortened,
     backwards: tally.backwards,
+    clocks: (setting.clocks ?? []).map(({ back, errorNs, node, offsetNs, there }) => {
+      return { node, offsetMs: offsetNs / 1e6, errorMs: errorNs === Infinity ? null : errorNs / 1e6, there, back };
+    }),
     masked: {},
     seed: setting.seed,
     object: setting.objectSha256,

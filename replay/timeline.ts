@@ -25,14 +25,23 @@ export type Timeline = {
 };
 
 /** A capture with the record that it stands at. */
-type Reader = { readonly capture: Capture; record: CaptureRecord | undefined; timeNs: number };
+type Reader = {
+  readonly capture: Capture;
+  /** Its clock is so much ahead. */
+  readonly offsetNs: number;
+  record: CaptureRecord | undefined;
+  timeNs: number;
+};
+
+/** A capture whose clock is ahead by so much. */
+export type TimedSource = { readonly source: InputSource; readonly offsetNs: number };
 
 /** Opens all captures; those that can't be opened are in `failures`, the others are read. */
-export function openTimeline(sources: readonly InputSource[], streams: EventStreams): Timeline {
+export function openTimeline(sources: readonly TimedSource[], streams: EventStreams): Timeline {
   const failures: Failure[] = [];
   const readers: Reader[] = [];
-  for (const source of sources) {
-    const opened = openReader(source, failures);
+  for (const timed of sources) {
+    const opened = openReader(timed, failures);
     if (opened.ok) readers.push(opened.value);
     else failures.push(opened.error);
   }
@@ -40,7 +49,7 @@ export function openTimeline(sources: readonly InputSource[], streams: EventStre
   let backwards = 0;
   let eventIndex = 0;
   let current: Reader | undefined;
-  for (const reader of readers) reader.timeNs = timeOf(reader.record, origin);
+  for (const reader of readers) reader.timeNs = timeOf(reader.record, origin) - reader.offsetNs;
 
   /** Moves on only when the next item is asked for: the record handed out last must stay valid until then. */
   function advance(reader: Reader): void {
@@ -50,7 +59,7 @@ export function openTimeline(sources: readonly InputSource[], streams: EventStre
       if (failure !== undefined) failures.push(failure);
       return;
     }
-    const timeNs = timeOf(reader.record, origin);
+    const timeNs = timeOf(reader.record, origin) - reader.offsetNs;
     if (timeNs < reader.timeNs) backwards += 1;
     else reader.timeNs = timeNs;
   }
@@ -82,13 +91,13 @@ export function openTimeline(sources: readonly InputSource[], streams: EventStre
   };
 }
 
-function openReader(source: InputSource, failures: Failure[]): Result<Reader> {
+function openReader({ offsetNs, source }: TimedSource, failures: Failure[]): Result<Reader> {
   const opened = openCapture(source);
   if (!opened.ok) return opened;
   const record = opened.value.next();
   const failure = opened.value.failure();
   if (record === undefined && failure !== undefined) failures.push(failure);
-  return ok({ capture: opened.value, record, timeNs: 0 });
+  return ok({ capture: opened.value, offsetNs, record, timeNs: 0 });
 }
 
 function timeOf(record: CaptureRecord | undefined, origin: Instant): number {
@@ -100,7 +109,9 @@ const BEFORE_PACKETS_NS = 120_000_000_000;
 
 /** Of the packets, or of what was heard shortly before them: what was heard earlier counts as heard then. */
 function firstMoment(readers: readonly Reader[], streams: EventStreams): Instant {
-  const records: Instant[] = readers.flatMap(({ record }) => (record === undefined ? [] : [record]));
+  const records: Instant[] = readers.flatMap(({ offsetNs, record }) =>
+    record === undefined ? [] : [addNanoseconds(record, -offsetNs)],
+  );
   const packet = records.sort(compareInstants)[0];
   const event = streams.events[0];
   const earliest = packet && addNanoseconds(packet, -BEFORE_PACKETS_NS);

@@ -12,7 +12,8 @@ import { readEventStreams } from '../../formats/events.ts';
 import { readNodeFacts } from '../../formats/node.ts';
 import { defaultConfiguration } from '../../formats/config.ts';
 import { recordCase } from '../../cli/emitcase.ts';
-import { replayFiles, type ReplayFiles } from '../../cli/replay.ts';
+import { replayFiles } from '../../cli/replay.ts';
+import type { ReplayFiles } from '../../cli/replayfiles.ts';
 import { parseFilter } from '../../replay/filter.ts';
 import type { PacketLine } from '../../replay/lines.ts';
 

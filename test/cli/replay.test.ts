@@ -56,6 +56,50 @@ function summaryOf(answer: Answer): Readonly<Record<string, unknown>> {
   return linesOf(answer).at(-1) as unknown as Readonly<Record<string, unknown>>;
 }
 
+describe('captures of two nodes', () => {
+  const both = [...recording('rolling-update', 'node1'), ...recording('rolling-update', 'node2')];
+  const words = both.filter((word, index) => word === '--node' || both.indexOf(word) === index);
+
+  test('are told node by node, each as it would be alone, with the difference of the clocks', () => {
+    const answer = replay(...words, '-o', 'ndjson');
+    const summaries = linesOf(answer).filter((line) => 'kind' in line) as unknown as Record<string, unknown>[];
+    expect(summaries.map(({ node }) => node)).toEqual(['node1', 'node2']);
+    const alone = ['node1', 'node2'].map((name) =>
+      summaryOf(replay(...recording('rolling-update', name), '-o', 'ndjson')),
+    );
+    for (const [index, summary] of summaries.entries()) {
+      for (const field of ['packets', 'inputs', 'connections', 'blame', 'noInput', 'otherSightings', 'replies'])
+        expect(summary[field], field).toEqual(alone[index]?.[field]);
+    }
+    expect(summaries[0]?.['clocks']).toMatchObject([{ node: 'node2', there: 708, back: 472 }]);
+    const text = replay(...words).output;
+    expect(text).toMatch(
+      /^ {2}node2: its clock is 0\.000 ms (ahead|behind), give or take 0\.\d{3} ms \(708 packets there/m,
+    );
+  });
+
+  test('show in a trace where a packet went on the other node', () => {
+    const lines = linesOf(replay(...words, '-o', 'ndjson'));
+    const far = lines.find(({ observed }) => observed?.backend?.startsWith('10.244.2.'));
+    const { code, output } = checkout.run('trace', far?.flow ?? '', ...words);
+    expect(code).toBe(0);
+    expect(output).toMatch(/ on node2 ifindex 3, frame \d+ after \d+ µs/);
+  });
+
+  test('make no single document, file or case', () => {
+    for (const option of [
+      ['-o', 'json'],
+      ['--write', 'x.pcapng'],
+      ['--emit-case', 'x.json'],
+      ['--as-node', 'node2'],
+    ]) {
+      const { code, notes } = replay(...words, ...option);
+      expect(code).toBe(2);
+      expect(notes).toContain('is of one node, not of node1, node2; give the --node and the captures of one');
+    }
+  });
+});
+
 describe('without kernel/ and koffi, as a normal user', () => {
   test('the copy really lacks them', () => {
     expect(existsSync(join(folder, 'kernel'))).toBe(false);

@@ -72,7 +72,7 @@ describe('the verdict tells where to look', () => {
     const stranger = tcp({ from: '192.0.2.7:1', to: '192.0.2.8:2', flags: '.' });
     expect(verdictOf([...good, on(300, UPLINK, 'incoming', stranger)], cluster([LOCAL], gone, '{"at":'))).toEqual([
       expect.stringContaining('neither'),
-      '  doubtful: too many frames could not be attributed, not everything could be read or programmed',
+      '  doubtful: too many frames could not be attributed (captures of another node want its own --node), not everything could be read or programmed',
     ]);
   });
 

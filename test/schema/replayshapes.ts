@@ -102,6 +102,15 @@ export const replaySummary: z.ZodType = z
     superPackets: count,
     shortened: count,
     backwards: count,
+    clocks: z.array(
+      z.strictObject({
+        node: z.string(),
+        offsetMs: z.number(),
+        errorMs: z.number().nullable().describe('null: packets were seen one way only, or none at all.'),
+        there: count,
+        back: count,
+      }),
+    ),
     masked: z.strictObject({}),
     seed: z.int(),
     object: z.string().nullable().describe('SHA-256 of the BPF object; null: no kernel ran.'),

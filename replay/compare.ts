@@ -9,14 +9,18 @@ export type Difference = { readonly field: string; readonly model: string; reado
 /** Fields in the order of their use to a reader: what was decided, then why, then how. */
 export function compareOutcomes(model: Outcome, kernel: Outcome): Difference | undefined {
   return (
-    compareTexts('verdict', nameOf(verdictNames, model.verdict), nameOf(verdictNames, kernel.verdict)) ??
-    compareTexts('reason', nameOf(reasonNames, model.reason), nameOf(reasonNames, kernel.reason)) ??
-    compareTexts('service port', String(model.servicePort), String(kernel.servicePort)) ??
-    compareTexts('backend', String(model.backend), String(kernel.backend)) ??
-    compareTexts('length', String(model.length), String(kernel.length)) ??
-    compareBytes(model.bytes.subarray(0, model.length), kernel.bytes.subarray(0, kernel.length)) ??
-    compareTexts('trace', traceText(model), traceText(kernel)) ??
-    compareTexts('writes', writesText(model), writesText(kernel))
+    compareNumbers('verdict', model.verdict, kernel.verdict, verdictNames) ??
+    compareNumbers('reason', model.reason, kernel.reason, reasonNames) ??
+    compareNumbers('service port', model.servicePort, kernel.servicePort) ??
+    compareNumbers('backend', model.backend, kernel.backend) ??
+    compareNumbers('length', model.length, kernel.length) ??
+    compareBytes(model.bytes, kernel.bytes, model.length) ??
+    (isSame(model.trace, kernel.trace, model.traceLength, kernel.traceLength)
+      ? undefined
+      : compareTexts('trace', traceText(model), traceText(kernel))) ??
+    (isSame(model.writes, kernel.writes, model.writesLength * 4, kernel.writesLength * 4)
+      ? undefined
+      : compareTexts('writes', writesText(model), writesText(kernel)))
   );
 }
 
@@ -31,16 +35,35 @@ export function compareTables(model: Twin, kernel: Twin): Difference | undefined
   return difference && { ...difference, field: `flow table, ${difference.field}` };
 }
 
+function compareNumbers(
+  field: string,
+  model: number,
+  kernel: number,
+  names: readonly string[] = [],
+): Difference | undefined {
+  return model === kernel ? undefined : { field, model: nameOf(names, model), kernel: nameOf(names, kernel) };
+}
+
+function isSame(left: ArrayLike<number>, right: ArrayLike<number>, length: number, other: number): boolean {
+  if (length !== other) return false;
+  for (let at = 0; at < length; at += 1) if (left[at] !== right[at]) return false;
+  return true;
+}
+
 function compareTexts(field: string, model: string, kernel: string): Difference | undefined {
   return model === kernel ? undefined : { field, model, kernel };
 }
 
-/** Eight bytes around the first that differs are enough to see what it is. */
-export function compareBytes(left: Uint8Array, right: Uint8Array): Difference | undefined {
+/** Of the first `length` bytes. Eight around the first that differs are enough to see what it is. */
+export function compareBytes(
+  left: Uint8Array,
+  right: Uint8Array,
+  length: number = left.length,
+): Difference | undefined {
   let at = 0;
-  while (at < left.length && left[at] === right[at]) at += 1;
-  if (at === left.length) return undefined;
-  const around = (bytes: Uint8Array): string => hexText(bytes.subarray(Math.max(0, at - 3), at + 5));
+  while (at < length && left[at] === right[at]) at += 1;
+  if (at === length) return undefined;
+  const around = (bytes: Uint8Array): string => hexText(bytes.subarray(Math.max(0, at - 3), Math.min(at + 5, length)));
   return { field: `byte ${at}`, model: around(left), kernel: around(right) };
 }
 

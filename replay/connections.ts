@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Connections to Services as a recording shows them: opened by whom, answered by whom, refused or left alone. */
 import { port, protocolText, TCP, UDP, type Address } from '../core/address.ts';
+import type { OracleTimeline } from '../core/oracle.ts';
 import type { Answer, Question, Verdict } from '../core/oracle/answer.ts';
 import type { Binding } from './affinity.ts';
 import { datagramAbout, newDatagrams, type Datagrams } from './datagrams.ts';
@@ -73,7 +74,7 @@ export type Connection = {
   model: Choice | undefined;
   kernel: Choice | undefined;
   /** Where the model sends its packets now, as its answers would come from. */
-  modelBackend: AnswerEnds | undefined;
+  modelBackend: (AnswerEnds & { readonly id: number }) | undefined;
   /** Of UDP the worst of all datagrams. */
   verdict: Verdict | undefined;
   /** What its client's past meant to the choice; undefined: its Service keeps nobody, or no choice was seen. */
@@ -82,7 +83,7 @@ export type Connection = {
 
 export type Connections = {
   /** The connection that a packet from a pod belongs to; a new one where it opens or first shows one. */
-  readonly fromPod: (sighting: Sighting, answerTo: (question: Question) => Answer) => Connection | undefined;
+  readonly fromPod: (sighting: Sighting, oracle: Pick<OracleTimeline, 'answerAt'>) => Connection | undefined;
   /** The connection whose client gets this packet. */
   readonly toPod: (headers: Headers) => Connection | undefined;
   /** The connection that an ICMP error to its client is about. */
@@ -111,7 +112,7 @@ export function createConnections(): Connections {
     return headers.part === 'later' ? byDatagram.get(datagramText(headers)) : undefined;
   }
 
-  function fromPod(sighting: Sighting, answerTo: (question: Question) => Answer): Connection | undefined {
+  function fromPod(sighting: Sighting, oracle: Pick<OracleTimeline, 'answerAt'>): Connection | undefined {
     const { headers } = sighting;
     if (isMapped(headers)) return undefined;
     // An error from a client is about an answer, which came from the Service.
@@ -121,7 +122,7 @@ export function createConnections(): Connections {
       known.packets += 1;
       return noteFirst(headers, known);
     }
-    const connection = newConnection(sighting, answerTo);
+    const connection = newConnection(sighting, oracle);
     if (connection === undefined || all.length >= CONNECTIONS_MAX) return undefined;
     flows.set(connection);
     all.push(connection);
@@ -147,7 +148,7 @@ function isAnother(known: Connection, headers: Headers): boolean {
   return isOpening(headers) && headers.sequence !== known.opened.headers.sequence;
 }
 
-function newConnection(sighting: Sighting, answerTo: (question: Question) => Answer): Connection | undefined {
+function newConnection(sighting: Sighting, oracle: Pick<OracleTimeline, 'answerAt'>): Connection | undefined {
   const { headers } = sighting;
   const { protocol, destination, destinationPort, source, sourcePort } = headers;
   const question: Question = {
@@ -156,7 +157,7 @@ function newConnection(sighting: Sighting, answerTo: (question: Question) => Ans
     protocol,
     port: port(destinationPort),
   };
-  const answer = answerTo(question);
+  const answer = oracle.answerAt(sighting.timeNs, question);
   if (answer.kind === 'not-a-service') return undefined;
   const tuple = { protocol, source, sourcePort, destination, destinationPort };
   return {

@@ -73,28 +73,48 @@ export type Headers = Tuple & {
   readonly error: IcmpError | undefined;
 };
 
-/** What an IP header says, and where what follows it begins: offsets are of the whole of the bytes. */
+/** What an IP header says, and where what follows it begins: offsets are of the whole of the bytes. Used again. */
 type Network = {
-  readonly family: Family;
-  readonly source: Address;
-  readonly destination: Address;
-  readonly protocol: number;
-  readonly length: number;
-  readonly transportAt: number;
-  readonly hops: number;
-  readonly identification: number;
-  readonly part: Part;
-  readonly fragmentOffset: number;
-  readonly isRouted: boolean;
+  family: Family;
+  source: Address;
+  destination: Address;
+  protocol: number;
+  length: number;
+  transportAt: number;
+  hops: number;
+  identification: number;
+  part: Part;
+  fragmentOffset: number;
+  isRouted: boolean;
 };
+
+function newNetwork(): Network {
+  const nobody = addressFromIPv4(0);
+  return {
+    family: 'IPv4',
+    source: nobody,
+    destination: nobody,
+    protocol: 0,
+    length: 0,
+    transportAt: 0,
+    hops: 0,
+    identification: 0,
+    part: 'whole',
+    fragmentOffset: 0,
+    isRouted: false,
+  };
+}
+
+/** Of the packet that is read, and of the one that an error quotes. */
+const network = newNetwork();
+const quoted = newNetwork();
 
 /**
  * The headers of the IP packet from `start` to `end` of the bytes, as far as it was captured; undefined where its IP
  * header can't be read.
  */
 export function readHeaders(bytes: Uint8Array, start = 0, end: number = bytes.length): Headers | undefined {
-  const network = readNetwork(bytes, start, end);
-  if (network === undefined) return undefined;
+  if (!readNetwork(bytes, start, end, network)) return undefined;
   const { part, protocol, transportAt: at } = network;
   const shows = part !== 'later' && at + 4 <= end && hasPorts(protocol);
   const isTcp = protocol === TCP && part !== 'later' && at + 14 <= end;
@@ -139,55 +159,47 @@ function word(bytes: Uint8Array, at: number): number {
   return ((half(bytes, at) << 16) | half(bytes, at + 2)) >>> 0;
 }
 
-function readNetwork(bytes: Uint8Array, start: number, end: number): Network | undefined {
-  if (start >= end) return undefined;
+/** False: its header can't be read. */
+function readNetwork(bytes: Uint8Array, start: number, end: number, into: Network): boolean {
+  if (start >= end) return false;
   const version = (bytes[start] ?? 0) >>> 4;
-  if (version === 4) return readIPv4(bytes, start, end);
-  return version === 6 ? readIPv6(bytes, start, end) : undefined;
+  if (version === 4) return readIPv4(bytes, start, end, into);
+  return version === 6 && readIPv6(bytes, start, end, into);
 }
 
-function readIPv4(bytes: Uint8Array, start: number, end: number): Network | undefined {
-  if (end - start < 20) return undefined;
+function readIPv4(bytes: Uint8Array, start: number, end: number, into: Network): boolean {
+  if (end - start < 20) return false;
   const headerLength = ((bytes[start] ?? 0) & 15) * 4;
   const length = half(bytes, start + 2);
-  if (headerLength < 20 || length < headerLength) return undefined;
+  if (headerLength < 20 || length < headerLength) return false;
   const fragment = half(bytes, start + 6);
-  const fragmentOffset = (fragment & 0x1fff) * 8;
-  return {
-    family: 'IPv4',
-    source: addressOf(0, 0, 0xffff, word(bytes, start + 12)),
-    destination: addressOf(0, 0, 0xffff, word(bytes, start + 16)),
-    protocol: bytes[start + 9] ?? 0,
-    length,
-    transportAt: start + headerLength,
-    hops: bytes[start + 8] ?? 0,
-    identification: half(bytes, start + 4),
-    part: partOf(fragmentOffset, (fragment & 0x2000) !== 0),
-    fragmentOffset,
-    isRouted: false,
-  };
+  into.family = 'IPv4';
+  into.source = addressOf(0, 0, 0xffff, word(bytes, start + 12));
+  into.destination = addressOf(0, 0, 0xffff, word(bytes, start + 16));
+  into.protocol = bytes[start + 9] ?? 0;
+  into.length = length;
+  into.transportAt = start + headerLength;
+  into.hops = bytes[start + 8] ?? 0;
+  into.identification = half(bytes, start + 4);
+  into.fragmentOffset = (fragment & 0x1fff) * 8;
+  into.part = partOf(into.fragmentOffset, (fragment & 0x2000) !== 0);
+  into.isRouted = false;
+  return true;
 }
 
 function partOf(fragmentOffset: number, hasMore: boolean): Part {
   return fragmentOffset > 0 ? 'later' : hasMore ? 'first' : 'whole';
 }
 
-function readIPv6(bytes: Uint8Array, start: number, end: number): Network | undefined {
-  if (end - start < IPV6_BYTES) return undefined;
-  const chain = skipExtensions(bytes, start, end);
-  return {
-    family: 'IPv6',
-    source: addressAt(bytes, start + 8),
-    destination: addressAt(bytes, start + 24),
-    protocol: chain.protocol,
-    length: IPV6_BYTES + half(bytes, start + 4),
-    transportAt: chain.transportAt,
-    hops: bytes[start + 7] ?? 0,
-    identification: chain.identification,
-    part: chain.part,
-    fragmentOffset: chain.fragmentOffset,
-    isRouted: chain.isRouted,
-  };
+function readIPv6(bytes: Uint8Array, start: number, end: number, into: Network): boolean {
+  if (end - start < IPV6_BYTES) return false;
+  into.family = 'IPv6';
+  into.source = addressAt(bytes, start + 8);
+  into.destination = addressAt(bytes, start + 24);
+  into.length = IPV6_BYTES + half(bytes, start + 4);
+  into.hops = bytes[start + 7] ?? 0;
+  skipExtensions(bytes, start, end, into);
+  return true;
 }
 
 function addressAt(bytes: Uint8Array, at: number): Address {
@@ -224,30 +236,29 @@ const EXTENSIONS: ReadonlySet<number> = new Set([
   MOBILITY,
 ]);
 
-type Chain = Pick<Network, 'fragmentOffset' | 'identification' | 'isRouted' | 'part' | 'protocol' | 'transportAt'>;
-
 /** The chain up to the transport header, or to where a later fragment's part of the datagram begins. RFC 8200 section 4 */
-function skipExtensions(bytes: Uint8Array, start: number, end: number): Chain {
+function skipExtensions(bytes: Uint8Array, start: number, end: number, into: Network): void {
   let protocol = bytes[start + 6] ?? 0;
   let at = start + IPV6_BYTES;
-  let isRouted = false;
-  let part: Part = 'whole';
-  let fragmentOffset = 0;
-  let identification = 0;
+  into.isRouted = false;
+  into.part = 'whole';
+  into.fragmentOffset = 0;
+  into.identification = 0;
   for (let seen = 0; seen < EXTENSION_HEADERS_MAX && at + 8 <= end; seen += 1) {
-    if (!EXTENSIONS.has(protocol) || part === 'later') break;
-    if (protocol === ROUTING) isRouted ||= (bytes[at + 3] ?? 0) > 0;
+    if (!EXTENSIONS.has(protocol) || into.part === 'later') break;
+    if (protocol === ROUTING) into.isRouted ||= (bytes[at + 3] ?? 0) > 0;
     if (protocol === FRAGMENT) {
       const told = half(bytes, at + 2);
-      fragmentOffset = told & 0xfff8;
-      part = partOf(fragmentOffset, (told & 1) !== 0);
-      identification = word(bytes, at + 4);
+      into.fragmentOffset = told & 0xfff8;
+      into.part = partOf(into.fragmentOffset, (told & 1) !== 0);
+      into.identification = word(bytes, at + 4);
     }
     const length = extensionBytes(protocol, bytes[at + 1] ?? 0);
     protocol = bytes[at] ?? 0;
     at += length;
   }
-  return { protocol, transportAt: at, isRouted, part, fragmentOffset, identification };
+  into.protocol = protocol;
+  into.transportAt = at;
 }
 
 /** A fragment header has 8 bytes, the authentication header counts in fours (RFC 4302 2.2), the others in eights. */
@@ -268,9 +279,9 @@ function readError(bytes: Uint8Array, at: number, end: number, protocol: number)
   const code = bytes[at + 1] ?? 0;
   const isError = protocol === ICMP ? type === 3 || type === 11 || type === 12 : type < 128;
   if (!isError) return undefined;
-  const quoted = readNetwork(bytes, at + TRANSPORT_BYTES, end);
+  const isReadable = readNetwork(bytes, at + TRANSPORT_BYTES, end, quoted);
   // What a later fragment has in place of ports is payload.
-  if (quoted === undefined || isMapped(quoted) || quoted.part === 'later') {
+  if (!isReadable || isMapped(quoted) || quoted.part === 'later') {
     return { type, code, about: undefined, sequence: 0, identification: 0 };
   }
   const { destination, identification, protocol: aboutProtocol, source, transportAt } = quoted;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What happens to a packet that a hook meets: which frame the twins get, and what is learned from their answer. */
 import { addressEquals, endpointText, port } from '../core/address.ts';
-import { VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
+import { REASON_KNOWN_FLOW, VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
 import type { Outcome, Outside, PacketHook } from '../core/twin.ts';
 import type { Attributed, Sighted, Sighting } from './attribute.ts';
 import { compareBytes, type Difference } from './compare.ts';
@@ -41,6 +41,8 @@ export type Bench = Court & {
   /** Connections by the packets that ask for them, while these are in their window. */
   readonly openings: Map<Sighted, Connection>;
   readonly unserved: Unserved;
+  /** The frame that is being taken, on a device of that MTU; valid until the next one. */
+  readonly pose: (mtu: number) => PosedFrame;
   /** The same for each frame. */
   readonly outside: Outside;
   /** Where a frame is changed before it goes in. */
@@ -118,35 +120,54 @@ function runSighted(bench: Bench, packet: Sighted, place: PacketPlace, bytes: Ui
   return runInput(bench, place, bytes, posed);
 }
 
-function keepDraft({ drafts }: Bench, packet: Sighted, make: () => Draft): void {
+/** `backend`: whom a reply comes from in the twins. */
+function keepDraft(
+  { drafts }: Bench,
+  place: PacketPlace,
+  ran: Ran,
+  about: { readonly sighting: Sighting; readonly packet: Sighted; readonly asks: boolean },
+  connection: Connection | undefined,
+  backend?: AnswerEnds,
+): void {
   if (drafts === undefined) return;
+  const { asks, packet, sighting } = about;
+  const repliedBackend = backend && endpointText(backend.address, port(backend.port));
+  const draft = draftOf(place, ran, { asks, connection, sighting, repliedBackend });
   const known = drafts.get(packet);
-  if (known === undefined) drafts.set(packet, [make()]);
-  else known.push(make());
+  if (known === undefined) drafts.set(packet, [draft]);
+  else known.push(draft);
 }
 
-export function takeFromPod(bench: Bench, sighting: Sighting, packet: Sighted, posed: PosedFrame): void {
+export function takeFromPod(bench: Bench, sighting: Sighting, packet: Sighted): void {
   const { connections, oracle, tally } = bench;
+  const posed = bench.pose(sighting.place.mtu);
   const { headers } = sighting;
-  const connection = connections.fromPod(sighting, (question) => oracle.answerAt(sighting.timeNs, question));
+  const connection = connections.fromPod(sighting, oracle);
   const place = placeOf('from-pod', sighting, connection);
   const ran = runSighted(bench, packet, place, posed.bytes, posed);
   const asks = connection !== undefined && isAsking(headers);
-  keepDraft(bench, packet, () => draftOf(place, ran, { asks, connection, sighting }));
+  keepDraft(bench, place, ran, { sighting, packet, asks }, connection);
   if (connection === undefined) return;
-  const ends =
-    ran.model.verdict === VERDICT_FORWARD ? endsOf(ran.model.bytes.subarray(0, ran.model.length)) : undefined;
+  noteModelBackend(connection, ran.model, asks);
+  const reason = asks ? takeAsking(bench, connection, packet, ran) : connection.notJudged;
+  if (reason !== undefined) addTo(tally.unsupportedPackets, reason);
+  else if (headers.error === undefined && !isTranslatable(headers)) addTo(tally.unsupportedPackets, 'extensions');
+}
+
+/** A flow that goes on has the ends that it had. */
+function noteModelBackend(connection: Connection, model: Outcome, asks: boolean): void {
+  const goesOn = model.reason === REASON_KNOWN_FLOW && model.verdict === VERDICT_FORWARD;
+  if (goesOn && !asks && connection.modelBackend?.id === model.backend) return;
+  const ends = model.verdict === VERDICT_FORWARD ? endsOf(model.bytes.subarray(0, model.length)) : undefined;
   if (ends !== undefined) {
     connection.modelBackend = {
+      id: model.backend,
       address: ends.destination,
       port: ends.destinationPort,
       client: ends.source,
       clientPort: ends.sourcePort,
     };
   } else if (asks) connection.modelBackend = undefined;
-  const reason = asks ? takeAsking(bench, connection, packet, ran) : connection.notJudged;
-  if (reason !== undefined) addTo(tally.unsupportedPackets, reason);
-  else if (headers.error === undefined && !isTranslatable(headers)) addTo(tally.unsupportedPackets, 'extensions');
 }
 
 /** Returns why the packet can't be judged, if it can't. */
@@ -197,7 +218,7 @@ function noteModelJudgement(bench: Bench, connection: Connection, timeNs: number
 }
 
 /** A frame that leaves for a pod: the answer of a Service, an error about one, or a packet no proxy has touched. */
-export function takeToPod(bench: Bench, sighting: Sighting, attributed: Attributed, pose: () => PosedFrame): void {
+export function takeToPod(bench: Bench, sighting: Sighting, attributed: Attributed): void {
   const { connections, tally } = bench;
   const { packet, hook } = attributed;
   const { headers } = sighting;
@@ -210,7 +231,7 @@ export function takeToPod(bench: Bench, sighting: Sighting, attributed: Attribut
     else if (!isReadable) addTo(tally.unsupportedPackets, 'extensions');
     else if (backend === undefined) tally.replies.withoutFlow += 1;
     if (backend !== undefined && isReadable) {
-      const posed = pose();
+      const posed = bench.pose(sighting.place.mtu);
       const isOwn = isHairpin(connection, backend);
       const change = isOwn ? withPodAsSource : withSource;
       const bytes = change(posed, headers, backend, bench.room);
@@ -226,17 +247,17 @@ export function takeToPod(bench: Bench, sighting: Sighting, attributed: Attribut
   const subject = connection ?? connections.about(headers);
   const isRelated = connection === undefined && subject !== undefined && noteError(bench, subject, sighting);
   if (isRelated && subject.modelBackend !== undefined && !isHairpin(subject, subject.modelBackend)) {
-    const posed = pose();
+    const posed = bench.pose(sighting.place.mtu);
     const backend = subject.modelBackend;
     const bytes = withQuotedBackend(posed, headers, backend);
     const answer = { connection: subject, backend, posed, hook: 'to-pod' as const };
     if (bytes !== undefined) return takeReply(bench, sighting, packet, { ...answer, bytes });
   }
   if (hook === undefined) return;
-  const posed = pose();
+  const posed = bench.pose(sighting.place.mtu);
   const place = placeOf('to-pod', sighting, subject);
   const ran = runSighted(bench, packet, place, posed.bytes, posed);
-  keepDraft(bench, packet, () => draftOf(place, ran, { asks: false, connection: subject, sighting }));
+  keepDraft(bench, place, ran, { sighting, packet, asks: false }, subject);
 }
 
 /** Whether the model sends a pod's packets back to it: its answers to itself are translated where they leave it. */
@@ -269,10 +290,7 @@ function takeReply(bench: Bench, sighting: Sighting, packet: Sighted, answer: An
   const { replies } = bench.tally;
   const place = placeOf(hook, sighting, connection);
   const ran = runSighted(bench, packet, place, bytes, posed);
-  keepDraft(bench, packet, () => {
-    const repliedBackend = endpointText(backend.address, port(backend.port));
-    return draftOf(place, ran, { asks: false, connection, sighting, repliedBackend });
-  });
+  keepDraft(bench, place, ran, { sighting, packet, asks: false }, connection, backend);
   const difference = differenceFromRecorded(ran, posed.bytes);
   if (difference === undefined) {
     replies.reproduced += 1;
@@ -284,9 +302,8 @@ function takeReply(bench: Bench, sighting: Sighting, packet: Sighted, answer: An
 
 function differenceFromRecorded({ model }: Ran, recorded: Uint8Array): Difference | undefined {
   if (model.verdict !== VERDICT_REPLY) return { field: 'verdict', model: verdictOf(model), kernel: 'reply' };
-  const given = model.bytes.subarray(0, model.length);
-  if (given.length === recorded.length) return compareBytes(given, recorded);
-  return { field: 'length', model: String(given.length), kernel: String(recorded.length) };
+  if (model.length === recorded.length) return compareBytes(model.bytes, recorded, model.length);
+  return { field: 'length', model: String(model.length), kernel: String(recorded.length) };
 }
 
 /** Packets for frontends whose hooks this build does not have come in by an uplink and would pass unnoticed. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A replay: the time line goes through both twins, item by item, and the oracle judges what was observed. */
 import { createOracleTimeline, type OracleOptions } from '../core/oracle.ts';
+import { assert } from '../core/result.ts';
 import { quietOutside } from '../core/twin.ts';
 import type { CaptureRecord } from '../formats/capture.ts';
 import type { EventStreams } from '../formats/events.ts';
@@ -58,6 +59,9 @@ type Run = Bench & {
   readonly link: LinkHeader;
   /** Where frames are made. */
   readonly posing: Room;
+  /** The frame that is being taken. */
+  record: CaptureRecord | undefined;
+  headers: Headers | undefined;
   /** Read of the captures. */
   bytes: number;
 };
@@ -116,7 +120,7 @@ function placesOfOthers({ others = [] }: ReplayInput): ReadonlyMap<string, Place
 function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
   const connections = createConnections();
   const { completeUntil } = input.streams;
-  return {
+  const run: Run = {
     input,
     places,
     elsewhere: placesOfOthers(input),
@@ -139,8 +143,12 @@ function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
     keepsSeveral: input.facts.proxy.includes('iptables'),
     drafts: input.onLine === undefined ? undefined : new Map(),
     watch: input.watch,
+    record: undefined,
+    headers: undefined,
+    pose: (mtu) => poseRecord(run, mtu),
     bytes: 0,
   };
+  return run;
 }
 
 /** 2^20 ns since 1970, as 32 bits. */
@@ -175,23 +183,20 @@ function takeFrame(run: Run, item: FrameItem): void {
   const headers = headersOf(record, link);
   const place = places.of(record, link, headers);
   if (place === undefined) return addTo(tally.noInput, 'unattributed');
-  const pose = (): PosedFrame => poseRecord(run, record, headers, place.mtu);
-  if (headers === undefined) return takeUnreadable(run, { file, frame: record.frame, timeNs, place }, pose);
+  run.record = record;
+  run.headers = headers;
+  if (headers === undefined) return takeUnreadable(run, { file, frame: record.frame, timeNs, place });
   const sighting = { file, frame: record.frame, timeNs, place, headers };
   const attributed = run.attribution.take(sighting);
   if (attributed.packet.first === sighting) noteUnsupported(run, sighting);
   run.watch?.frame?.(sighting, attributed.packet);
   const met = hookAt(place);
-  if (met === 'from-pod' && attributed.hook === met) takeFromPod(run, sighting, attributed.packet, pose());
-  else if (met === 'to-pod') takeToPod(run, sighting, attributed, pose);
+  if (met === 'from-pod' && attributed.hook === met) takeFromPod(run, sighting, attributed.packet);
+  else if (met === 'to-pod') takeToPod(run, sighting, attributed);
 }
 
-function poseRecord(
-  { link, posing }: Run,
-  record: CaptureRecord,
-  headers: Headers | undefined,
-  mtu: number,
-): PosedFrame {
+function poseRecord({ headers, link, posing, record }: Run, mtu: number): PosedFrame {
+  assert(record !== undefined, 'a frame is being taken');
   const { buffer, capturedLength, linkType, originalLength, start } = record;
   return poseFrame(
     {
@@ -210,11 +215,10 @@ function poseRecord(
 function takeUnreadable(
   run: Run,
   { file, frame, timeNs, place }: { file: string; frame: number; timeNs: number; place: Place },
-  pose: () => PosedFrame,
 ): void {
   const hook = hookAt(place);
   if (hook === undefined) return addTo(run.tally.noInput, 'unattributed');
-  const posed = pose();
+  const posed = run.pose(place.mtu);
   const at = { file, frame, timeNs, hook, flow: null, service: null };
   const ran = runInput(run, at, posed.bytes, posed);
   const about = { asks: false, connection: undefined, sighting: undefined };

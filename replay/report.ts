@@ -136,7 +136,7 @@ function packetLines({ summary, tally }: ReportInput): string[] {
   const { unattributed = 0, ...explained } = summary.noInput;
   const others = Object.values<number>(explained).reduce((sum, count) => sum + count, 0);
   const { inferred } = tally.places;
-  const devices = inferred.map(({ ifindex, role, why }) => `${ifindex} ${role} (${why})`).join('; ');
+  const devices = inferred.map(({ device, role, why }) => `${device} ${role} (${why})`).join('; ');
   return [
     `${summary.node}: ${summary.packets} packets from ${summary.from} to ${summary.to}`,
     row('at a hook', fromPod + toPod, `from-pod ${fromPod}, to-pod ${toPod}`),

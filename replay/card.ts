@@ -6,7 +6,7 @@ import type { TimedEvent } from '../formats/events.ts';
 import { compareInstants, instantText, nanosecondsBetween, type Instant } from '../formats/instant.ts';
 import { frontendAt, gapsAt, heardOf, type Heard } from './clusterat.ts';
 import type { Sighting } from './attribute.ts';
-import { NO_SERVICE, type Connection, type NotJudged } from './connections.ts';
+import { NO_SERVICE, retransmissionsText, type Connection, type NotJudged } from './connections.ts';
 import { isOpening, type Headers } from './headers.ts';
 import { choiceText, eventText, isPermitted, spanText, verdictText } from './judge.ts';
 import { momentOf } from './lines.ts';
@@ -173,7 +173,18 @@ function flowLines({ connection, decided, said }: Facts): string[] {
   const opening = isOpening(decided.headers) ? 'new: a SYN' : datagrams === undefined ? 'not a SYN' : 'a datagram';
   const count =
     datagrams === undefined ? '' : `, one of ${datagrams.sent} of its flow, which moved ${datagrams.moves} times`;
-  return [`${opening}${count}; the model: ${said?.reason ?? connection.model?.reason ?? 'did not see it'}`];
+  return [
+    `${opening}${count}; the model: ${said?.reason ?? connection.model?.reason ?? 'did not see it'}`,
+    ...retransmissionLines(connection),
+  ];
+}
+
+/** Nothing where nothing was sent again. */
+function retransmissionLines(connection: Connection): string[] {
+  const text = retransmissionsText(connection);
+  const { streams } = connection;
+  if (text === '' || streams === undefined) return [];
+  return [`${text}: ${streams.fromClient.repeated} by the client, ${streams.fromService.repeated} by the Service`];
 }
 
 function choiceLines(facts: Facts): string[] {

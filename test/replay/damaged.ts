@@ -84,7 +84,8 @@ export function* flipsOf(bytes: Uint8Array, bits: readonly ('all' | 'one')[] = [
   for (let at = 0; at < bytes.length; at += 1) {
     for (const which of bits) {
       const mask = which === 'all' ? 0xff : 1 << (at % 8);
-      const flipped = bytes.slice();
+      // A Buffer's slice would be the same bytes.
+      const flipped = Uint8Array.from(bytes);
       flipped[at] = (flipped[at] ?? 0) ^ mask;
       yield { what: `byte ${at} ^ ${mask}`, at, bytes: flipped };
     }

@@ -19,7 +19,7 @@ import { createGunzip } from 'node:zlib';
 import { fail, ok, type Failure, type Result } from '../core/result.ts';
 
 import { errorName, type InputSource } from './input.ts';
-import { createTarReader, type TarEntry } from './tar.ts';
+import { createTarReader, type TarEntry, type TarFault } from './tar.ts';
 
 /** An opened bundle. What is read from it is valid until `close`. */
 export type Bundle = {
@@ -123,32 +123,77 @@ type Unpacking = {
   refused: string | undefined;
 };
 
+/** What zlib unpacks at once; of the piece in which it meets damage it gives nothing. */
+const CHUNK_BYTES = 64 * 1024;
+const CHUNK_BYTES_CAREFUL = 512;
+/** Of more than this a lost piece is a small part, and the second time is dear. */
+const CAREFUL_BYTES_MAX = 16 * 1024 * 1024;
+
 /** Returns what could not be read; a failure where nothing of the archive is to be used. */
 async function unpack(path: string, folder: string, bytesMax: number): Promise<Result<readonly Failure[]>> {
+  let pass = await unpackOnce(path, folder, bytesMax, CHUNK_BYTES);
+  if (pass.isDamaged && pass.bytes <= CAREFUL_BYTES_MAX) {
+    rmSync(folder, { recursive: true });
+    mkdirSync(folder);
+    pass = await unpackOnce(path, folder, bytesMax, CHUNK_BYTES_CAREFUL);
+  }
+  if (pass.fault === undefined) return ok([]);
+  if (pass.refused !== undefined) return fail('input', path, pass.refused);
+  return ok([fail('input', `${path} offset ${pass.fault.offset} of the unpacked archive`, pass.fault.message).error]);
+}
+
+/** One time through an archive: what was wrong with it, and whether it was zlib that found it damaged. */
+type Pass = {
+  readonly fault: TarFault | undefined;
+  readonly refused: string | undefined;
+  readonly isDamaged: boolean;
+  readonly bytes: number;
+};
+
+async function unpackOnce(path: string, folder: string, bytesMax: number, chunkSize: number): Promise<Pass> {
   const state: Unpacking = { folder, bytesMax, names: new Set(), file: undefined, bytes: 0, refused: undefined };
   const reader = createTarReader({ entry: (entry) => beginFile(state, entry), bytes: (bytes) => write(state, bytes) });
-  let fault: { readonly offset: number; readonly message: string } | undefined;
+  let fault: TarFault | undefined;
+  let isDamaged = false;
   try {
-    const packed = createReadStream(path);
-    const plain = packed.pipe(createGunzip());
-    packed.once('error', (error) => plain.destroy(error));
-    for await (const chunk of plain) {
-      if (chunk instanceof Uint8Array) fault = reader.take(chunk);
-      if (fault !== undefined) break;
-    }
-    packed.destroy();
+    await inflate(path, chunkSize, (chunk) => {
+      fault = reader.take(chunk);
+      return fault === undefined;
+    });
     fault ??= reader.end();
   } catch (error) {
-    const message = zlibText(error);
-    const whole = reader.end();
-    fault = { offset: whole?.offset ?? 0, message };
+    fault = { offset: reader.offset(), message: zlibText(error) };
+    isDamaged = errorName(error) === 'Z_DATA_ERROR';
   } finally {
     if (state.file !== undefined) closeSync(state.file);
   }
-  if (fault === undefined) return ok([]);
-  const place = `${path} offset ${fault.offset} of the unpacked archive`;
-  if (state.refused !== undefined) return fail('input', path, state.refused);
-  return ok([fail('input', place, fault.message).error]);
+  return { fault, refused: state.refused, isDamaged, bytes: reader.offset() };
+}
+
+/** Pieces are told as they come: a stream that is iterated forgets those that wait when it meets an error. */
+async function inflate(path: string, chunkSize: number, take: (chunk: Uint8Array) => boolean): Promise<void> {
+  const packed = createReadStream(path);
+  const plain = createGunzip({ chunkSize });
+  packed.once('error', (error) => plain.destroy(error));
+  await new Promise<void>((resolve, reject) => {
+    let problem: unknown;
+    const stop = (why?: unknown): void => {
+      problem = why;
+      plain.destroy();
+    };
+    plain.on('data', (chunk: Uint8Array) => {
+      if (plain.destroyed) return;
+      try {
+        if (!take(chunk)) stop();
+      } catch (error) {
+        stop(error);
+      }
+    });
+    plain.once('error', (error) => (problem = error));
+    plain.once('close', () => (problem === undefined ? resolve() : reject(problem)));
+    packed.pipe(plain);
+  });
+  packed.destroy();
 }
 
 /** Errors of zlib and of the file are what an input may have; others are bugs. */

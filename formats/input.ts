@@ -185,6 +185,18 @@ export function readText(source: InputSource, bytesMax: number): Result<string> 
   input.close();
   if (failure !== undefined) return { ok: false, error: failure };
   if (have > bytesMax) return fail('input', input.name, `larger than ${bytesMax} bytes`);
-  if (!isUtf8(bytes)) return fail('input', input.name, 'not text in UTF-8');
+  if (!isUtf8(bytes)) return fail('input', `${input.name} offset ${firstBroken(bytes)}`, 'not text in UTF-8');
   return ok(new TextDecoder().decode(bytes));
+}
+
+/** Where the first character begins that is none. */
+function firstBroken(bytes: Uint8Array): number {
+  let at = 0;
+  while (at < bytes.length) {
+    const lead = bytes[at] ?? 0;
+    const length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if (at + length > bytes.length || !isUtf8(bytes.subarray(at, at + length))) break;
+    at += length;
+  }
+  return at;
 }

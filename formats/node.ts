@@ -108,7 +108,7 @@ export function readNodeFacts(source: InputSource): Result<NodeFacts> {
   const [failure] = failures;
   if (failure !== undefined) return { ok: false, error: failure };
   const [document] = documents;
-  if (document === undefined) return fail('input', file, 'the file is empty');
+  if (document === undefined) return fail('input', `${file} offset 0`, 'the file is empty');
   const checked = checkShape(file, schema, document.value, document.lineOf);
   if (!checked.ok) return checked;
   const facts = checked.value;

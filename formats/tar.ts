@@ -24,6 +24,8 @@ export type TarReader = {
   readonly take: (chunk: Uint8Array) => TarFault | undefined;
   /** At the end of the archive. */
   readonly end: () => TarFault | undefined;
+  /** Bytes that were taken. */
+  readonly offset: () => number;
 };
 
 const BLOCK_BYTES = 512;
@@ -88,6 +90,7 @@ export function createTarReader(visitor: TarVisitor): TarReader {
       if (state.hasEnded) return undefined;
       return { offset: state.offset, message: 'the archive is cut: its end is missing' };
     },
+    offset: () => state.offset,
   };
 }
 

@@ -6,7 +6,7 @@ import type { TimedEvent } from '../formats/events.ts';
 import { compareInstants, instantText, nanosecondsBetween, type Instant } from '../formats/instant.ts';
 import { frontendAt, gapsAt, heardOf, type Heard } from './clusterat.ts';
 import type { Sighting } from './attribute.ts';
-import { NO_SERVICE, type Connection } from './connections.ts';
+import { NO_SERVICE, retransmissionsText, type Connection, type NotJudged } from './connections.ts';
 import { isOpening, type Headers } from './headers.ts';
 import { choiceText, eventText, isPermitted, spanText, verdictText } from './judge.ts';
 import { momentOf } from './lines.ts';
@@ -47,6 +47,15 @@ export type Trace = {
 
 /** Excluded endpoints, addresses in a table: more than these make no screen. */
 const ROWS_MAX = 6;
+
+/** Frontends for which this build writes no rows: another proxy serves them. */
+const UNSERVED: ReadonlySet<string> = new Set<NotJudged>([
+  'NodePort',
+  'LoadBalancer',
+  'ExternalIP',
+  'HostPort',
+  'SCTP',
+]);
 
 /** What all answers are about: the packet that was decided, and the cluster at its moment. */
 type Facts = CardInput & {
@@ -129,7 +138,7 @@ function heardText({ lagNs, object, timed }: Heard, moment: Instant): string {
 function mapLines({ connection, frontend }: Facts): string[] {
   const { destination, destinationPort } = connection.tuple;
   const head = endpointText(destination, destinationPort);
-  if (frontend === undefined) return [`${head}: no row; nothing is served there`];
+  if (frontend === undefined) return [`${head}: no row; ${whyNoRow(connection)}`];
   const { affinitySeconds, internal, kind, portName, service } = frontend;
   const affinity = affinitySeconds === null ? '' : `, clients kept for ${affinitySeconds} s`;
   const backends = internal?.backends ?? [];
@@ -140,6 +149,11 @@ function mapLines({ connection, frontend }: Facts): string[] {
   const empty = backends.length === 0 ? `; nobody: ${internal?.whenEmpty ?? 'reject'}` : '';
   const name = `${service}${portName === '' ? '' : `:${portName}`}`;
   return [`${head} ${kind} ${name}${affinity}, topology ${internal?.topology ?? 'none'}${empty}`, ...limited(rows)];
+}
+
+function whyNoRow({ notJudged, service }: Connection): string {
+  const isUnserved = UNSERVED.has(notJudged ?? '') && service !== NO_SERVICE;
+  return isUnserved ? `this build programs no ${notJudged}` : 'nothing is served there';
 }
 
 function hostText(address: string): string {
@@ -159,7 +173,18 @@ function flowLines({ connection, decided, said }: Facts): string[] {
   const opening = isOpening(decided.headers) ? 'new: a SYN' : datagrams === undefined ? 'not a SYN' : 'a datagram';
   const count =
     datagrams === undefined ? '' : `, one of ${datagrams.sent} of its flow, which moved ${datagrams.moves} times`;
-  return [`${opening}${count}; the model: ${said?.reason ?? connection.model?.reason ?? 'did not see it'}`];
+  return [
+    `${opening}${count}; the model: ${said?.reason ?? connection.model?.reason ?? 'did not see it'}`,
+    ...retransmissionLines(connection),
+  ];
+}
+
+/** Nothing where nothing was sent again. */
+function retransmissionLines(connection: Connection): string[] {
+  const text = retransmissionsText(connection);
+  const { streams } = connection;
+  if (text === '' || streams === undefined) return [];
+  return [`${text}: ${streams.fromClient.repeated} by the client, ${streams.fromService.repeated} by the Service`];
 }
 
 function choiceLines(facts: Facts): string[] {
@@ -176,9 +201,12 @@ function choiceLines(facts: Facts): string[] {
     .filter(({ view }) => view === 'internal')
     .map(({ address, port, reason }) => `${hostText(address)}${port === null ? '' : `:${port}`} ${reason}`);
   const seen = backend === undefined ? connection.reply : endpointText(backend.address, backend.port);
-  return [
+  const rule = [
     `hash: HalfSipHash-2-4 of ${input}, with ${key}; ${eligible} eligible`,
     `excluded: ${excluded.length === 0 ? 'nobody' : limited(excluded).join(', ')}`,
+  ];
+  return [
+    ...(frontend === undefined ? ['without a row there is nothing to choose from'] : rule),
     `observed ${seen}; model ${said === undefined ? choiceText(model) : saidText(said)}${kernelText(facts)}`,
     ...(affinity === undefined ? [] : [`affinity: ${verdictText(connection, facts.events)}`]),
   ];

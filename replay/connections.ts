@@ -9,6 +9,7 @@ import { createFlowIndex } from './flowindex.ts';
 import type { AnswerEnds } from './frame.ts';
 import { flowText, FLAG_RST, ICMP, isFollowed, isMapped, isOpening, type Headers, type Tuple } from './headers.ts';
 import type { Sighted, Sighting } from './attribute.ts';
+import { newStream, noteSegment, type Stream } from './stream.ts';
 
 /** More than a recording of hours holds; each takes about 1 KB. */
 export const CONNECTIONS_MAX = 1_000_000;
@@ -54,6 +55,8 @@ export type Connection = {
   /** Of UDP, where every datagram asks; undefined: it is another protocol's. */
   readonly datagrams: Datagrams | undefined;
   packets: number;
+  /** What was sent of TCP in both directions, as its client's device shows it; undefined: it is another protocol's. */
+  readonly streams: { readonly fromClient: Stream; readonly fromService: Stream } | undefined;
   /** Who got it; undefined: not seen. */
   backend: { readonly address: Address; readonly port: number; readonly lagNs: number } | undefined;
   reply: Reply;
@@ -120,10 +123,12 @@ export function createConnections(): Connections {
     const known = byPart(headers) ?? (about === undefined ? flows.get(headers) : flows.getTurned(about));
     if (known !== undefined && !isAnother(known, headers)) {
       known.packets += 1;
+      if (known.streams !== undefined) noteSegment(known.streams.fromClient, headers);
       return noteFirst(headers, known);
     }
     const connection = newConnection(sighting, oracle);
     if (connection === undefined || all.length >= CONNECTIONS_MAX) return undefined;
+    if (connection.streams !== undefined) noteSegment(connection.streams.fromClient, headers);
     flows.set(connection);
     all.push(connection);
     return noteFirst(headers, connection);
@@ -176,6 +181,7 @@ function newConnection(sighting: Sighting, oracle: Pick<OracleTimeline, 'answerA
     acting: undefined,
     isOwnSource: false,
     packets: 1,
+    streams: protocol === TCP ? { fromClient: newStream(), fromService: newStream() } : undefined,
     backend: undefined,
     reply: 'none',
     model: undefined,
@@ -230,6 +236,7 @@ export function noteForwarded(connection: Connection, opening: Sighted | undefin
 export function noteReply(connection: Connection, sighting: Sighting, packet: Sighted): void {
   const { headers } = sighting;
   connection.packets += 1;
+  if (connection.streams !== undefined) noteSegment(connection.streams.fromService, headers);
   noteForwarded(connection);
   const { source, sourcePort } = packet.first.headers;
   if (connection.backend === undefined && packet.translated !== undefined) {
@@ -241,6 +248,17 @@ export function noteReply(connection: Connection, sighting: Sighting, packet: Si
   if ((headers.flags & FLAG_RST) === 0) connection.reply = 'answered';
   else if (connection.reply === 'none')
     noteEnd(connection, sighting, connection.backend === undefined ? 'refused' : 'reset');
+}
+
+/** Packets of TCP that repeat bytes which had been sent before; the SYN of the client is counted by `openings`. */
+export function retransmissionsOf({ streams }: Pick<Connection, 'streams'>): number {
+  return streams === undefined ? 0 : streams.fromClient.repeated + streams.fromService.repeated;
+}
+
+/** `3 retransmissions`; empty: there were none. */
+export function retransmissionsText(connection: Pick<Connection, 'streams'>): string {
+  const count = retransmissionsOf(connection);
+  return count === 0 ? '' : `${count} ${count === 1 ? 'retransmission' : 'retransmissions'}`;
 }
 
 /** ICMP codes of type 3 with which a proxy refuses: port unreachable, and the three kinds of "prohibited". RFC 1812 */

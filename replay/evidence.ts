@@ -2,7 +2,7 @@
 /** Which of the three is wrong with one connection, datapath, control plane or neither, and what shows it. */
 import { endpointText } from '../core/address.ts';
 import type { TimedEvent } from '../formats/events.ts';
-import type { Connection } from './connections.ts';
+import { retransmissionsText, type Connection } from './connections.ts';
 import { choiceText, eventText, spanText, STALE_WINDOW_NS, verdictText } from './judge.ts';
 import type { Path } from './path.ts';
 import type { Blame } from './summary.ts';
@@ -64,12 +64,15 @@ function wentText({ backend, reply }: Connection): string {
   return reply === 'refused' ? 'refused' : 'let go unanswered';
 }
 
-function restText({ datagrams, reply }: Connection, { passages }: Path): string {
+function restText(connection: Connection, { passages }: Path): string {
+  const { datagrams, reply } = connection;
   switch (reply) {
     case 'answered': {
       const errors = datagrams === undefined ? 0 : datagrams.unreachable + datagrams.refused;
       const rest = errors === 0 ? '' : `; ${errors} ICMP errors as well: look at the application`;
-      return `which was permitted, and answered${rest}`;
+      const repeated = retransmissionsText(connection);
+      const network = repeated === '' ? '' : `; ${repeated}: look at the network`;
+      return `which was permitted, and answered${rest}${network}`;
     }
     case 'refused':
       return 'rightly: nobody was eligible';

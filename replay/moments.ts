@@ -9,6 +9,7 @@ import { FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, type Headers } from './headers.
 import { eventText } from './judge.ts';
 import { momentOf } from './lines.ts';
 import type { Passage, Path } from './path.ts';
+import { newStream, noteSegment } from './stream.ts';
 
 export type Moment = { readonly at: string; readonly what: 'event' | 'maps' | 'packet'; readonly text: string };
 
@@ -41,7 +42,11 @@ export function timelineOf(input: MomentsInput, service: string): readonly Momen
     passages.length <= PACKETS_FIRST + PACKETS_LAST
       ? passages
       : [...passages.slice(0, PACKETS_FIRST), ...passages.slice(-PACKETS_LAST)];
-  const moments = [...eventMoments(input, service), ...shown.flatMap((passage) => packetMoments(passage, input))];
+  const repeated = repeatedOf(passages);
+  const moments = [
+    ...eventMoments(input, service),
+    ...shown.flatMap((passage) => packetMoments(passage, input, repeated.has(passage))),
+  ];
   const sorted = moments.sort((left, right) => left.timeNs - right.timeNs);
   const hidden = passages.length - shown.length + path.left;
   const last = shown[PACKETS_FIRST - 1];
@@ -79,13 +84,28 @@ function eventMoments({ connection, events, origin, path, writes }: MomentsInput
   });
 }
 
-function packetMoments({ direction, packet, sightings }: Passage, { origin }: MomentsInput): Timed[] {
+/** Those that repeat bytes which had been sent before. */
+function repeatedOf(passages: readonly Passage[]): ReadonlySet<Passage> {
+  const streams = { request: newStream(), reply: newStream() };
+  return new Set(
+    passages.filter(({ direction, packet }) => {
+      return direction !== 'error' && noteSegment(streams[direction], packet.first.headers);
+    }),
+  );
+}
+
+function packetMoments(
+  { direction, packet, sightings }: Passage,
+  { origin }: MomentsInput,
+  isRepeated: boolean,
+): Timed[] {
   const { first } = packet;
   const last = sightings.at(-1) ?? first;
   const way = sightings.length < 2 ? 'seen once' : `to ${endText(last.headers)} on ${last.place.device}`;
   const later =
     sightings.length < 2 ? '' : `, frame ${last.frame} after ${((last.timeNs - first.timeNs) / 1e3).toFixed(0)} µs`;
-  const text = `frame ${first.frame} ${direction} ${flagsText(first.headers)} on ${first.place.device}, ${way}${later}`;
+  const again = isRepeated ? ' AGAIN' : '';
+  const text = `frame ${first.frame} ${direction} ${flagsText(first.headers)}${again} on ${first.place.device}, ${way}${later}`;
   return [{ timeNs: first.timeNs, at: instantText(momentOf(origin, first.timeNs)), what: 'packet', text }];
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where a captured frame was: on which device of the node, in which direction, and which hook meets it there. */
-import { addressText, isIPv4, prefixContains, type Address, type Prefix } from '../core/address.ts';
+import { addressEquals, addressText, isIPv4, prefixContains, type Address, type Prefix } from '../core/address.ts';
 import type { PacketHook } from '../core/twin.ts';
 import type { CaptureRecord } from '../formats/capture.ts';
 import type { InputSource } from '../formats/input.ts';
@@ -33,8 +33,11 @@ export type Place = {
 /** Finds places; `inferred` are the devices whose role was found out from what was captured on them. */
 export type Places = {
   readonly of: (record: CaptureRecord, link: LinkHeader, tuple: Tuple | undefined) => Place | undefined;
-  readonly inferred: readonly { readonly ifindex: number; readonly role: DeviceRole; readonly why: string }[];
+  readonly inferred: readonly Inferred[];
 };
+
+/** `device`: its ifindex, or its name in a capture that tells no index. */
+type Inferred = { readonly device: number | string; readonly role: DeviceRole; readonly why: string };
 
 const MTU_DEFAULT = 1500;
 const LOOPBACK_MTU = 65_536;
@@ -42,35 +45,40 @@ const LOOPBACK_MTU = 65_536;
 /** Distinct addresses that are remembered of a device that nobody has told us about; a pod has one of each family. */
 const ADDRESSES_MAX = 8;
 
-/** Addresses behind a device, by their text. */
-type Seen = Map<string, Address>;
-
 /** Reads the captures once to learn about devices that the facts don't know, such as those of pods that are gone. */
 export function findPlaces(facts: NodeFacts, sources: readonly InputSource[]): Places {
-  const known = new Map(facts.devices.map((device) => [device.ifindex, device]));
-  const seen = new Map<number, Seen>();
-  for (const source of sources) surveyCapture(source, known, seen);
+  const seen: Seen = new Map();
+  const names = new Set<string>();
+  const sides = new Map<number | string, Sides>();
+  for (const device of facts.devices) {
+    const told = sidesOf(device, device.role);
+    sides.set(device.ifindex, told).set(device.name, told);
+  }
+  const byMac = sidesByMac(facts, sides);
+  for (const source of sources) surveyCapture(source, { sides, byMac, names, seen });
+  const areNames = areDeviceNames(names, facts);
   const inferred = [...seen]
-    .map(([ifindex, addresses]) => inferRole(ifindex, [...addresses.values()], facts))
+    .map(([device, traffic]) => inferRole(device, addressesOf(traffic, facts), facts))
     .filter((found) => found !== undefined)
-    .sort((left, right) => left.ifindex - right.ifindex);
-  const roles = new Map(inferred.map(({ ifindex, role }) => [ifindex, role]));
-  const byIndex = new Map<number, Sides>();
-  const byMac = new Map(facts.devices.filter(({ mac }) => mac !== '').map((device) => [device.mac, device]));
+    .filter(({ device, role }) => typeof device === 'number' || areNames || role !== 'uplink')
+    .sort((left, right) => compareDevices(left.device, right.device));
+  for (const { device, role } of inferred) sides.set(device, sidesOf(device, role));
+  const sidesAt = (device: number | string): Sides => {
+    const found = sides.get(device) ?? sidesOf(device, 'unknown');
+    sides.set(device, found);
+    return found;
+  };
   return {
     inferred,
     of: (record, link, tuple) => {
-      const { direction, interfaceIndex } = link;
-      if (interfaceIndex !== undefined) {
-        if (direction === undefined) return undefined;
-        const sides = byIndex.get(interfaceIndex) ?? sidesOf(interfaceIndex, known, roles);
-        byIndex.set(interfaceIndex, sides);
-        return sides[direction];
+      const { interfaceIndex } = link;
+      if (interfaceIndex !== undefined) return link.direction && sidesAt(interfaceIndex)[link.direction];
+      const byName = sides.get(record.interfaceName);
+      if (byName === undefined && !(areNames && isDeviceName(record.interfaceName))) {
+        return placeByMac(record, byMac) ?? placeByAddress(record, link, tuple, facts);
       }
-      return (
-        (record.linkType === LINK_ETHERNET ? placeByMac(record, byMac) : undefined) ??
-        placeByAddress(link, tuple, facts)
-      );
+      const found = byName ?? sidesAt(record.interfaceName);
+      return found[directionAt(found, record, link, tuple, facts)];
     },
   };
 }
@@ -91,53 +99,125 @@ export function placesElsewhere(facts: NodeFacts, sources: readonly InputSource[
   };
 }
 
+/** Some give all of their devices one address, which then tells none. */
+function sidesByMac({ devices }: NodeFacts, sides: ReadonlyMap<number | string, Sides>): ReadonlyMap<number, Sides> {
+  const known = devices.map(({ name }) => sides.get(name)).filter((told) => told !== undefined);
+  const all = known.filter(({ mac }) => mac !== NO_MAC);
+  const counts = new Map<number, number>();
+  for (const { mac } of all) counts.set(mac, (counts.get(mac) ?? 0) + 1);
+  return new Map(all.filter(({ mac }) => counts.get(mac) === 1).map((told) => [told.mac, told]));
+}
+
+/** Indices in their order, then names. */
+function compareDevices(left: number | string, right: number | string): number {
+  if (typeof left === 'number' && typeof right === 'number') return left - right;
+  if (typeof left !== typeof right) return typeof left === 'number' ? -1 : 1;
+  return left < right ? -1 : 1;
+}
+
+/** Libpcap's device of all devices tells none. */
+function isDeviceName(name: string): boolean {
+  return name !== '' && name !== 'any';
+}
+
+/** Whether names of a capture are those of the node's devices; `sshdump` and the like are whatever a tool made of them. */
+function areDeviceNames(names: ReadonlySet<string>, { devices }: NodeFacts): boolean {
+  return devices.length === 0 ? names.size > 1 : devices.some(({ name }) => names.has(name));
+}
+
 /** The hook that meets a packet there; undefined: none does. */
 export function hookAt(place: Place): PacketHook | undefined {
   if (place.role !== 'pod' || place.isElsewhere) return undefined;
   return place.direction === 'incoming' ? 'from-pod' : 'to-pod';
 }
 
-/** Both directions of a device, made once. */
-type Sides = { readonly incoming: Place; readonly outgoing: Place };
+/** Both directions of a device, made once, and what tells them apart where the capture does not. */
+type Sides = { readonly [direction in Direction]: Place } & {
+  /** Of the node's own end, as a number of 48 bits. */
+  readonly mac: number;
+  readonly podAddresses: readonly Address[];
+};
 
-function sidesOf(ifindex: number, known: ReadonlyMap<number, Device>, roles: ReadonlyMap<number, DeviceRole>): Sides {
-  const role = roles.get(ifindex) ?? 'unknown';
-  const {
-    name: device,
-    role: own,
-    mtu,
-  } = known.get(ifindex) ?? {
-    name: `ifindex ${ifindex}`,
-    role,
-    mtu: role === 'loopback' ? LOOPBACK_MTU : MTU_DEFAULT,
-  };
+const NO_MAC = -1;
+/** Tunnels have an IP address in its place. */
+const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
+const MAC_BYTES = 6;
+
+/** `found`: of the facts, or what a capture calls a device that they don't know. */
+function sidesOf(found: Device | number | string, role: Place['role']): Sides {
+  const own = typeof found === 'object' ? found : undefined;
+  const device = typeof found === 'object' ? found.name : typeof found === 'number' ? `ifindex ${found}` : found;
+  const mtu = own?.mtu ?? (role === 'loopback' ? LOOPBACK_MTU : MTU_DEFAULT);
   return {
-    incoming: { device, role: own, direction: 'incoming', mtu },
-    outgoing: { device, role: own, direction: 'outgoing', mtu },
+    incoming: { device, role, direction: 'incoming', mtu },
+    outgoing: { device, role, direction: 'outgoing', mtu },
+    mac: own !== undefined && MAC.test(own.mac) ? parseInt(own.mac.replaceAll(':', ''), 16) : NO_MAC,
+    podAddresses: own?.podAddresses ?? [],
   };
+}
+
+/** What the capture says, else the MAC of the node's end, else whose addresses they are. */
+function directionAt(
+  sides: Sides,
+  record: CaptureRecord,
+  link: LinkHeader,
+  tuple: Tuple | undefined,
+  facts: NodeFacts,
+): Direction {
+  const told = record.direction ?? link.direction;
+  if (told !== undefined) return told;
+  if (record.linkType === LINK_ETHERNET && sides.mac !== NO_MAC) {
+    if (macAt(record, 0) === sides.mac) return 'incoming';
+    if (macAt(record, MAC_BYTES) === sides.mac) return 'outgoing';
+  }
+  return tuple === undefined ? 'incoming' : directionByAddress(sides, tuple, facts);
+}
+
+function macAt({ buffer, start }: CaptureRecord, offset: number): number {
+  let mac = 0;
+  for (let at = start + offset; at < start + offset + MAC_BYTES; at += 1) mac = mac * 256 + (buffer[at] ?? 0);
+  return mac;
+}
+
+/** A pod's packets come in by its device; what the node or its pods send goes out by all others. */
+function directionByAddress(
+  { incoming: { role }, podAddresses }: Sides,
+  { destination, source }: Tuple,
+  facts: NodeFacts,
+): Direction {
+  const isOneOf = (list: readonly Address[], address: Address): boolean =>
+    list.some((one) => addressEquals(one, address));
+  if (role !== 'pod') {
+    return isOneOf(facts.addresses, source) || isWithin(facts.podRanges, source) ? 'outgoing' : 'incoming';
+  }
+  if (isOneOf(podAddresses, source)) return 'incoming';
+  if (isOneOf(podAddresses, destination)) return 'outgoing';
+  return isWithin(rangesOf(facts), source) ? 'incoming' : 'outgoing';
 }
 
 /** A frame carries the address of the node's own end: as its source on the way out, else as its destination. */
-function placeByMac(record: CaptureRecord, byMac: ReadonlyMap<string, Device>): Place | undefined {
-  const macAt = (at: number): string =>
-    [...record.bytes.subarray(at, at + 6)].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
-  const into = byMac.get(macAt(0));
-  if (into !== undefined) return { device: into.name, role: into.role, direction: 'incoming', mtu: into.mtu };
-  const out = byMac.get(macAt(6));
-  return out && { device: out.name, role: out.role, direction: 'outgoing', mtu: out.mtu };
+function placeByMac(record: CaptureRecord, byMac: ReadonlyMap<number, Sides>): Place | undefined {
+  if (record.linkType !== LINK_ETHERNET) return undefined;
+  return byMac.get(macAt(record, 0))?.incoming ?? byMac.get(macAt(record, MAC_BYTES))?.outgoing;
 }
 
 /** Without device and MAC the pods' own addresses tell: only their devices carry what comes from them or ends there. */
-function placeByAddress(link: LinkHeader, tuple: Tuple | undefined, facts: NodeFacts): Place | undefined {
+function placeByAddress(
+  record: CaptureRecord,
+  link: LinkHeader,
+  tuple: Tuple | undefined,
+  facts: NodeFacts,
+): Place | undefined {
   if (tuple === undefined) return undefined;
   const { source, destination } = tuple;
   const ranges = rangesOf(facts);
   const pod = (direction: Direction, address: Address): Place => {
     return { device: `pod ${addressText(address)}`, role: 'pod', direction, mtu: MTU_DEFAULT };
   };
-  if (link.direction !== 'outgoing' && isWithin(ranges, source)) return pod('incoming', source);
-  if (link.direction !== 'incoming' && isWithin(ranges, destination)) return pod('outgoing', destination);
-  return { device: 'unnamed', role: 'uplink', direction: link.direction ?? 'incoming', mtu: MTU_DEFAULT };
+  const direction = link.direction ?? record.direction;
+  if (direction !== 'outgoing' && isWithin(ranges, source)) return pod('incoming', source);
+  if (direction !== 'incoming' && isWithin(ranges, destination)) return pod('outgoing', destination);
+  return { device: 'unnamed', role: 'uplink', direction: direction ?? 'incoming', mtu: MTU_DEFAULT };
 }
 
 /** Without ranges of its own every address of a pod may be one of this node's. */
@@ -149,24 +229,71 @@ export function isWithin(ranges: readonly Prefix[], address: Address): boolean {
   return ranges.some((range) => prefixContains(range, address));
 }
 
-/** Gathers sources of what came in and destinations of what went out on devices without facts. */
-function surveyCapture(source: InputSource, known: ReadonlyMap<number, Device>, seen: Map<number, Seen>): void {
+/** What was captured on devices without facts, by index or name. */
+type Seen = Map<number | string, Traffic>;
+
+type Traffic = {
+  /** By their text: sources of what came in and destinations of what went out, or both where no direction is told. */
+  readonly addresses: Map<string, Address>;
+  /** Where no direction is told, those that every packet of a family has at one of its ends: a pod is one of them. */
+  readonly shared: { IPv4: readonly Address[] | undefined; IPv6: readonly Address[] | undefined };
+};
+
+/** Gathers addresses on devices without facts, and all names of devices. */
+function surveyCapture(
+  source: InputSource,
+  into: {
+    readonly sides: ReadonlyMap<number | string, Sides>;
+    readonly byMac: ReadonlyMap<number, Sides>;
+    readonly names: Set<string>;
+    readonly seen: Seen;
+  },
+): void {
+  const { byMac, names, seen, sides } = into;
   const opened = openCapture(source);
   if (!opened.ok) return;
   const capture = opened.value;
   const link = newLinkHeader();
   for (let record = capture.next(); record !== undefined; record = capture.next()) {
     if (parseLink(record.linkType, record.buffer, record.start, record.capturedLength, link) !== undefined) continue;
-    const { interfaceIndex } = link;
-    if (interfaceIndex === undefined || known.has(interfaceIndex)) continue;
+    const device = link.interfaceIndex ?? record.interfaceName;
+    if (typeof device === 'string') {
+      if (!isDeviceName(device)) continue;
+      names.add(device);
+    }
+    if (sides.has(device)) continue;
+    if (link.interfaceIndex === undefined && placeByMac(record, byMac) !== undefined) continue;
     const headers = isIp(link) ? headersOf(record, link) : undefined;
     if (headers === undefined) continue;
-    const address = link.direction === 'incoming' ? headers.source : headers.destination;
-    const addresses: Seen = seen.get(interfaceIndex) ?? new Map();
-    seen.set(interfaceIndex, addresses);
-    if (!isForNobody(address) && addresses.size < ADDRESSES_MAX) addresses.set(addressText(address), address);
+    const traffic = seen.get(device) ?? { addresses: new Map(), shared: { IPv4: undefined, IPv6: undefined } };
+    seen.set(device, traffic);
+    noteTraffic(traffic, headers, link.direction ?? record.direction);
   }
   capture.close();
+}
+
+function noteTraffic({ addresses, shared }: Traffic, headers: Headers, direction: Direction | undefined): void {
+  const { destination, family, source } = headers;
+  const note = (address: Address): void => {
+    if (!isForNobody(address) && addresses.size < ADDRESSES_MAX) addresses.set(addressText(address), address);
+  };
+  if (direction !== 'outgoing') note(source);
+  if (direction !== 'incoming') note(destination);
+  if (direction !== undefined || isForNobody(source) || isForNobody(destination)) return;
+  shared[family] = (shared[family] ?? [source, destination]).filter(
+    (address) => addressEquals(address, source) || addressEquals(address, destination),
+  );
+}
+
+/** Those behind the device: where no direction was told the one that all packets share, if it is one. */
+function addressesOf({ addresses, shared }: Traffic, facts: NodeFacts): readonly Address[] {
+  const all = [...addresses.values()];
+  return (['IPv4', 'IPv6'] as const).flatMap((family) => {
+    const own = all.filter((address) => isIPv4(address) === (family === 'IPv4'));
+    const inside = shared[family]?.filter((address) => isWithin(rangesOf(facts), address)) ?? [];
+    const [first] = inside;
+    return first !== undefined && inside.every((address) => addressEquals(address, first)) ? [first] : own;
+  });
 }
 
 /** What the headers of a frame say. */
@@ -189,22 +316,18 @@ export function isForNobody(address: Address): boolean {
   return isUnspecified || top >>> 8 === 0xff || (top & 0xffc0) === 0xfe80;
 }
 
-function inferRole(
-  ifindex: number,
-  addresses: readonly Address[],
-  facts: NodeFacts,
-): Places['inferred'][number] | undefined {
+function inferRole(device: number | string, addresses: readonly Address[], facts: NodeFacts): Inferred | undefined {
   if (addresses.length === 0) return undefined;
   const ranges = rangesOf(facts);
   const countIPv4 = addresses.filter(isIPv4).length;
   const isOne = countIPv4 <= 1 && addresses.length - countIPv4 <= 1;
   if (isOne && addresses.every((address) => isWithin(ranges, address))) {
-    return { ifindex, role: 'pod', why: `only packets from and to pod ${addresses.map(addressText).join(', ')}` };
+    return { device, role: 'pod', why: `only packets from and to pod ${addresses.map(addressText).join(', ')}` };
   }
-  if (addresses.every(isLoopback)) return { ifindex, role: 'loopback', why: 'only loopback addresses' };
+  if (addresses.every(isLoopback)) return { device, role: 'loopback', why: 'only loopback addresses' };
   // Where devices are told, one that is missing and carries more than a pod's packets stays unexplained.
   if (facts.devices.length > 0) return undefined;
-  return { ifindex, role: 'uplink', why: `packets of ${addresses.length} or more addresses` };
+  return { device, role: 'uplink', why: `packets of ${addresses.length} or more addresses` };
 }
 
 function isLoopback(address: Address): boolean {

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { endpointText } from '../core/address.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import { instantText } from '../formats/instant.ts';
-import type { Connection } from './connections.ts';
+import { retransmissionsOf, retransmissionsText, type Connection } from './connections.ts';
 import type { Datagrams } from './datagrams.ts';
 import { choiceText, isPermitted, spanText, STALE_WINDOW_NS, verdictText } from './judge.ts';
 import { momentOf } from './lines.ts';
@@ -139,7 +139,7 @@ function packetLines({ summary, tally }: ReportInput): string[] {
   const { unattributed = 0, ...explained } = summary.noInput;
   const others = Object.values<number>(explained).reduce((sum, count) => sum + count, 0);
   const { inferred } = tally.places;
-  const devices = inferred.map(({ ifindex, role, why }) => `${ifindex} ${role} (${why})`).join('; ');
+  const devices = inferred.map(({ device, role, why }) => `${device} ${role} (${why})`).join('; ');
   return [
     `${summary.node}: ${summary.packets} packets from ${summary.from} to ${summary.to}`,
     row('at a hook', fromPod + toPod, `from-pod ${fromPod}, to-pod ${toPod}`),
@@ -183,7 +183,7 @@ function findingLines(title: string, finding: Finding, other: string, command: s
   ];
 }
 
-function connectionLines({ connections, datagrams, notPermitted }: ReplaySummary): string[] {
+function connectionLines({ connections, datagrams, notPermitted, retransmissions }: ReplaySummary): string[] {
   const { answered, early, never, none, notJudged, permitted, refused, reset, stale, total, unreachable } = connections;
   const got = { answered, reset, refused, unreachable, 'no answer': none };
   return [
@@ -194,10 +194,18 @@ function connectionLines({ connections, datagrams, notPermitted }: ReplaySummary
     row('never permitted', never),
     row('not permitted, in all', notPermitted),
     row('not judged', notJudged),
+    ...retransmissionLines(retransmissions),
     ...(datagrams.flows === 0
       ? []
       : [row('datagrams', datagrams.sent, `${datagrams.judged} judged: ${datagrams.notPermitted} not permitted`)]),
   ];
+}
+
+/** Nothing where nothing was sent again. */
+function retransmissionLines({ connections, fromClients, fromServices }: ReplaySummary['retransmissions']): string[] {
+  if (connections === 0) return [];
+  const words = `of ${connections} connections: ${fromClients} from clients, ${fromServices} from Services`;
+  return [row('retransmissions', fromClients + fromServices, words)];
 }
 
 /** Nothing where no Service keeps its clients. */
@@ -240,7 +248,8 @@ function matters(connection: Connection): boolean {
   if (whyNotJudged(connection) !== undefined) return connection.notJudged === undefined;
   const { datagrams, openings, reply } = connection;
   const errors = datagrams === undefined ? 0 : datagrams.refused + datagrams.unreachable;
-  return isPermitted(connection) === false || reply !== 'answered' || openings > 1 || errors > 0;
+  const again = openings > 1 || retransmissionsOf(connection) > 0;
+  return isPermitted(connection) === false || reply !== 'answered' || again || errors > 0;
 }
 
 /** What is not permitted comes first: a list that is cut must not hide it. */
@@ -261,12 +270,13 @@ function connectionText(connection: Connection, tally: Tally, events: readonly T
   const target = backend === undefined ? 'no backend' : endpointText(backend.address, backend.port);
   const lag = backend === undefined || backend.lagNs === 0 ? '' : ` after ${spanText(backend.lagNs)}`;
   const again = openings > 1 ? `, asked ${openings} times` : '';
+  const repeated = retransmissionsText(connection);
   const wrong = tally.modelNotPermitted.includes(connection) ? ', NOT PERMITTED' : '';
   const choices = kernel === undefined ? '' : `; kernel: ${choiceText(kernel)}`;
   const got = reply === 'none' ? `no answer${lastSeenText(connection)}` : reply;
   return [
     `  ${at.slice(11, 26)} ${service} ${flow} (${opened.file} frame ${opened.frame})`,
-    `    ${target}${lag}, ${got}${again}; ${verdictText(connection, events)}`,
+    `    ${target}${lag}, ${got}${again}${repeated === '' ? '' : `, ${repeated}`}; ${verdictText(connection, events)}`,
     ...(datagrams === undefined ? [] : [`    ${datagramsText(datagrams)}`]),
     `    model: ${[model, ...(datagrams?.modelChanges ?? [])].map(choiceText).join(', then ')}${wrong}${choices}`,
   ].join('\n');

@@ -2,7 +2,7 @@
 /** The numbers of a replay as one record, and what they mean for whoever waits for an exit code. */
 import { failureText } from '../core/result.ts';
 import { instantText } from '../formats/instant.ts';
-import { NO_SERVICE, type Connection } from './connections.ts';
+import { NO_SERVICE, retransmissionsOf, type Connection } from './connections.ts';
 import { isPermitted } from './judge.ts';
 import { momentOf } from './lines.ts';
 import type { ClockOffset } from './nodes.ts';
@@ -49,6 +49,14 @@ export type DatagramCounts = {
   readonly notPermitted: number;
 };
 
+/** Packets of TCP that repeat bytes which had been sent before, first SYNs aside. */
+export type RetransmissionCounts = {
+  readonly fromClients: number;
+  readonly fromServices: number;
+  /** Of how many connections. */
+  readonly connections: number;
+};
+
 /** Connections to Services that keep their clients, whose choice was seen and judged. */
 export type AffinityCounts = {
   readonly kept: number;
@@ -80,6 +88,7 @@ export type ReplaySummary = {
   readonly blame: Blame;
   readonly connections: ConnectionCounts;
   readonly datagrams: DatagramCounts;
+  readonly retransmissions: RetransmissionCounts;
   readonly affinity: AffinityCounts;
   readonly differences: number;
   readonly firstDifference: Finding | string | null;
@@ -128,6 +137,7 @@ export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
     blame: blameOf(countConnections(connections), connections),
     connections: countConnections(connections),
     datagrams: countDatagrams(connections),
+    retransmissions: countRetransmissions(connections),
     affinity: countAffinity(connections),
     differences: tally.differences,
     firstDifference: firstDifference ?? tableDifference ?? null,
@@ -198,6 +208,16 @@ function countDatagrams(connections: readonly Connection[]): DatagramCounts {
     sent: total(({ sent }) => sent),
     judged: total(({ judged }) => judged),
     notPermitted: total(({ notPermitted }) => notPermitted),
+  };
+}
+
+function countRetransmissions(connections: readonly Connection[]): RetransmissionCounts {
+  const total = (count: (streams: NonNullable<Connection['streams']>) => number): number =>
+    connections.reduce((sum, { streams }) => sum + (streams === undefined ? 0 : count(streams)), 0);
+  return {
+    fromClients: total(({ fromClient }) => fromClient.repeated),
+    fromServices: total(({ fromService }) => fromService.repeated),
+    connections: connections.filter((connection) => retransmissionsOf(connection) > 0).length,
   };
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One time line of everything that was recorded: frames of all captures and events of all streams, merged by time. */
-import { ok, type Failure, type Result } from '../core/result.ts';
+import { fail, ok, type Failure, type Result } from '../core/result.ts';
 import type { Capture, CaptureRecord } from '../formats/capture.ts';
 import type { EventStreams, TimedEvent } from '../formats/events.ts';
 import type { InputSource } from '../formats/input.ts';
@@ -97,6 +97,12 @@ function openReader({ offsetNs, source }: TimedSource, failures: Failure[]): Res
   const record = opened.value.next();
   const failure = opened.value.failure();
   if (record === undefined && failure !== undefined) failures.push(failure);
+  if (record?.hasTime === false) {
+    opened.value.close();
+    const at = `${opened.value.name} offset ${record.offset}`;
+    const message = 'frame 1 tells no time (simple packet block): it cannot be put beside events';
+    return fail('input', at, message, 'capture with enhanced packet blocks, as dumpcap does');
+  }
   return ok({ capture: opened.value, offsetNs, record, timeNs: 0 });
 }
 

@@ -116,6 +116,10 @@ describe('without kernel/ and koffi, as a normal user', () => {
     ['udp-stale', 'node2', 0],
     ['affinity', 'node1', 0],
     ['affinity', 'node2', 0],
+    ['outside', 'node1', 0],
+    ['outside', 'node2', 0],
+    ['outside-iptables', 'node1', 0],
+    ['outside-iptables', 'node2', 0],
   ])('%s on %s is judged as written down', (name, host, code) => {
     const answer = replay(...recording(name, host));
     expect(answer.notes).toBe('');
@@ -187,6 +191,26 @@ describe('without kernel/ and koffi, as a normal user', () => {
       expect(changes).toBe(host === 'node1' ? 3 : 2);
     },
   );
+
+  test.each([
+    ['outside', 'node1'],
+    ['outside', 'node2'],
+    ['outside-iptables', 'node1'],
+    ['outside-iptables', 'node2'],
+  ])('%s on %s: what pods asked NodePorts and a LoadBalancer for is counted as its client printed it', (name, host) => {
+    const printed = readFileSync(join(root, `fixtures/${name}/clients.log`), 'utf8')
+      .trimEnd()
+      .split('\n');
+    // Each client of the two asked three addresses in turn; only its LoadBalancer shows it with its own.
+    const own = printed.filter((line) => line.startsWith(host === 'node1' ? '10.244.1.4:' : '10.244.2.4:')).length;
+    const { blame, connections, unsupported } = summaryOf(replay(...recording(name, host), '-o', 'ndjson'));
+    expect(blame).toBe('not-judged');
+    expect(connections).toMatchObject({ total: printed.length / 2, notJudged: printed.length / 2 });
+    expect(unsupported).toMatchObject({
+      LoadBalancer: { connections: own },
+      NodePort: { connections: printed.length / 2 - own },
+    });
+  });
 
   test('the last line says plainly that nothing was compared', () => {
     const answer = replay(...recording('no-endpoints', 'node1'), '-o', 'ndjson');

@@ -31,6 +31,8 @@ describe('a trace', () => {
     ['no-endpoints', 'node1', 'shop/web:http', 3],
     ['udp-stale', 'node1', 'shop/web:echo', 0],
     ['affinity', 'node1', 'shop/web-sticky', 0],
+    ['outside', 'node1', 'shop/web-np', 0],
+    ['outside-iptables', 'node1', 'shop/web-lb', 0],
   ])('of %s on %s reads as written down', (name, host, service, code) => {
     const answer = checkout.run('trace', service, ...recording(name, host));
     expect(answer.notes).toBe('');

@@ -22,6 +22,7 @@ import { failureText, type Result } from '../../core/result.ts';
 import { isBundleName, openBundle, type Bundle } from '../../formats/bundle.ts';
 import type { InputSource } from '../../formats/input.ts';
 import { readEventStreams } from '../../formats/events.ts';
+import { tarOf, type Entry } from './tarbytes.ts';
 
 const INCIDENT = join(import.meta.dirname, '../../fixtures/incidents/late-slice');
 
@@ -35,27 +36,6 @@ afterAll(() => {
   vi.unstubAllEnvs();
   rmSync(room, { recursive: true });
 });
-
-type Entry = { readonly name: string; readonly content?: string | Uint8Array; readonly type?: string };
-
-/** One entry of a ustar archive. */
-function entryOf({ name, content = '', type = '0' }: Entry): Buffer {
-  const bytes = Buffer.from(content);
-  const header = Buffer.alloc(512);
-  header.write(name, 0, 100);
-  header.write('0000644\0', 100);
-  header.write(`${bytes.length.toString(8).padStart(11, '0')}\0`, 124);
-  header.write('        ', 148);
-  header.write(type, 156);
-  header.write('ustar\x0000', 257);
-  const sum = header.reduce((total, byte) => total + byte, 0);
-  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-  return Buffer.concat([header, bytes, Buffer.alloc((512 - (bytes.length % 512)) % 512)]);
-}
-
-function tarOf(entries: readonly Entry[]): Buffer {
-  return Buffer.concat([...entries.map(entryOf), Buffer.alloc(1024)]);
-}
 
 const PACKETS = { name: 'a.tandem/packets.pcapng', content: 'packets' };
 const EVENTS = { name: 'a.tandem/events.ndjson', content: '{}\n' };
@@ -253,4 +233,27 @@ test('cuts and flips of an archive never crash and leave nothing behind', async 
     { numRuns: 300 },
   );
   expect(left()).toBe(before);
+});
+
+test.each([
+  ['in what is compressed', 0.9],
+  ['in its checksum', 1],
+])('an archive that is damaged %s gives what is before the damage, and says where that ends', async (_what, part) => {
+  // Nothing in it is to be packed: a place in the archive is a place in its content.
+  const content = Buffer.from(Array.from({ length: 40_000 }, (_, index) => (index * index * 2_654_435_761) >>> 16));
+  const bytes = gzipSync(tarOf([PACKETS, EVENTS, { name: 'a.tandem/node.json', content }]), { level: 0 });
+  const at = Math.min(Math.floor(bytes.length * part), bytes.length - 8);
+  // The type of a block that is none.
+  bytes.fill(0xff, at, at + 8);
+  const bundle = valueOf(await openArchive(bytes));
+  expect(readFileSync(pathOf(bundle.captures[0]), 'utf8')).toBe('packets');
+  expect(readFileSync(pathOf(bundle.events[0]), 'utf8')).toBe('{}\n');
+  const kept = readFileSync(pathOf(bundle.node));
+  expect(kept.length).toBeGreaterThan(part * content.length - 2000);
+  const [failure, ...more] = bundle.failures;
+  expect(more).toEqual([]);
+  const offset = Number(/ offset (\d+) of the unpacked archive$/.exec(failure?.object ?? '')?.[1]);
+  expect(offset).toBeGreaterThanOrEqual(kept.length);
+  expect(failure?.message).toBe('not gzip, or damaged: Z_DATA_ERROR');
+  bundle.close();
 });

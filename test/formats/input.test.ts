@@ -111,3 +111,13 @@ test('a stream is read like a file, again and again, and its failure is told aft
     expect(closed).toBe(opened);
   }
 });
+
+test.each([
+  ['a byte that begins no character', [0x61, 0xff, 0x62], 1],
+  ['a character that is cut', [0x61, 0xe2, 0x82], 1],
+  ['a character with a wrong byte', [0xe2, 0x82, 0xac, 0xf0, 0x9f, 0x98, 0x20, 0x20], 3],
+  ['half of a surrogate pair', [0xc3, 0xa9, 0xed, 0xa0, 0x80], 2],
+])('text with %s is refused at that byte', (_what, bytes, offset) => {
+  const refused = readText({ name: 'a', bytes: Uint8Array.from(bytes) }, 100);
+  expect(refused.ok ? '' : failureText(refused.error)).toBe(`a offset ${offset}: not text in UTF-8`);
+});

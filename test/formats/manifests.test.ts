@@ -127,6 +127,6 @@ test('a file that is missing or not text is a failure', () => {
   const manifests = readManifests(['/nowhere/web.yaml', { name: 'binary', bytes: Uint8Array.of(0xff, 0xfe) }]);
   expect(manifests.failures.map(failureText)).toEqual([
     '/nowhere/web.yaml: cannot be opened: ENOENT',
-    'binary: not text in UTF-8',
+    'binary offset 0: not text in UTF-8',
   ]);
 });

@@ -131,7 +131,7 @@ test('without ranges of its own, a node’s pods are those of the cluster to whi
 });
 
 test.each([
-  ['', 'node1.json: the file is empty'],
+  ['', 'node1.json offset 0: the file is empty'],
   ['{', 'node1.json line 1: '],
   ['[]', 'node1.json line 1: Invalid input: expected object, received array'],
   ['{"nodeIPs":[],"links":[]}', 'node1.json line 1: node: Invalid input: expected string, received undefined'],

@@ -59,6 +59,12 @@ test.each([
   ['no-endpoints', 'node2', { frames: 980, '0800': 976, '0806': 4, incoming: 478, outgoing: 502, gone: 260 }],
   ['udp-stale', 'node1', { frames: 490, '0800': 482, '0806': 8, incoming: 240, outgoing: 250, gone: 286 }],
   ['udp-stale', 'node2', { frames: 286, '0800': 282, '0806': 4, incoming: 135, outgoing: 151, gone: 202 }],
+  ['affinity', 'node1', { frames: 1021, '0800': 1021, incoming: 500, outgoing: 521, gone: 0 }],
+  ['affinity', 'node2', { frames: 1093, '0800': 1091, '0806': 2, incoming: 535, outgoing: 558, gone: 270 }],
+  ['outside', 'node1', { frames: 1504, '0800': 1140, '86dd': 364, incoming: 747, outgoing: 757, gone: 0 }],
+  ['outside', 'node2', { frames: 1567, '0800': 1200, '86dd': 365, '0806': 2, incoming: 782, outgoing: 785, gone: 0 }],
+  ['outside-iptables', 'node1', { frames: 1623, '0800': 1260, '86dd': 363, incoming: 810, outgoing: 813, gone: 0 }],
+  ['outside-iptables', 'node2', { frames: 1580, '0800': 1220, '86dd': 360, incoming: 785, outgoing: 795, gone: 0 }],
 ])('%s: the capture of %s', (folder, node, expected) => {
   const facts = factsOf(join(FIXTURES, folder, `${node}.json`));
   expect(census(join(FIXTURES, folder, `${node}.pcap`), facts)).toEqual(expected);

@@ -38,6 +38,10 @@ describe('recordings of a real cluster', () => {
     ['udp-stale', 'node2'],
     ['affinity', 'node1'],
     ['affinity', 'node2'],
+    ['outside', 'node1'],
+    ['outside', 'node2'],
+    ['outside-iptables', 'node1'],
+    ['outside-iptables', 'node2'],
   ])(
     '%s on %s: the kernel does with every packet what the model does, to the last bit of the flow table',
     async (name, host) => {

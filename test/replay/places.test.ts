@@ -14,7 +14,7 @@ const between = tcp({ from: `${REMOTE}:2`, to: '10.244.3.3:1', flags: '.' });
 const toOther = tcp({ from: `${REMOTE}:2`, to: '10.244.1.31:1', flags: '.' });
 
 function rolesOf(frames: readonly Frame[], known = facts): readonly string[] {
-  return findPlaces(known, [captureOf(frames)]).inferred.map(({ ifindex, role }) => `${ifindex} ${role}`);
+  return findPlaces(known, [captureOf(frames)]).inferred.map(({ device, role }) => `${device} ${role}`);
 }
 
 describe('a device that the facts do not know', () => {

@@ -88,6 +88,11 @@ export const replaySummary: z.ZodType = z
     blame: z.enum(['datapath-wrong', 'control-plane-late', 'neither', 'not-judged']),
     connections,
     datagrams: z.strictObject({ flows: count, sent: count, judged: count, notPermitted: count }),
+    retransmissions: z
+      .strictObject({ fromClients: count, fromServices: count, connections: count })
+      .describe(
+        'Packets of TCP that repeat bytes which had been sent before, first SYNs aside; of how many connections.',
+      ),
     affinity: z.strictObject({ kept: count, notKept: count, free: counts }),
     differences: count,
     firstDifference: z.union([finding, z.string(), z.null()]),

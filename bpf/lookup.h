@@ -32,11 +32,16 @@ static __always_inline struct service *lookup_row(const struct frontend_key *key
 	return NULL;
 }
 
-/* The frontend of address, port and protocol, else the row of the whole address, else none. *key is
- * left changed. */
+/*
+ * The frontend of address, port and protocol, else the row of the whole address, else none; *key
+ * is left changed then. Before the whole address answers, the frontend is looked for once more: a
+ * hash can miss an element that is replaced while its chain is walked, and it may have come since.
+ */
 static __always_inline struct service *lookup_frontend(struct frontend_key *key)
 {
-	struct service *service = lookup_row(key);
+	__u16 port = key->port;
+	__u8 protocol = key->protocol;
+	struct service *service = lookup_row(key), *whole;
 
 	if (service) {
 		MARK(FRONTEND);
@@ -44,11 +49,18 @@ static __always_inline struct service *lookup_frontend(struct frontend_key *key)
 	}
 	key->port = 0;
 	key->protocol = 0;
+	whole = lookup_row(key);
+	if (!whole) {
+		MARK(NO_FRONTEND);
+		return NULL;
+	}
+	key->port = port;
+	key->protocol = protocol;
 	service = lookup_row(key);
 	if (service) {
-		MARK(WHOLE_ADDRESS);
+		MARK(FRONTEND);
 		return service;
 	}
-	MARK(NO_FRONTEND);
-	return NULL;
+	MARK(WHOLE_ADDRESS);
+	return whole;
 }

@@ -34,19 +34,30 @@ export function lookupRow(log: Log, maps: Maps, key: Uint32Array): number {
   return -1;
 }
 
-/** The frontend of address, port and protocol, else the row of the whole address, else -1. `key` is left changed. */
+/**
+ * The frontend of address, port and protocol, else the row of the whole address, else -1; `key` is left changed then.
+ * Before the whole address answers, the frontend is looked for once more: a hash can miss an element that is replaced
+ * while its chain is walked, and it may have come since.
+ */
 export function lookupFrontend(log: Log, maps: Maps, key: Uint32Array): number {
+  const ends = key[4]!;
   let service = lookupRow(log, maps, key);
   if (service >= 0) {
     mark(log, MARK_FRONTEND);
     return service;
   }
   key[4] = 0;
+  const whole = lookupRow(log, maps, key);
+  if (whole < 0) {
+    mark(log, MARK_NO_FRONTEND);
+    return -1;
+  }
+  key[4] = ends;
   service = lookupRow(log, maps, key);
   if (service >= 0) {
-    mark(log, MARK_WHOLE_ADDRESS);
+    mark(log, MARK_FRONTEND);
     return service;
   }
-  mark(log, MARK_NO_FRONTEND);
-  return -1;
+  mark(log, MARK_WHOLE_ADDRESS);
+  return whole;
 }

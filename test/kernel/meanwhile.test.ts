@@ -46,22 +46,26 @@ afterAll(() => {
 type Change = readonly [find: string, replace: string];
 
 /** A rig whose programs have these changes, each of text that stands there once. */
-function open(changes: readonly Change[]): Rig {
-  let text = readFileSync(join(SOURCES, HEADER), 'utf8');
+function open(changes: readonly Change[], header: string): Rig {
+  let text = readFileSync(join(SOURCES, header), 'utf8');
   for (const [find, replace] of changes) {
-    expect(text.split(find).length - 1, `times in ${HEADER}: ${find}`).toBe(1);
+    expect(text.split(find).length - 1, `times in ${header}: ${find}`).toBe(1);
     text = text.replace(find, () => replace);
   }
-  const built = buildChanged(folder, HEADER, text);
+  const built = buildChanged(folder, header, text);
   if (!built.ok) throw new Error(failureText(built.error));
-  const rig = openRig({ object: built.value, name: HEADER, settings: wide, programs: packetPrograms });
+  const rig = openRig({ object: built.value, name: header, settings: wide, programs: packetPrograms });
   if (!rig.ok) throw new Error(failureText(rig.error));
   return rig.value;
 }
 
 /** Plays on the kernel alone: the model has one CPU. */
-function played(changes: readonly Change[], play: (stage: Stage, memory: Uint8Array) => unknown): unknown {
-  using rig = open(changes);
+function played(
+  changes: readonly Change[],
+  play: (stage: Stage, memory: Uint8Array) => unknown,
+  header: string = HEADER,
+): unknown {
+  using rig = open(changes, header);
   const stage = new Stage([rig.kernel]);
   stage.begin();
   return play(stage, rig.kernel.twin.flowMemory());
@@ -262,5 +266,23 @@ describe.each(meetings)('another CPU $title', ({ changes, expected, faults }) =>
     // A fault in the statement before which the other CPU comes brings the other CPU along.
     const others = changes.filter(([place]) => place !== find);
     expect(played([...others, [find, replace]], oneTickLater)).not.toEqual(expected);
+  });
+});
+
+/** The frontend is there, but was missed: its element was replaced, or came, while the hash was looked through. */
+describe('a frontend that is missed once on an address that is owned', () => {
+  const missed: Change = [
+    'struct service *service = lookup_row(key), *whole;',
+    'struct service *service = NULL, *whole;',
+  ];
+  const second: Change = ['	service = lookup_row(key);\n', ''];
+  const first = (stage: Stage): unknown => fate(stage.fromPod(segment(client, web, SYN)));
+
+  test('still gets its packets', () => {
+    expect(played([missed], first, 'lookup.h')).toBe('forward new-flow');
+  });
+
+  test('would refuse them if nobody looked again (planted fault)', () => {
+    expect(played([missed, second], first, 'lookup.h')).toBe('refuse unknown-port');
   });
 });

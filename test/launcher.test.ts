@@ -38,9 +38,9 @@ function program(name: string, script: string): void {
   chmodSync(join(folder, 'bin', name), 0o755);
 }
 
-/** A Node 24 of sorts: says its version, and otherwise what it was started with. */
+/** A Node 24 of sorts: says its version, and otherwise what it was started with, its own options left out. */
 function plantNode(version: string): void {
-  program('node', `if [ "$1" = --version ]; then echo ${version}; else shift; echo "started $*"; fi`);
+  program('node', `case $1 in --version) echo ${version}; exit ;; --*) shift ;; esac; shift; echo "started $*"`);
 }
 
 describe('the launcher on a machine that is not prepared', () => {

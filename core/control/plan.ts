@@ -241,8 +241,6 @@ function publishBlocks(segment: Segment, port: PortEntry, blocks: readonly Block
 }
 
 function publishRows(image: MapImage, segment: Segment, port: PortEntry, { rows }: Reservation): void {
-  // Counted before anything is freed: a block may pass from one frontend of the port to another.
-  for (const { blocks } of rows) for (const block of blocks) block.references += 1;
   for (const { frontend, text, row, record, isNew, blocks } of rows) {
     if (isNew) image.frontendsReserved -= 1;
     segment.prepare.push(setOperation(maps.services, row, record));

@@ -128,7 +128,8 @@ export function reserve(
 export function giveBack(image: MapImage, known: PortEntry | undefined, reservation: Reservation): void {
   for (const backend of reservation.backends.values()) if (backend !== 0) returnId(image.backendIds, backend);
   for (const { pair, ids } of reservation.blocks) returnBlock(image.pairs, pair, pairsOf(ids));
-  for (const { isNew, row } of reservation.rows) {
+  for (const { blocks, isNew, row } of reservation.rows) {
+    for (const block of blocks) block.references -= 1;
     returnId(image.rows, row);
     if (isNew) image.frontendsReserved -= 1;
   }
@@ -202,6 +203,8 @@ function reserveRows(
     if (current?.record !== undefined && sameService(current.record, record)) continue;
     const row = takeRow(image, current);
     if (row === undefined) return mapFull(maps.services, wanted.name, 1, 0, rowsMax(image));
+    // Counted before anything is freed: a block may pass from one frontend of the port to another.
+    for (const block of blocks) block.references += 1;
     reservation.rows.push({ frontend, text, row, record, isNew, blocks });
     if (isNew) image.frontendsReserved += 1;
   }

@@ -305,7 +305,7 @@ describe('limits', () => {
     };
     const swapped = [service('a', '10.96.0.2'), service('b', '10.96.0.1')].map(added);
     expect(step(all, ...swapped, endsOf('a', 4, 6), endsOf('c', 3, 1))).toMatchObject({ isSettled: true });
-    expect([...met].toSorted()).toEqual([2, 6]);
+    expect(met).toEqual(new Set([2, 6]));
   });
 
   test('two Services that change places in a full map', () => {

@@ -31,6 +31,7 @@ import type { Watch } from '../replay/watch.ts';
 import { startCapturesProgress } from './capturesprogress.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
 import { filterWords } from './filterwords.ts';
+import { importInjection, injectionOf } from './injectoptions.ts';
 import { exitCode, printJson, printNdjson, printNote, printText, reportFailure } from './output.ts';
 import { openProducts } from './products.ts';
 import { openInputs, type ReplayInputs } from './replayinputs.ts';
@@ -78,6 +79,13 @@ async function replayInputs(inputs: ReplayInputs, files: readonly string[], opti
   if (!filter.ok) return reportFailure(filter.error);
   const opened = openFiles(inputs, options);
   if (!opened.ok) return reportFailure(opened.error);
+  const injection = injectionOf(options);
+  if (!injection.ok) return reportFailure(injection.error);
+  if (injection.value) {
+    const runner = await importInjection();
+    if (!runner.ok) return reportFailure(runner.error);
+    return runner.value(opened.value, filter.value, options, { replayIt: replayFiles, codeOf });
+  }
   if (isWhatIf(options)) return runWhatIf(opened.value, filter.value, options, replayFiles);
   const products = openProducts(opened.value, filter.value, options);
   if (!products.ok) return reportFailure(products.error);

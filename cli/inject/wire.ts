@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Frames as they were captured in the lab, for comparison with what the model would have sent. */
-import { TCP } from '../../core/address.ts';
+import { TCP, UDP } from '../../core/address.ts';
 import type { CaptureRecord } from '../../formats/capture.ts';
 import { newLinkHeader, parseLink } from '../../formats/link.ts';
 import { compareBytes } from '../../replay/compare.ts';
@@ -19,6 +19,11 @@ export type Wires = {
 
 /** Longer than a packet is looked for. */
 const KEPT_NS = 5_000_000_000;
+
+const ICMP_BYTES = 8;
+const ICMP_CHECKSUM_AT = 2;
+/** From the beginning of their header. */
+const CHECKSUM_AT: Readonly<Record<number, number>> = { [TCP]: 16, [UDP]: 6 };
 
 type Kept = { readonly frame: number; readonly timeNs: number; readonly network: Uint8Array };
 
@@ -95,10 +100,19 @@ function masked(network: Uint8Array): Uint8Array {
     bytes.fill(0, 8, 9);
     bytes.fill(0, 10, 12);
   } else bytes.fill(0, 7, 8);
-  if (headers.part === 'later' || !isFollowed(headers)) return bytes;
-  const at = headers.transportOffset + (headers.protocol === TCP ? 16 : headers.error === undefined ? 6 : 2);
-  if (at + 2 <= bytes.length) bytes.fill(0, at, at + 2);
+  maskChecksum(bytes, 0, headers);
+  if (headers.error === undefined) return bytes;
+  // The kernel completes the checksum of a packet before its beginning goes into an error about it.
+  const quoteAt = headers.transportOffset + ICMP_BYTES;
+  const quoted = readHeaders(bytes, quoteAt);
+  if (quoted !== undefined) maskChecksum(bytes, quoteAt, quoted);
   return bytes;
+}
+
+function maskChecksum(bytes: Uint8Array, start: number, headers: Headers): void {
+  if (headers.part === 'later' || !isFollowed(headers)) return;
+  const at = start + headers.transportOffset + (CHECKSUM_AT[headers.protocol] ?? ICMP_CHECKSUM_AT);
+  if (at + 2 <= bytes.length) bytes.fill(0, at, at + 2);
 }
 
 function isHeaderRight(network: Uint8Array): boolean {

@@ -84,7 +84,7 @@ export async function runInject(
     return reportFailure({
       kind: 'environment',
       object: 'replay --inject',
-      message: `${summary.notSeen} packets were sent and not seen at a hook of the lab`,
+      message: `${summary.notSeen} packets were sent and not seen on any device of the lab`,
       remedy: 'try --pace recorded',
     });
   }

@@ -142,7 +142,7 @@ function filterReplayed(all: Replayed, filter: Filter, events: EventStreams['eve
   return ok({ setting, tally, summary: summarize(tally, setting), end: endOf(tally, setting) });
 }
 
-function codeOf(end: ReplayEnd): number {
+export function codeOf(end: ReplayEnd): number {
   switch (end) {
     case 'twins-differ':
       return exitCode.twinsDiffer;

@@ -45,6 +45,7 @@ export function createBench(shots: readonly Shot[]): Bench {
   }
   const byFrame = new Map<number, number>();
   const wires = createWires();
+  const seen = new Set<number>();
   const told = new Map<number, InjectedPacket>();
 
   /** Each packet comes in once: equal ones are told apart by their order. */
@@ -54,7 +55,9 @@ export function createBench(shots: readonly Shot[]): Bench {
       return;
     }
     const index = waiting.get(keyOf(headers))?.shift();
-    if (index !== undefined) byFrame.set(frame, index);
+    if (index === undefined) return;
+    seen.add(index);
+    byFrame.set(frame, index);
   }
 
   function tell(line: PacketLine): void {
@@ -67,7 +70,7 @@ export function createBench(shots: readonly Shot[]): Bench {
     told.set(index, {
       ...aboutOf(shot),
       model: { verdict, reason, backend },
-      ...compare(line, wires),
+      ...compare(shot, line, wires),
       permitted: line.permitted,
       verdict: line.verdict ?? null,
     });
@@ -79,7 +82,7 @@ export function createBench(shots: readonly Shot[]): Bench {
       frame: (sighting, packet) => note(sighting, packet.first === sighting),
     },
     line: tell,
-    finish: () => shots.map((shot, index) => told.get(index) ?? untold(shot)),
+    finish: () => shots.map((shot, index) => told.get(index) ?? untold(shot, seen.has(index))),
   };
 }
 
@@ -99,15 +102,18 @@ function aboutOf({
   return { file, frame, is, service, flow };
 }
 
-/** Its device never showed it, or no hook met it. */
-function untold(shot: Shot): InjectedPacket {
-  const nothing = { model: null, wire: null, equal: null, permitted: null, verdict: null };
-  return { ...aboutOf(shot), ...nothing, difference: 'not seen at a hook of the lab' };
+/** No hook met it on its way out. */
+function untold(shot: Shot, isSeen: boolean): InjectedPacket {
+  const nothing = { model: null, wire: null, permitted: null, verdict: null };
+  const judged = isSeen
+    ? { equal: false, difference: 'it came in, and no pod got it' }
+    : { equal: null, difference: 'not seen on any device of the lab' };
+  return { ...aboutOf(shot), ...nothing, ...judged };
 }
 
 type Compared = Pick<InjectedPacket, 'wire' | 'equal' | 'difference'>;
 
-function compare({ model, observed }: PacketLine, wires: Wires): Compared {
+function compare(shot: Shot, { model, observed }: PacketLine, wires: Wires): Compared {
   const wire = observed && { verdict: observed.verdict, backend: observed.backend, lagMs: observed.lagMs };
   const bytes = Buffer.from(model.bytes, 'hex');
   const unequal = (difference: string): Compared => ({ wire, equal: false, difference });
@@ -121,8 +127,8 @@ function compare({ model, observed }: PacketLine, wires: Wires): Compared {
   }
   if (model.verdict === 'drop') return observed === null ? equal : unequal(`the model drops it, the kernel does not`);
   if (observed === null) {
-    // What passes may be for the node itself.
-    if (model.verdict === 'pass') return { wire, equal: null, difference: null };
+    // What passes may be for the node itself, but for answers.
+    if (model.verdict === 'pass' && shot.is === 'request') return { wire, equal: null, difference: null };
     return unequal(`the model makes it ${model.verdict}, nothing came out of the kernel`);
   }
   if (model.verdict !== 'pass' && model.verdict !== observed.verdict) {
@@ -131,6 +137,8 @@ function compare({ model, observed }: PacketLine, wires: Wires): Compared {
   if (model.verdict === 'forward' && model.backend !== null && model.backend !== observed.backend) {
     return unequal(`the model sends it to ${model.backend}, the kernel to ${observed.backend ?? 'nobody'}`);
   }
-  const difference = wires.differenceAt(observed.frame, bytes);
+  // A replay reads an answer from what came out: what went in is in the script alone.
+  const wanted = model.verdict === 'reply' ? (shot.translated ?? bytes) : bytes;
+  const difference = wires.differenceAt(observed.frame, wanted);
   return difference === undefined ? equal : unequal(difference);
 }

@@ -58,7 +58,7 @@ export function summarizeInjection(
     equal: count(({ equal }) => equal === true),
     different: count(({ equal }) => equal === false),
     notCompared: count(({ equal, model }) => equal === null && model !== null),
-    notSeen: count(({ model }) => model === null),
+    notSeen: count(({ equal, model }) => equal === null && model === null),
     firstDifference: first === undefined ? null : packetText(first),
     replay,
   };
@@ -77,7 +77,7 @@ export function injectionText(summary: InjectionSummary, packets: readonly Injec
     `  as the model        ${String(equal).padStart(7)}  verdict, backend and every byte`,
     `  otherwise           ${String(different).padStart(7)}`,
     `  not compared        ${String(notCompared).padStart(7)}  they pass all Services by and may have been for the node itself`,
-    `  not seen            ${String(notSeen).padStart(7)}  by a hook of the lab`,
+    `  not seen            ${String(notSeen).padStart(7)}  on any device of the lab`,
     ...findings.slice(0, ROWS_MAX).map((packet) => `    ${packetText(packet)}`),
     ...(findings.length > ROWS_MAX ? [`    and ${findings.length - ROWS_MAX} more: -o ndjson`] : []),
     '',

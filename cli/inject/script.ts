@@ -4,6 +4,7 @@ import { TCP, UDP } from '../../core/address.ts';
 import { CHECKSUM_MODE_PARTIAL, VERDICT_REPLY } from '../../core/layout.gen.ts';
 import { fail, ok, type Result } from '../../core/result.ts';
 import { addNanoseconds, instantText, type Instant } from '../../formats/instant.ts';
+import { isKnownLinkType, KNOWN_LINK_TYPES } from '../../formats/link.ts';
 import { isEmptyFilter, isLineWanted, type Filter } from '../../replay/filter.ts';
 import { ETHERNET_BYTES } from '../../replay/frame.ts';
 import { readHeaders, type Headers } from '../../replay/headers.ts';
@@ -23,6 +24,8 @@ export type Shot = {
   readonly is: 'request' | 'answer';
   readonly bytes: Uint8Array;
   readonly headers: Headers;
+  /** Of an answer: what the model makes of it for the client. */
+  readonly translated: Uint8Array | undefined;
   /** Left to whoever sends the packet on, as in the recording. */
   readonly checksum: PartialChecksum | undefined;
 };
@@ -54,6 +57,7 @@ export function createScribe(filter: Filter): Scribe {
   const tooLarge = { count: 0, first: '' };
   let origin: Instant | undefined;
   let wanted = 0;
+  let unknownLink: { readonly file: string; readonly linkType: number } | undefined;
 
   function take({ bytes, outside, place, ran }: Asked): void {
     const { file, flow, frame, hook, service, timeNs } = place;
@@ -71,7 +75,20 @@ export function createScribe(filter: Filter): Scribe {
     if (wanted > SHOTS_MAX) return;
     const checksum = outside.checksumMode === CHECKSUM_MODE_PARTIAL ? partialOf(headers) : undefined;
     const is = isReply ? 'answer' : 'request';
-    shots.push({ file, frame, timeNs, service, flow, is, bytes: Uint8Array.from(bytes), headers, checksum });
+    const { bytes: given, length } = ran.model;
+    const translated = isReply ? Uint8Array.from(given.subarray(0, length)) : undefined;
+    shots.push({
+      file,
+      frame,
+      timeNs,
+      service,
+      flow,
+      is,
+      bytes: Uint8Array.from(bytes),
+      headers,
+      translated,
+      checksum,
+    });
   }
 
   function finish(files: readonly string[]): Result<Script> {
@@ -79,6 +96,10 @@ export function createScribe(filter: Filter): Scribe {
     if (wanted > SHOTS_MAX) {
       const message = `${wanted} packets of Services are more than the ${SHOTS_MAX} that are injected at once`;
       return fail('input', name, message, 'choose with --service, --flow, --from and --to');
+    }
+    if (shots.length === 0 && unknownLink !== undefined) {
+      const { file, linkType } = unknownLink;
+      return fail('input', file, `link type ${linkType} is not known`, `known are ${KNOWN_LINK_TYPES}`);
     }
     if (shots.length === 0 || origin === undefined) {
       const why = tooLarge.count > 0 ? `, but for ${tooLarge.count} that are too large` : '';
@@ -90,8 +111,9 @@ export function createScribe(filter: Filter): Scribe {
 
   return {
     watch: {
-      record: (_file, record, timeNs) => {
+      record: (file, record, timeNs) => {
         origin ??= addNanoseconds(record, -timeNs);
+        if (!isKnownLinkType(record.linkType)) unknownLink ??= { file, linkType: record.linkType };
       },
       asked: take,
     },

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A recording sent again into the kernel's own path: as the model byte for byte, and a planted fault is named. */
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+import { inject, type Injected } from '../../cli/inject.ts';
+import type { InjectedPacket } from '../../cli/inject/judge.ts';
+import type { InjectionSummary } from '../../cli/inject/report.ts';
+import { buildMutant } from '../../cli/mutant.ts';
+import { codeOf, openFiles, replayFiles } from '../../cli/replay.ts';
+import { openInputs } from '../../cli/replayinputs.ts';
+import { failureText, type Result } from '../../core/result.ts';
+import { findCgroupMount, thisMachine } from '../../lab/requirements.ts';
+import { mutants } from '../../proof/mutants/mutants.ts';
+import { realtimeNs } from '../../lab/clock.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+function value<T>(result: Result<T>): T {
+  if (!result.ok) throw new Error(failureText(result.error));
+  return result.value;
+}
+
+function wordsOf(name: string): readonly string[] {
+  const folder = `fixtures/${name}`;
+  const streams = ['cluster', 'services', 'endpointslices', 'nodes'].map((kind) => `${folder}/${kind}.events.ndjson`);
+  const there = streams.filter((file) => existsSync(join(root, file)));
+  return [`${folder}/node1.pcap`, ...there, '--node', `${folder}/node1.json`];
+}
+
+type Ended = { readonly code: number | null; readonly pid: number; readonly out: string; readonly complaints: string };
+
+/** `until`: ends it by this signal once it has a lab. */
+async function replayed(words: readonly string[], until?: NodeJS.Signals): Promise<Ended> {
+  const child = spawn(process.execPath, ['cli/main.ts', 'replay', '--inject', ...words], { cwd: root });
+  let [out, complaints] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (out += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (complaints += chunk));
+  const { pid = 0 } = child;
+  const poll = setInterval(() => {
+    // The capture is there: packets are being sent.
+    if (until === undefined || !existsSync(`/run/tandem-inject${pid}/node/state/injected.pcap`)) return;
+    clearInterval(poll);
+    child.kill(until);
+  }, 50);
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  clearInterval(poll);
+  return { code, pid, out, complaints };
+}
+
+/** Namespaces, cgroups and directories of the lab of that process. */
+function leftBy(pid: number): readonly string[] {
+  const cgroups = findCgroupMount(thisMachine().mounts) ?? expect.unreachable('cgroup v2 is mounted');
+  const places = ['/run/netns', '/run', cgroups];
+  return places.flatMap((place) => readdirSync(place).filter((name) => name.includes(`inject${pid}`)));
+}
+
+type Printed = { readonly packets: readonly InjectedPacket[]; readonly summary: InjectionSummary };
+
+test('seconds of a rolling update at their own pace come out as the model sends them, and as the oracle permits', async () => {
+  const cut = ['--from', '2026-11-22T14:42:55Z', '--to', '2026-11-22T14:42:58Z'];
+  const { code, complaints, out, pid } = await replayed([...wordsOf('rolling-update'), ...cut, '-o', 'json']);
+  expect({ code, complaints }).toEqual({ code: 0, complaints: '' });
+  const { packets, summary } = JSON.parse(out) as Printed;
+  expect(packets.length).toBe(summary.requests + summary.answers);
+  expect(packets.filter(({ equal }) => equal !== true)).toEqual([]);
+  expect(summary).toMatchObject({
+    pace: 'recorded',
+    different: 0,
+    notSeen: 0,
+    replay: { differences: 0, notPermitted: 0 },
+  });
+  expect(summary.tookMs).toBeGreaterThan(2_500);
+  expect(summary.tookMs).toBeLessThan(3_500);
+  expect(summary.requests).toBeGreaterThan(100);
+  expect(summary.replay.connections.answered).toBeGreaterThan(20);
+  expect(packets.some(({ flow }) => flow.startsWith('['))).toBe(true);
+  expect(leftBy(pid)).toEqual([]);
+});
+
+test.each(['rolling-update', 'no-endpoints', 'udp-stale', 'affinity', 'incidents/hairpin-without-snat'])(
+  '%s as fast as possible comes out as the model sends it',
+  async (name) => {
+    const { code, complaints, out } = await replayed([...wordsOf(name), '--pace', 'fast', '-o', 'ndjson']);
+    expect({ code, complaints }).toEqual({ code: 0, complaints: '' });
+    const lines = out.trim().split('\n');
+    const summary = JSON.parse(lines.at(-1) ?? '') as InjectionSummary;
+    expect(summary).toMatchObject({ kind: 'InjectionSummary', different: 0, notCompared: 0, notSeen: 0 });
+    expect(summary.equal).toBe(lines.length - 1);
+  },
+);
+
+/** Into programs with this fault. */
+async function injectFault(name: string, fault: string): Promise<Injected> {
+  const mutant = mutants.find((one) => one.name === fault) ?? expect.unreachable(`no fault ${fault}`);
+  const [capture = '', ...others] = wordsOf(name).map((word) => join(root, word));
+  const inputs = value(await openInputs([capture, ...others.filter((file) => file.endsWith('.ndjson'))]));
+  const files = value(openFiles(inputs, { node: others.at(-1) ?? '' }));
+  const filter = { service: undefined, flow: undefined, from: undefined, to: undefined };
+  const object = value(buildMutant(mutant));
+  return value(await inject(files, { filter, pace: 'fast', object }, { replayIt: replayFiles, codeOf }));
+}
+
+test('programs that keep the address of a pod that hears itself are found, and no pod hears it', async () => {
+  const { packets, summary } = await injectFault('incidents/hairpin-without-snat', 'hairpin-not-seen');
+  expect(summary.different).toBe(packets.length);
+  const [first] = packets.filter(({ equal }) => equal === false);
+  expect(first).toMatchObject({ service: 'shop/web:http', model: { verdict: 'forward', reason: 'hairpin' } });
+  expect(first?.difference).toMatch(/^byte 1[2-5] of the IP packet: model [0-9a-f]+, kernel [0-9a-f]+$/);
+});
+
+test('programs that keep the backend of a datagram that is gone are found, and the oracle names the event', async () => {
+  const { packets, summary } = await injectFault('incidents/stale-udp', 'datagram-keeps-dead-backend');
+  expect(summary.different).toBeGreaterThan(0);
+  expect(summary.firstDifference).toMatch(
+    /the model sends it to 10\.244\.1\.4:8053, the kernel to 10\.244\.1\.5:8053$/,
+  );
+  const found = packets.filter(({ equal, permitted }) => equal === false && permitted === false);
+  expect(found.length).toBeGreaterThan(0);
+  expect(found[0]?.verdict).toMatch(/EndpointSlice shop\/web-a MODIFIED \(line \d+\)/);
+});
+
+test('Ctrl-C while packets are sent leaves nothing behind', async () => {
+  const beganNs = realtimeNs();
+  const { code, pid } = await replayed(wordsOf('rolling-update'), 'SIGINT');
+  expect(code).toBe(130);
+  expect(Number(realtimeNs() - beganNs) / 1e6).toBeLessThan(15_000);
+  expect(leftBy(pid)).toEqual([]);
+});
+
+test('what can not be sent is told in one line, before a lab is made', async () => {
+  const nobody = await replayed([...wordsOf('udp-stale'), '--service', 'shop/nobody']);
+  expect(nobody).toMatchObject({ code: 2, out: '' });
+  expect(nobody.complaints).toMatch(
+    /^tandem: .*holds no packet of a client to a Service[^\n]*; look again at the filters\n$/,
+  );
+  const twice = await replayed([...wordsOf('udp-stale'), '--as-node', 'node2']);
+  expect(twice).toMatchObject({
+    code: 2,
+    complaints: 'tandem: --as-node: does not go with --inject; leave one of them out\n',
+  });
+});

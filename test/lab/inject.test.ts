@@ -14,7 +14,7 @@ import { openInputs } from '../../cli/replayinputs.ts';
 import { failureText, type Result } from '../../core/result.ts';
 import { findCgroupMount, thisMachine } from '../../lab/requirements.ts';
 import { mutants } from '../../proof/mutants/mutants.ts';
-import { realtimeNs } from '../../lab/clock.ts';
+import { complaints, damaged } from '../schema/validate.ts';
 
 const root = join(import.meta.dirname, '../..');
 
@@ -30,14 +30,14 @@ function wordsOf(name: string): readonly string[] {
   return [`${folder}/node1.pcap`, ...there, '--node', `${folder}/node1.json`];
 }
 
-type Ended = { readonly code: number | null; readonly pid: number; readonly out: string; readonly complaints: string };
+type Ended = { readonly code: number | null; readonly pid: number; readonly out: string; readonly said: string };
 
 /** `until`: ends it by this signal once it has a lab. */
 async function replayed(words: readonly string[], until?: NodeJS.Signals): Promise<Ended> {
   const child = spawn(process.execPath, ['cli/main.ts', 'replay', '--inject', ...words], { cwd: root });
-  let [out, complaints] = ['', ''];
+  let [out, said] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (out += chunk));
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (complaints += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (said += chunk));
   const { pid = 0 } = child;
   const poll = setInterval(() => {
     // The capture is there: packets are being sent.
@@ -47,7 +47,7 @@ async function replayed(words: readonly string[], until?: NodeJS.Signals): Promi
   }, 50);
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
   clearInterval(poll);
-  return { code, pid, out, complaints };
+  return { code, pid, out, said };
 }
 
 /** Namespaces, cgroups and directories of the lab of that process. */
@@ -61,9 +61,14 @@ type Printed = { readonly packets: readonly InjectedPacket[]; readonly summary: 
 
 test('seconds of a rolling update at their own pace come out as the model sends them, and as the oracle permits', async () => {
   const cut = ['--from', '2026-11-22T14:42:55Z', '--to', '2026-11-22T14:42:58Z'];
-  const { code, complaints, out, pid } = await replayed([...wordsOf('rolling-update'), ...cut, '-o', 'json']);
-  expect({ code, complaints }).toEqual({ code: 0, complaints: '' });
+  const { code, out, pid, said } = await replayed([...wordsOf('rolling-update'), ...cut, '-o', 'json']);
+  expect({ code, said }).toEqual({ code: 0, said: '' });
   const { packets, summary } = JSON.parse(out) as Printed;
+  expect(complaints('injection', { packets, summary })).toEqual([]);
+  for (const line of [packets[0], summary]) {
+    for (const [what, wrong] of damaged(line))
+      expect(complaints('injection-line', wrong).length, what).toBeGreaterThan(0);
+  }
   expect(packets.length).toBe(summary.requests + summary.answers);
   expect(packets.filter(({ equal }) => equal !== true)).toEqual([]);
   expect(summary).toMatchObject({
@@ -83,9 +88,10 @@ test('seconds of a rolling update at their own pace come out as the model sends 
 test.each(['rolling-update', 'no-endpoints', 'udp-stale', 'affinity', 'incidents/hairpin-without-snat'])(
   '%s as fast as possible comes out as the model sends it',
   async (name) => {
-    const { code, complaints, out } = await replayed([...wordsOf(name), '--pace', 'fast', '-o', 'ndjson']);
-    expect({ code, complaints }).toEqual({ code: 0, complaints: '' });
+    const { code, out, said } = await replayed([...wordsOf(name), '--pace', 'fast', '-o', 'ndjson']);
+    expect({ code, said }).toEqual({ code: 0, said: '' });
     const lines = out.trim().split('\n');
+    for (const line of lines) expect(complaints('injection-line', JSON.parse(line))).toEqual([]);
     const summary = JSON.parse(lines.at(-1) ?? '') as InjectionSummary;
     expect(summary).toMatchObject({ kind: 'InjectionSummary', different: 0, notCompared: 0, notSeen: 0 });
     expect(summary.equal).toBe(lines.length - 1);
@@ -123,22 +129,20 @@ test('programs that keep the backend of a datagram that is gone are found, and t
 });
 
 test('Ctrl-C while packets are sent leaves nothing behind', async () => {
-  const beganNs = realtimeNs();
   const { code, pid } = await replayed(wordsOf('rolling-update'), 'SIGINT');
   expect(code).toBe(130);
-  expect(Number(realtimeNs() - beganNs) / 1e6).toBeLessThan(15_000);
   expect(leftBy(pid)).toEqual([]);
 });
 
 test('what can not be sent is told in one line, before a lab is made', async () => {
   const nobody = await replayed([...wordsOf('udp-stale'), '--service', 'shop/nobody']);
   expect(nobody).toMatchObject({ code: 2, out: '' });
-  expect(nobody.complaints).toMatch(
+  expect(nobody.said).toMatch(
     /^tandem: .*holds no packet of a client to a Service[^\n]*; look again at the filters\n$/,
   );
   const twice = await replayed([...wordsOf('udp-stale'), '--as-node', 'node2']);
   expect(twice).toMatchObject({
     code: 2,
-    complaints: 'tandem: --as-node: does not go with --inject; leave one of them out\n',
+    said: 'tandem: --as-node: does not go with --inject; leave one of them out\n',
   });
 });

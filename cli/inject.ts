@@ -26,6 +26,8 @@ import { replaySettings } from './replaysettings.ts';
 export type ReplayTools = {
   readonly replayIt: (files: ReplayFiles) => Promise<Result<Replayed>>;
   readonly codeOf: (end: ReplayEnd) => number;
+  /** The command line without its flags of injection and output. */
+  readonly command: string;
 };
 
 export type InjectOptions = {
@@ -69,7 +71,7 @@ export async function runInject(
   );
   progress.done();
   if (!done.ok) return reportFailure(done.error);
-  print(done.value, format);
+  print(done.value, format, `${tools.command} --inject --pace ${pace}`);
   const { replayed, script, summary } = done.value;
   if (script.tooLarge.count > 0) {
     const others = script.tooLarge.count > 1 ? ` and ${script.tooLarge.count - 1} others` : '';
@@ -91,21 +93,21 @@ export async function runInject(
   return tools.codeOf(replayed.end);
 }
 
-function print({ files, packets, replayed, summary }: Injected, format: CommandOptions[string]): void {
+function print({ files, packets, replayed, summary }: Injected, format: CommandOptions[string], command: string): void {
   if (format === 'json') return printJson({ packets, summary });
   if (format === 'ndjson') {
     for (const packet of packets) printNdjson(packet);
     return printNdjson(summary);
   }
   printText(injectionText(summary, packets));
-  printText(reportText({ ...replayed, events: files.streams.events, command: './tandem replay --inject' }));
+  printText(reportText({ ...replayed, events: files.streams.events, command }));
 }
 
 /** The recording, the lab, the judgement. Whatever happens, the lab is gone afterwards. */
 export async function inject(
   files: ReplayFiles,
   options: InjectOptions,
-  { replayIt }: ReplayTools,
+  { replayIt }: Pick<ReplayTools, 'replayIt'>,
 ): Promise<Result<Injected>> {
   const machine = checkMachine(thisMachine());
   if (!machine.ok) return { ok: false, error: { ...machine.error, object: 'replay --inject' } };
@@ -143,7 +145,7 @@ async function injectInto(
   const played = await playIn(lab, files, script, stage, { ...options, settings: settings.value });
   if (!played.ok) return played;
   const bench = createBench(script.shots);
-  const told = { ...files.streams, events: played.value.events };
+  const told = { ...files.streams, events: played.value.events, completeUntil: played.value.completeUntil };
   const judgedFiles = { ...files, captures: [played.value.capture], streams: told, facts: facts.value };
   const replayed = await replayIt({ ...judgedFiles, onLine: bench.line, watch: bench.watch });
   if (!replayed.ok) return replayed;
@@ -178,6 +180,7 @@ async function playIn(
     stage,
     script,
     events: files.streams.events,
+    completeUntil: files.streams.completeUntil,
     pace,
     onProgress: (sent) => onProgress?.(sent, script.shots.length),
   });

@@ -84,7 +84,8 @@ async function replayInputs(inputs: ReplayInputs, files: readonly string[], opti
   if (injection.value) {
     const runner = await importInjection();
     if (!runner.ok) return reportFailure(runner.error);
-    return runner.value(opened.value, filter.value, options, { replayIt: replayFiles, codeOf });
+    const command = commandLine(files, options);
+    return runner.value(opened.value, filter.value, options, { replayIt: replayFiles, codeOf, command });
   }
   if (isWhatIf(options)) return runWhatIf(opened.value, filter.value, options, replayFiles);
   const products = openProducts(opened.value, filter.value, options);
@@ -142,7 +143,7 @@ function filterReplayed(all: Replayed, filter: Filter, events: EventStreams['eve
   return ok({ setting, tally, summary: summarize(tally, setting), end: endOf(tally, setting) });
 }
 
-export function codeOf(end: ReplayEnd): number {
+function codeOf(end: ReplayEnd): number {
   switch (end) {
     case 'twins-differ':
       return exitCode.twinsDiffer;

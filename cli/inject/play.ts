@@ -4,8 +4,9 @@ import { statSync } from 'node:fs';
 import { addressText } from '../../core/address.ts';
 import { assert, fail, ok, type Result } from '../../core/result.ts';
 import type { TimedEvent } from '../../formats/events.ts';
-import { nanosecondsBetween } from '../../formats/instant.ts';
+import { nanosecondsBetween, type Instant } from '../../formats/instant.ts';
 import { startCapture, type CaptureCounts } from '../../lab/capture.ts';
+import { realtimeNs } from '../../lab/clock.ts';
 import { openSender, type Sender } from '../../lab/inject.ts';
 import type { Lab } from '../../lab/lab.ts';
 import { fabricPath, fabricPort, type Wiring } from '../../lab/silence.ts';
@@ -23,6 +24,8 @@ export type PlayOptions = {
   readonly stage: Stage;
   readonly script: Script;
   readonly events: readonly TimedEvent[];
+  /** Of the recording: events may be missing after it. */
+  readonly completeUntil: Instant | undefined;
   readonly pace: Pace;
   readonly onProgress: (sent: number) => void;
 };
@@ -30,6 +33,8 @@ export type PlayOptions = {
 export type Played = {
   /** The events that were told, at the times when they began to have effect. */
   readonly events: readonly TimedEvent[];
+  /** The same moment in the lab; undefined: nothing was sent after it. */
+  readonly completeUntil: Instant | undefined;
   readonly capture: string;
   readonly counts: CaptureCounts;
   readonly tookMs: number;
@@ -70,45 +75,67 @@ export async function playScript(options: PlayOptions): Promise<Result<Played>> 
   return ok({ ...fed.value, capture: file, counts: counts.value, tookMs });
 }
 
-type Fed = Pick<Played, 'events' | 'sendingMs'>;
+type Fed = Pick<Played, 'completeUntil' | 'events' | 'sendingMs'>;
 
 /** Events and frames in order of their times; at equal times events come first, as on a replay's time line. */
-async function feed(
-  { events, node, onProgress, pace, script }: PlayOptions,
-  senders: Senders,
-  file: string,
-): Promise<Result<Fed>> {
+async function feed(options: PlayOptions, senders: Senders, file: string): Promise<Result<Fed>> {
+  const { completeUntil: recorded, onProgress, script } = options;
   const { origin, shots } = script;
-  const told: TimedEvent[] = [];
-  const firstNs = shots[0]?.timeNs ?? 0;
-  const startMs = performance.now() + BEFORE_MS;
-  const dueMs = (timeNs: number): number =>
-    pace === 'fast' ? 0 : startMs + (timeNs - firstNs) / 1e6 - performance.now();
-  let eventIndex = 0;
+  const dueMs = clockOf(options);
+  const teller = createTeller(options, dueMs);
+  const completeNs = recorded === undefined ? Infinity : nanosecondsBetween(origin, recorded);
+  let completeUntil: Instant | undefined;
   let sendingMs = 0;
-  let sentSinceEvent = 0;
   for (const [index, shot] of shots.entries()) {
-    for (let timed = events[eventIndex]; timed !== undefined; timed = events[eventIndex]) {
-      const eventNs = nanosecondsBetween(origin, timed);
-      if (eventNs > shot.timeNs) break;
-      await waitFor(dueMs(eventNs), sentSinceEvent > 0 ? POLL_MS : 0);
-      sentSinceEvent = 0;
-      const applied = applyEvent(node, timed.event);
-      if (!applied.ok) return applied;
-      told.push({ ...timed, ...instantOf(applied.value.beganNs) });
-      eventIndex += 1;
-    }
+    const told = await teller.tellUntil(shot.timeNs);
+    if (!told.ok) return told;
     await waitFor(dueMs(shot.timeNs), 0);
+    if (shot.timeNs > completeNs) completeUntil ??= instantOf(realtimeNs());
     const beganMs = performance.now();
     const sent = senders.send(shot);
     sendingMs += performance.now() - beganMs;
     if (!sent.ok) return fail('environment', `${shot.file} frame ${shot.frame}`, `not sent: ${sent.error.message}`);
-    sentSinceEvent += 1;
     if ((index + 1) % BURST_SHOTS !== 0) continue;
     onProgress(index + 1);
     await drained(file);
   }
-  return ok({ events: told, sendingMs });
+  return ok({ completeUntil, events: teller.told, sendingMs });
+}
+
+/** How long it is until a moment of the recording comes, in milliseconds. */
+function clockOf({ pace, script }: PlayOptions): (timeNs: number) => number {
+  const firstNs = script.shots[0]?.timeNs ?? 0;
+  const startMs = performance.now() + BEFORE_MS;
+  return (timeNs) => (pace === 'fast' ? 0 : startMs + (timeNs - firstNs) / 1e6 - performance.now());
+}
+
+type Teller = {
+  /** Tells the node what it had heard by then. */
+  readonly tellUntil: (timeNs: number) => Promise<Result<null>>;
+  readonly told: readonly TimedEvent[];
+};
+
+function createTeller({ events, node, script }: PlayOptions, dueMs: (timeNs: number) => number): Teller {
+  const told: TimedEvent[] = [];
+  let next = 0;
+
+  async function tellUntil(timeNs: number): Promise<Result<null>> {
+    // Frames that were sent before an event are through before it.
+    let leastMs = POLL_MS;
+    for (let timed = events[next]; timed !== undefined; timed = events[next]) {
+      const eventNs = nanosecondsBetween(script.origin, timed);
+      if (eventNs > timeNs) break;
+      await waitFor(dueMs(eventNs), leastMs);
+      leastMs = 0;
+      const applied = applyEvent(node, timed.event);
+      if (!applied.ok) return applied;
+      told.push({ ...timed, ...instantOf(applied.value.beganNs) });
+      next += 1;
+    }
+    return ok(null);
+  }
+
+  return { told, tellUntil };
 }
 
 /** `leastMs`: even where nothing is to be waited for, such as for frames that are still on their way. */
@@ -128,7 +155,7 @@ async function drained(file: string): Promise<void> {
   }
 }
 
-function instantOf(ns: bigint): { readonly seconds: number; readonly nanoseconds: number } {
+function instantOf(ns: bigint): Instant {
   return { seconds: Number(ns / 1_000_000_000n), nanoseconds: Number(ns % 1_000_000_000n) };
 }
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Whether a replay is to be an injection, and the way to it: what it needs is not everywhere. */
 import { fail, ok, type Result } from '../core/result.ts';
+import type { Filter } from '../replay/filter.ts';
 import type { CommandOptions } from './commands.ts';
+import type { ReplayTools } from './inject.ts';
+import { reportFailure } from './output.ts';
+import type { ReplayFiles } from './replay.ts';
 
 /** What is said of a recording as it was, and of the same as it would have been, does not fit one that is sent anew. */
 const OTHERS = {
@@ -23,8 +27,19 @@ export function injectionOf(options: CommandOptions): Result<boolean> {
   return ok(true);
 }
 
+/** Runs it and tells the exit code. */
+export async function startInjection(
+  files: ReplayFiles,
+  filter: Filter,
+  options: CommandOptions,
+  tools: ReplayTools,
+): Promise<number> {
+  const run = await importInjection();
+  return run.ok ? run.value(files, filter, options, tools) : reportFailure(run.error);
+}
+
 /** Not a part of what a replay always loads: kernel/ and koffi may have been left out. */
-export async function importInjection(): Promise<Result<typeof import('./inject.ts').runInject>> {
+async function importInjection(): Promise<Result<typeof import('./inject.ts').runInject>> {
   try {
     return ok((await import('./inject.ts')).runInject);
   } catch (error) {

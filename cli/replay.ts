@@ -31,7 +31,7 @@ import type { Watch } from '../replay/watch.ts';
 import { startCapturesProgress } from './capturesprogress.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
 import { filterWords } from './filterwords.ts';
-import { importInjection, injectionOf } from './injectoptions.ts';
+import { injectionOf, startInjection } from './injectoptions.ts';
 import { exitCode, printJson, printNdjson, printNote, printText, reportFailure } from './output.ts';
 import { openProducts } from './products.ts';
 import { openInputs, type ReplayInputs } from './replayinputs.ts';
@@ -82,10 +82,8 @@ async function replayInputs(inputs: ReplayInputs, files: readonly string[], opti
   const injection = injectionOf(options);
   if (!injection.ok) return reportFailure(injection.error);
   if (injection.value) {
-    const runner = await importInjection();
-    if (!runner.ok) return reportFailure(runner.error);
-    const command = commandLine(files, options);
-    return runner.value(opened.value, filter.value, options, { replayIt: replayFiles, codeOf, command });
+    const tools = { replayIt: replayFiles, codeOf, command: commandLine(files, options) };
+    return startInjection(opened.value, filter.value, options, tools);
   }
   if (isWhatIf(options)) return runWhatIf(opened.value, filter.value, options, replayFiles);
   const products = openProducts(opened.value, filter.value, options);

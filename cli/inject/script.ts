@@ -103,7 +103,9 @@ export function createScribe(filter: Filter): Scribe {
     }
     if (shots.length === 0 || origin === undefined) {
       const why = tooLarge.count > 0 ? `, but for ${tooLarge.count} that are too large` : '';
-      const remedy = isEmptyFilter(filter) ? 'capture on the devices of pods' : 'look again at the filters';
+      const remedy = isEmptyFilter(filter)
+        ? 'capture the devices of pods, where clients are'
+        : 'look again at the filters';
       return fail('input', name, `holds no packet of a client to a Service that could be sent again${why}`, remedy);
     }
     return ok({ origin, shots, tooLarge });

@@ -14,6 +14,26 @@ import { openInputs } from '../../cli/replayinputs.ts';
 import { failureText, type Result } from '../../core/result.ts';
 import { findCgroupMount, thisMachine } from '../../lab/requirements.ts';
 import { mutants } from '../../proof/mutants/mutants.ts';
+import { defaultConfiguration } from '../../formats/config.ts';
+import { fragmentsOf, tcp, udp, withOptions, withRouting } from '../replay/packets.ts';
+import {
+  captureOf,
+  CLIENT,
+  CLIENT_DEVICE,
+  CLIENT_V6,
+  cluster,
+  eventLine,
+  facts,
+  LOCAL,
+  LOCAL_V6,
+  on,
+  REMOTE,
+  REMOTE_V6,
+  SERVICE,
+  SERVICE_V6,
+  slice,
+  type Frame,
+} from '../replay/recording.ts';
 import { complaints, damaged } from '../schema/validate.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -128,6 +148,46 @@ test('programs that keep the backend of a datagram that is gone are found, and t
   const found = packets.filter(({ equal, permitted }) => equal === false && permitted === false);
   expect(found.length).toBeGreaterThan(0);
   expect(found[0]?.verdict).toMatch(/EndpointSlice shop\/web-a MODIFIED \(line \d+\)/);
+});
+
+/** Packets that no socket would send: parts, options, checksums that are wrong or not there yet. */
+function oddFrames(): readonly Frame[] {
+  const payload = Uint8Array.from({ length: 2000 }, (_, index) => index);
+  const [short, web, dns] = [payload.subarray(0, 99), `${SERVICE}:80`, `[${SERVICE_V6}]:53`];
+  const datagrams = [
+    udp({ from: `${CLIENT}:5000`, to: `${SERVICE}:53`, identification: 77, payload }),
+    udp({ from: `[${CLIENT_V6}]:5001`, to: dns, identification: 78, payload }),
+  ];
+  const packets = [
+    ...datagrams.flatMap((datagram) => fragmentsOf(datagram, 1400)),
+    tcp({ from: `${CLIENT}:6000`, to: web, flags: 'S', sequence: 1, checksum: 'wrong' }),
+    tcp({ from: `${CLIENT}:6001`, to: web, flags: 'S', sequence: 2, checksum: 'partial' }),
+    tcp({ from: `${CLIENT}:6002`, to: `${SERVICE}:81`, flags: 'S', sequence: 3, checksum: 'partial' }),
+    tcp({ from: `${CLIENT}:6003`, to: web, flags: 'P.', sequence: 4, payload: short }),
+    withOptions(udp({ from: `[${CLIENT_V6}]:5002`, to: dns, payload: short })),
+    withRouting(udp({ from: `[${CLIENT_V6}]:5003`, to: dns, payload: short })),
+  ];
+  return packets.map((packet, index) => on(100 + index, CLIENT_DEVICE, 'incoming', packet));
+}
+
+test('fragments, extension headers and checksums that are wrong or not there yet are sent as they were', async () => {
+  const streams = cluster([LOCAL, REMOTE], eventLine(0, 'ADDED', slice([LOCAL_V6, REMOTE_V6], 'web-v6')));
+  const config = defaultConfiguration();
+  const files = { captures: [captureOf(oddFrames())], streams, facts, config, seed: 0, allowUnattributed: false };
+  const filter = { service: undefined, flow: undefined, from: undefined, to: undefined };
+  const { packets } = value(await inject(files, { filter, pace: 'fast' }, { replayIt: replayFiles }));
+  expect(packets.map(({ equal, model }) => [model?.verdict, model?.reason, equal])).toEqual([
+    ['forward', 'new-flow', true],
+    ['forward', 'fragmented', true],
+    ['forward', 'new-flow', true],
+    ['forward', 'fragmented', true],
+    ['forward', 'new-flow', true],
+    ['forward', 'new-flow', true],
+    ['refuse', 'unknown-port', true],
+    ['forward', 'new-flow', true],
+    ['forward', 'new-flow', true],
+    ['pass', 'extensions', true],
+  ]);
 });
 
 test('Ctrl-C while packets are sent leaves nothing behind', async () => {

@@ -8,8 +8,10 @@ import { startLab, type Lab } from '../lab/lab.ts';
 import { checkMachine, thisMachine } from '../lab/requirements.ts';
 import { silencePods } from '../lab/silence.ts';
 import type { Filter } from '../replay/filter.ts';
+import type { PacketLine } from '../replay/lines.ts';
 import { reportText } from '../replay/report.ts';
 import type { ReplayEnd } from '../replay/summary.ts';
+import { watchAll } from '../replay/watch.ts';
 import type { CommandOptions } from './commands.ts';
 import { startNode } from './demo/node.ts';
 import { endOnSignal } from './endonsignal.ts';
@@ -19,6 +21,7 @@ import { injectionText, summarizeInjection, type InjectionSummary } from './inje
 import { createScribe, MTU, type Script } from './inject/script.ts';
 import { NODE, planStage, type Stage } from './inject/stage.ts';
 import { exitCode, printJson, printNdjson, printNote, printText, reportFailure, startProgress } from './output.ts';
+import { openProducts, type Products } from './products.ts';
 import type { Replayed, ReplayFiles } from './replay.ts';
 import { replaySettings } from './replaysettings.ts';
 
@@ -35,6 +38,8 @@ export type InjectOptions = {
   readonly pace: Pace;
   /** Another object than the committed one. */
   readonly object?: Uint8Array;
+  /** What of the lab's capture is to be kept. */
+  readonly openProducts?: (files: ReplayFiles) => Result<Products>;
   readonly onLab?: (lab: Lab) => void;
   readonly onProgress?: (sent: number, of: number) => void;
 };
@@ -47,6 +52,8 @@ export type Injected = {
   readonly replayed: Replayed;
   /** As they were told in the lab. */
   readonly files: ReplayFiles;
+  /** A line about each file that was written. */
+  readonly notes: readonly string[];
 };
 
 export async function runInject(
@@ -64,6 +71,7 @@ export async function runInject(
       filter,
       pace,
       onLab: endOnSignal,
+      openProducts: (judged) => openProducts(judged, filter, options),
       onProgress: (sent, of) =>
         progress.update(`${sent.toLocaleString('en')} of ${of.toLocaleString('en')} packets sent`),
     },
@@ -80,6 +88,7 @@ export async function runInject(
         'record with ethtool -K DEVICE tso off gso off',
     );
   }
+  for (const note of done.value.notes) printNote(`tandem: ${note}`);
   for (const failure of replayed.tally.failures) printNote(`tandem: ${failureText(failure)}`);
   if (summary.different > 0) return exitCode.twinsDiffer;
   if (summary.notSeen > 0) {
@@ -147,12 +156,21 @@ async function injectInto(
   const bench = createBench(script.shots);
   const told = { ...files.streams, events: played.value.events, completeUntil: played.value.completeUntil };
   const judgedFiles = { ...files, captures: [played.value.capture], streams: told, facts: facts.value };
-  const replayed = await replayIt({ ...judgedFiles, onLine: bench.line, watch: bench.watch });
+  const products = options.openProducts?.(judgedFiles);
+  if (products?.ok === false) return products;
+  const watches = [bench.watch, products?.value.watch].filter((watch) => watch !== undefined);
+  const onLine = (line: PacketLine): void => {
+    bench.line(line);
+    products?.value.line?.(line);
+  };
+  const replayed = await replayIt({ ...judgedFiles, onLine, watch: watchAll(watches) });
   if (!replayed.ok) return replayed;
+  const notes = await products?.value.finish(replayed.value.tally);
+  if (notes?.ok === false) return notes;
   const packets = bench.finish();
   const about = { script, stage, played: played.value, pace: options.pace };
   const summary = summarizeInjection(packets, about, replayed.value.summary);
-  return ok({ packets, summary, script, replayed: replayed.value, files: judgedFiles });
+  return ok({ packets, summary, script, replayed: replayed.value, files: judgedFiles, notes: notes?.value ?? [] });
 }
 
 async function playIn(

@@ -12,7 +12,6 @@ const OTHERS = {
   withoutEvent: '--without-event',
   delay: '--delay',
   asNode: '--as-node',
-  write: '--write',
   emitCase: '--emit-case',
 } as const;
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A recording sent again into the kernel's own path: as the model byte for byte, and a planted fault is named. */
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { inject, type Injected } from '../../cli/inject.ts';
 import type { InjectedPacket } from '../../cli/inject/judge.ts';
@@ -37,6 +38,12 @@ import {
 import { complaints, damaged } from '../schema/validate.ts';
 
 const root = join(import.meta.dirname, '../..');
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tandem-inject-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
 
 function value<T>(result: Result<T>): T {
   if (!result.ok) throw new Error(failureText(result.error));
@@ -81,8 +88,11 @@ type Printed = { readonly packets: readonly InjectedPacket[]; readonly summary: 
 
 test('seconds of a rolling update at their own pace come out as the model sends them, and as the oracle permits', async () => {
   const cut = ['--from', '2026-11-22T14:42:55Z', '--to', '2026-11-22T14:42:58Z'];
-  const { code, out, pid, said } = await replayed([...wordsOf('rolling-update'), ...cut, '-o', 'json']);
-  expect({ code, said }).toEqual({ code: 0, said: '' });
+  const written = join(folder, 'lab.pcapng');
+  const more = ['--write', written, '-o', 'json'];
+  const { code, out, pid, said } = await replayed([...wordsOf('rolling-update'), ...cut, ...more]);
+  expect({ code, said }).toEqual({ code: 0, said: expect.stringMatching(/lab\.pcapng: \d+ frames\n$/) as unknown });
+  expect(readFileSync(written).readUInt32BE(0)).toBe(0x0a0d0d0a);
   const { packets, summary } = JSON.parse(out) as Printed;
   expect(complaints('injection', { packets, summary })).toEqual([]);
   for (const line of [packets[0], summary]) {

@@ -101,6 +101,15 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--as-node <name>', help: 'what if the node had been this one' },
       {
+        flags: '--inject',
+        help: "send its clients' packets into the kernel's own path in a lab, and judge what comes out (root)",
+      },
+      {
+        flags: '--pace <name>',
+        help: 'with --inject: as recorded (default), or as fast as possible',
+        choices: ['recorded', 'fast'],
+      },
+      {
         flags: '--write <file.pcapng>',
         help: 'write the captures again, with what was found as comments and the packets as the model sends them',
       },
@@ -117,6 +126,8 @@ export const commands: readonly CommandSpec[] = [
         ' --node fixtures/rolling-update/node1.json',
       './tandem replay fixtures/rolling-update/node?.pcap fixtures/rolling-update/*.events.ndjson' +
         ' --node fixtures/rolling-update/node1.json --node fixtures/rolling-update/node2.json',
+      './tandem replay --inject --pace fast fixtures/incidents/late-slice/node1.pcap' +
+        ' fixtures/incidents/late-slice/cluster.events.ndjson --node fixtures/incidents/late-slice/node1.json',
     ],
   },
   {

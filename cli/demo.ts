@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem demo`: two nodes on this machine, a rolling update, and both twins over everything that was captured. */
-import type { Lab } from '../lab/lab.ts';
 import { checkMachine, thisMachine } from '../lab/requirements.ts';
 import type { CommandRun } from './commands.ts';
+import { endOnSignal } from './endonsignal.ts';
 import { printJson, printText, reportFailure } from './output.ts';
-
-/** As a shell reports a process that a signal ended. */
-const signalCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 export const run: CommandRun = async (_args, options) => {
   const machine = checkMachine(thisMachine());
@@ -25,12 +22,3 @@ export const run: CommandRun = async (_args, options) => {
   else printText(reportText(done.value));
   return done.value.exitCode;
 };
-
-/** A signal takes the lab away before the process ends; programs and captures go with their processes. */
-function endOnSignal(lab: Lab): void {
-  for (const [signal, code] of Object.entries(signalCodes)) {
-    process.once(signal, () => {
-      void lab.stop().finally(() => process.exit(code));
-    });
-  }
-}

@@ -24,6 +24,7 @@ import type { ReplayTwin } from '../replay/twins.ts';
 import { startCapturesProgress } from './capturesprogress.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
 import { filterWords } from './filterwords.ts';
+import { injectionOf, startInjection } from './injectoptions.ts';
 import { exitCode, printJson, printNdjson, printNote, printText, reportFailure } from './output.ts';
 import { openProducts } from './products.ts';
 import { onlyNode, openNodes, type ReplayFiles } from './replayfiles.ts';
@@ -52,11 +53,17 @@ export const run: CommandRun = async (files, options) => {
 async function replayInputs(inputs: ReplayInputs, words: readonly string[], options: CommandOptions): Promise<number> {
   const filter = parseFilter(filterWords(options));
   if (!filter.ok) return reportFailure(filter.error);
+  const injection = injectionOf(options);
+  if (!injection.ok) return reportFailure(injection.error);
   const nodes = openNodes(inputs, options);
   if (!nodes.ok) return reportFailure(nodes.error);
   const single = singleNodeOption(options);
   const only = single === undefined ? undefined : onlyNode(nodes.value, single);
   if (only?.ok === false) return reportFailure(only.error);
+  if (only !== undefined && injection.value) {
+    const tools = { replayIt: replayFiles, codeOf, command: commandLine(words, options) };
+    return startInjection(only.value, filter.value, options, tools);
+  }
   if (only !== undefined && isWhatIf(options)) return runWhatIf(only.value, filter.value, options, replayFiles);
   const codes: number[] = [];
   for (const files of nodes.value) codes.push(await replayNode(files, filter.value, words, options));
@@ -73,6 +80,7 @@ const worstFirst: readonly number[] = [
 
 /** What makes one document or one file, and so is of one node; undefined: nothing of the kind is asked for. */
 function singleNodeOption(options: CommandOptions): string | undefined {
+  if (options['inject'] === true) return '--inject';
   if (isWhatIf(options)) return 'what if';
   if (options['emitCase'] !== undefined) return '--emit-case';
   if (options['write'] !== undefined) return '--write';

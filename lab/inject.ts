@@ -2,7 +2,7 @@
 /** Packets of our own making, put on a real path: raw IPv4 with its header included, or whole frames on a device. */
 import { closeSync } from 'node:fs';
 import { TCP, type Address, type Port } from '../core/address.ts';
-import type { Result } from '../core/result.ts';
+import { ok, type Result } from '../core/result.ts';
 import { AF_INET, AF_PACKET, deviceIndex, openSocket, sendTo, setSocketOption, SOCK_RAW } from '../kernel/libc.ts';
 import { insideNamespace } from '../kernel/netns.ts';
 
@@ -16,6 +16,8 @@ const PACKET_VNET_HDR = 15;
 /** struct virtio_net_hdr { flags, gso_type, hdr_len, gso_size, csum_start, csum_offset } */
 const VNET_HEADER_BYTES = 10;
 const VNET_NEEDS_CHECKSUM = 1;
+/** Larger ones make room for themselves. */
+const FRAME_BYTES_USUAL = 2048;
 
 /** Opens a socket of the kind in the namespace, lets `send` use it, closes it. */
 function withSocket(
@@ -56,25 +58,58 @@ export type PartialChecksum = { readonly start: number; readonly offset: number 
  * a local sender's packets do (CHECKSUM_PARTIAL): its checksum field holds the pseudo-header's sum only.
  */
 export function sendFrame(path: string, device: string, frame: Uint8Array, partial?: PartialChecksum): Result<number> {
-  return withSocket(path, AF_PACKET, 0, (socket) => {
+  const opened = openSender(path, device);
+  if (!opened.ok) return opened;
+  using sender = opened.value;
+  return sender.send(frame, partial);
+}
+
+/** A device that frames are sent out of, one after the other. */
+export type Sender = Disposable & {
+  /** The number of bytes taken. */
+  readonly send: (frame: Uint8Array, partial?: PartialChecksum) => Result<number>;
+};
+
+/** The socket stays in its namespace, so that `send` is one system call from anywhere. */
+export function openSender(path: string, device: string): Result<Sender> {
+  const visit = insideNamespace(path, (): Result<Sender> => {
     const index = deviceIndex(device);
     if (!index.ok) return index;
-    // struct sockaddr_ll { family, protocol, ifindex, hatype, pkttype, halen, address[8] }
-    const to = Buffer.alloc(20);
-    to.writeUInt16LE(AF_PACKET, 0);
-    to.set(frame.subarray(12, 14), 2);
-    to.writeInt32LE(index.value, 4);
-    to.writeUInt8(6, 11);
-    to.set(frame.subarray(0, 6), 12);
-    if (partial === undefined) return sendTo(socket, frame, to);
-    const enabled = setSocketOption(socket, SOL_PACKET, PACKET_VNET_HDR, Uint8Array.of(1, 0, 0, 0));
-    if (!enabled.ok) return enabled;
-    const header = Buffer.alloc(VNET_HEADER_BYTES);
-    header.writeUInt8(VNET_NEEDS_CHECKSUM, 0);
-    header.writeUInt16LE(partial.start, 6);
-    header.writeUInt16LE(partial.offset, 8);
-    return sendTo(socket, Buffer.concat([header, frame]), to);
+    // Protocol 0: it receives nothing.
+    const socket = openSocket(AF_PACKET, SOCK_RAW, 0);
+    if (!socket.ok) return socket;
+    const enabled = setSocketOption(socket.value, SOL_PACKET, PACKET_VNET_HDR, Uint8Array.of(1, 0, 0, 0));
+    if (enabled.ok) return ok(senderOf(socket.value, index.value));
+    closeSync(socket.value);
+    return enabled;
   });
+  return visit.ok ? visit.value : visit;
+}
+
+function senderOf(socket: number, deviceIndexWanted: number): Sender {
+  // struct sockaddr_ll { family, protocol, ifindex, hatype, pkttype, halen, address[8] }
+  const to = Buffer.alloc(20);
+  to.writeUInt16LE(AF_PACKET, 0);
+  to.writeInt32LE(deviceIndexWanted, 4);
+  to.writeUInt8(6, 11);
+  let room = Buffer.alloc(VNET_HEADER_BYTES + FRAME_BYTES_USUAL);
+  return {
+    send: (frame, partial) => {
+      to.set(frame.subarray(12, 14), 2);
+      to.set(frame.subarray(0, 6), 12);
+      const length = VNET_HEADER_BYTES + frame.length;
+      if (room.length < length) room = Buffer.alloc(length);
+      room.fill(0, 0, VNET_HEADER_BYTES);
+      if (partial !== undefined) {
+        room.writeUInt8(VNET_NEEDS_CHECKSUM, 0);
+        room.writeUInt16LE(partial.start, 6);
+        room.writeUInt16LE(partial.offset, 8);
+      }
+      room.set(frame, VNET_HEADER_BYTES);
+      return sendTo(socket, room.subarray(0, length), to);
+    },
+    [Symbol.dispose]: () => closeSync(socket),
+  };
 }
 
 /** Ones' complement sum of big-endian 16-bit words (RFC 1071), not complemented. */

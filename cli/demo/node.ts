@@ -6,7 +6,7 @@ import { socketHooks } from '../../core/control/hooks.ts';
 import { nameHash } from '../../core/control/names.ts';
 import { nodeSettings } from '../../core/control/settings.ts';
 import { configOf } from '../../core/datapath/datapath.ts';
-import { maps, reasonNames } from '../../core/layout.gen.ts';
+import { maps, reasonNames, type ConfigRecord } from '../../core/layout.gen.ts';
 import { objectsOf, type ClusterEvent } from '../../core/objects.ts';
 import { assert, ok, type Failure, type Result } from '../../core/result.ts';
 import type { NodeConfig } from '../../core/service.ts';
@@ -29,6 +29,10 @@ export type NodeOptions = {
   readonly flowSecret?: readonly number[];
   /** Another object than the committed one. */
   readonly object?: Uint8Array;
+  /** What the programs are told, in place of what the lab says. */
+  readonly settings?: ConfigRecord;
+  /** What the loop is told of the node, in place of what the lab says. */
+  readonly config?: NodeConfig;
   /** Told of each failure of a step. */
   readonly onProblem?: (failure: Failure) => void;
 };
@@ -60,7 +64,8 @@ export function startNode(lab: Lab, name: string, options: NodeOptions): Result<
   const own = nodeSettings([], nodeAddresses(lab, name));
   if (!own.ok) return own;
   const flowSecret = options.flowSecret ?? [...crypto.getRandomValues(new Uint32Array(12))];
-  const settings = configOf({ testMode: 0, flowSecret, selectionKey: options.selectionKey, ...own.value });
+  const { selectionKey } = options;
+  const settings = options.settings ?? configOf({ testMode: 0, flowSecret, selectionKey, ...own.value });
   const object = loadObject({ object: bytes.value, name: objectPath, settings });
   if (!object.ok) return object;
   const place = lab.node(name);
@@ -74,7 +79,8 @@ export function startNode(lab: Lab, name: string, options: NodeOptions): Result<
     onSockets: createSocketHooks(object.value, place.cgroup),
   };
   const store = new KernelStore(object.value);
-  const loop = createLoop({ store, node: nodeConfig(lab, name), onProblem: options.onProblem ?? (() => undefined) });
+  const config = options.config ?? nodeConfig(lab, name);
+  const loop = createLoop({ store, node: config, onProblem: options.onProblem ?? (() => undefined) });
   // The sockets come last: a packet that a socket did not translate is still translated on its way.
   const onDevices = attachDevices(parts);
   const done = onDevices.ok ? parts.onSockets.want(loop.socketHooks()) : onDevices;

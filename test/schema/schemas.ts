@@ -6,6 +6,7 @@ import { configurationShape } from '../../formats/config.ts';
 import { nodeFactsShape } from '../../formats/node.ts';
 import { benchSockets, benchTwins } from './benchshapes.ts';
 import { eventLine } from './eventshapes.ts';
+import { injectionDocument, injectionLine } from './injectshapes.ts';
 import { packetLine, recording, replayDocument, replaySummary, trace, whatIf } from './replayshapes.ts';
 import { simReport, verifyCase, verifyDocument } from './verifyshapes.ts';
 
@@ -15,6 +16,8 @@ export type SchemaName =
   | 'event-line'
   | 'replay'
   | 'replay-line'
+  | 'injection'
+  | 'injection-line'
   | 'trace'
   | 'what-if'
   | 'recording'
@@ -47,6 +50,16 @@ export const described: Readonly<Record<SchemaName, Described>> = {
     shape: z.union([packetLine, replaySummary]),
     title: 'Replay line',
     description: 'A line of `tandem replay -o ndjson`: packets at hooks, then the summary.',
+  },
+  injection: {
+    shape: injectionDocument,
+    title: 'Injection',
+    description: 'What `tandem replay --inject -o json` prints.',
+  },
+  'injection-line': {
+    shape: injectionLine,
+    title: 'Injection line',
+    description: 'A line of `tandem replay --inject -o ndjson`: packets that were sent, then the summary.',
   },
   trace: { shape: trace, title: 'Trace', description: 'What `tandem trace -o json` prints.' },
   'what-if': {

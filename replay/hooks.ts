@@ -2,6 +2,7 @@
 /** What happens to a packet that a hook meets: which frame the twins get, and what is learned from their answer. */
 import { addressEquals, endpointText, port } from '../core/address.ts';
 import { REASON_KNOWN_FLOW, VERDICT_FORWARD, VERDICT_REPLY } from '../core/layout.gen.ts';
+import type { Question } from '../core/oracle/answer.ts';
 import type { Outcome, Outside, PacketHook } from '../core/twin.ts';
 import type { Attributed, Sighted, Sighting } from './attribute.ts';
 import { compareBytes, type Difference } from './compare.ts';
@@ -23,7 +24,6 @@ import { draftOf, type Draft } from './lines.ts';
 import type { Room } from './room.ts';
 import { addTo, type Finding, type PacketPlace, type Tally } from './tally.ts';
 import { backendOf, reasonOf, verdictOf, type Ran, type Twins } from './twins.ts';
-import type { Unserved } from './unserved.ts';
 import type { Watch } from './watch.ts';
 
 /** A flow's age is counted in 2^20 ns. */
@@ -40,7 +40,6 @@ export type Bench = Court & {
   readonly completeNs: number;
   /** Connections by the packets that ask for them, while these are in their window. */
   readonly openings: Map<Sighted, Connection>;
-  readonly unserved: Unserved;
   /** The frame that is being taken, on a device of that MTU; valid until the next one. */
   readonly pose: (mtu: number) => PosedFrame;
   /** The same for each frame. */
@@ -307,8 +306,10 @@ function differenceFromRecorded({ model }: Ran, recorded: Uint8Array): Differenc
 }
 
 /** Packets for frontends whose hooks this build does not have come in by an uplink and would pass unnoticed. */
-export function noteUnsupported({ oracle, tally, unserved }: Bench, { headers, place, timeNs }: Sighting): void {
+export function noteUnsupported({ oracle, tally }: Bench, { headers, place, timeNs }: Sighting): void {
   if (place.role !== 'uplink' || place.direction !== 'incoming') return;
-  const reason = unserved.reasonOf(headers, (question) => oracle.answerAt(timeNs, question));
-  if (reason !== undefined) addTo(tally.unsupportedPackets, reason);
+  const { destination, destinationPort, protocol } = headers;
+  const question: Question = { client: 'pod', address: destination, protocol, port: port(destinationPort) };
+  const answer = oracle.answerAt(timeNs, question);
+  if (answer.kind === 'unsupported') addTo(tally.unsupportedPackets, answer.reason);
 }

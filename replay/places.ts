@@ -30,9 +30,9 @@ export type Place = {
   readonly isElsewhere?: true;
 };
 
-/** Finds places; `inferred` are the devices whose role was found out from what was captured on them. */
 export type Places = {
   readonly of: (record: CaptureRecord, link: LinkHeader, tuple: Tuple | undefined) => Place | undefined;
+  /** Devices whose role was found out from what was captured on them; empty until one is met that the facts don't know. */
   readonly inferred: readonly Inferred[];
 };
 
@@ -45,16 +45,59 @@ const LOOPBACK_MTU = 65_536;
 /** Distinct addresses that are remembered of a device that nobody has told us about; a pod has one of each family. */
 const ADDRESSES_MAX = 8;
 
-/** Reads the captures once to learn about devices that the facts don't know, such as those of pods that are gone. */
+/** What all captures tell of devices that the facts don't know. */
+type Survey = { readonly inferred: readonly Inferred[]; readonly areNames: boolean };
+
+/** Finds places; the captures are read once more where they show devices that the facts don't know. */
 export function findPlaces(facts: NodeFacts, sources: readonly InputSource[]): Places {
-  const seen: Seen = new Map();
-  const names = new Set<string>();
   const sides = new Map<number | string, Sides>();
   for (const device of facts.devices) {
     const told = sidesOf(device, device.role);
     sides.set(device.ifindex, told).set(device.name, told);
   }
   const byMac = sidesByMac(facts, sides);
+  let survey: Survey | undefined;
+  const surveyed = (): Survey => {
+    if (survey !== undefined) return survey;
+    survey = surveyAll(facts, sources, sides, byMac);
+    for (const { device, role } of survey.inferred) sides.set(device, sidesOf(device, role));
+    return survey;
+  };
+  const unknownSides = (device: number | string): Sides => {
+    surveyed();
+    const found = sides.get(device) ?? sidesOf(device, 'unknown');
+    sides.set(device, found);
+    return found;
+  };
+  return {
+    get inferred() {
+      return survey?.inferred ?? [];
+    },
+    of: (record, link, tuple) => {
+      const { direction, interfaceIndex } = link;
+      if (interfaceIndex !== undefined) {
+        return direction && (sides.get(interfaceIndex) ?? unknownSides(interfaceIndex))[direction];
+      }
+      const { interfaceName } = record;
+      const byName = sides.get(interfaceName);
+      if (byName === undefined && !(isDeviceName(interfaceName) && surveyed().areNames)) {
+        return placeByMac(record, byMac) ?? placeByAddress(record, link, tuple, facts);
+      }
+      const found = byName ?? unknownSides(interfaceName);
+      return found[directionAt(found, record, link, tuple, facts)];
+    },
+  };
+}
+
+/** Such as those of pods that are gone. `sides`: of the devices that the facts know. */
+function surveyAll(
+  facts: NodeFacts,
+  sources: readonly InputSource[],
+  sides: ReadonlyMap<number | string, Sides>,
+  byMac: ReadonlyMap<number, Sides>,
+): Survey {
+  const seen: Seen = new Map();
+  const names = new Set<string>();
   for (const source of sources) surveyCapture(source, { sides, byMac, names, seen });
   const areNames = areDeviceNames(names, facts);
   const inferred = [...seen]
@@ -62,25 +105,7 @@ export function findPlaces(facts: NodeFacts, sources: readonly InputSource[]): P
     .filter((found) => found !== undefined)
     .filter(({ device, role }) => typeof device === 'number' || areNames || role !== 'uplink')
     .sort((left, right) => compareDevices(left.device, right.device));
-  for (const { device, role } of inferred) sides.set(device, sidesOf(device, role));
-  const sidesAt = (device: number | string): Sides => {
-    const found = sides.get(device) ?? sidesOf(device, 'unknown');
-    sides.set(device, found);
-    return found;
-  };
-  return {
-    inferred,
-    of: (record, link, tuple) => {
-      const { interfaceIndex } = link;
-      if (interfaceIndex !== undefined) return link.direction && sidesAt(interfaceIndex)[link.direction];
-      const byName = sides.get(record.interfaceName);
-      if (byName === undefined && !(areNames && isDeviceName(record.interfaceName))) {
-        return placeByMac(record, byMac) ?? placeByAddress(record, link, tuple, facts);
-      }
-      const found = byName ?? sidesAt(record.interfaceName);
-      return found[directionAt(found, record, link, tuple, facts)];
-    },
-  };
+  return { inferred, areNames };
 }
 
 /** The same places as seen from another node. */
@@ -88,7 +113,9 @@ export function placesElsewhere(facts: NodeFacts, sources: readonly InputSource[
   const places = findPlaces(facts, sources);
   const seen = new Map<Place, Place>();
   return {
-    inferred: places.inferred,
+    get inferred() {
+      return places.inferred;
+    },
     of: (record, link, tuple) => {
       const place = places.of(record, link, tuple);
       if (place === undefined) return undefined;

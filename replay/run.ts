@@ -20,11 +20,11 @@ import { judgePacket, STALE_WINDOW_NS } from './judge.ts';
 import { draftOf, lineOf, type PacketLine } from './lines.ts';
 import type { ClockOffset, NodeCaptures } from './nodes.ts';
 import { findPlaces, headersOf, hookAt, isIp, placesElsewhere, type Place, type Places } from './places.ts';
+import { rememberAnswers } from './remember.ts';
 import { sameRoom, type Room } from './room.ts';
 import { addTo, newTally, type Tally } from './tally.ts';
 import { openTimeline, type TimedSource, type TimelineItem } from './timeline.ts';
 import { createTwins, type ReplayTwin } from './twins.ts';
-import { createUnserved } from './unserved.ts';
 import type { Watch } from './watch.ts';
 
 export type ReplayInput = {
@@ -84,7 +84,6 @@ export function replay(input: ReplayInput): Tally {
     if (item.is === 'frame') takeFrame(run, item);
     else {
       oracle.apply(item.timeNs, item.timed.event);
-      run.unserved.forget();
       const writes = twins.program(item.timed.event);
       noteAffinity(run.affinity, item.timeNs, item.timed.event, STALE_WINDOW_NS);
       input.watch?.event?.(item.timed, writes);
@@ -129,9 +128,8 @@ function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
     posing: sameRoom(),
     room: sameRoom(),
     outside: quietOutside(0),
-    unserved: createUnserved(),
     twins: createTwins(input.model, input.kernel),
-    oracle: createOracleTimeline(input.oracle),
+    oracle: rememberAnswers(createOracleTimeline(input.oracle)),
     connections,
     tally: newTally(origin, places, connections.all),
     firstTick: ticksOf(origin),

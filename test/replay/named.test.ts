@@ -6,7 +6,6 @@ import { LINK_ETHERNET } from '../../formats/link.ts';
 import type { NodeFacts } from '../../formats/node.ts';
 import { memoryOutput } from '../../formats/output.ts';
 import { createPcapngWriter } from '../../formats/pcapngwriter.ts';
-import { findPlaces } from '../../replay/places.ts';
 import { endOf } from '../../replay/summary.ts';
 import { bytesOf, enhancedPacket, interfaceDescription, sectionHeader, simplePacket } from '../formats/pcapngbytes.ts';
 import { tcp } from './packets.ts';
@@ -18,6 +17,7 @@ import {
   cluster,
   connection,
   facts,
+  inferredOf,
   LOCAL,
   LOCAL_DEVICE,
   momentOfMs,
@@ -114,7 +114,7 @@ describe('a capture whose devices have names and no numbers', () => {
 describe('a named device that the facts do not know', () => {
   const gone: NodeFacts = { ...facts, devices: facts.devices.filter(({ name }) => name !== 'veth5') };
   const rolesOf = (capture: Capture, known: NodeFacts): readonly string[] =>
-    findPlaces(known, [capture]).inferred.map(({ device, role, why }) => `${device} ${role}: ${why}`);
+    inferredOf(known, capture).map(({ device, role, why }) => `${device} ${role}: ${why}`);
 
   test.each(['flags', 'addresses'] as const)(
     'is the one of the pod that all of its packets are from or to: direction by %s',

@@ -6,7 +6,18 @@ import { LINK_ETHERNET, LINK_LINUX_COOKED, LINK_RAW_IP, newLinkHeader, parseLink
 import { readHeaders } from '../../replay/headers.ts';
 import { findPlaces, hookAt, type Place } from '../../replay/places.ts';
 import { tcp } from './packets.ts';
-import { captureOf, CLIENT, CLIENT_V6, facts, LOCAL, LOCAL_V6, on, REMOTE, type Frame } from './recording.ts';
+import {
+  captureOf,
+  CLIENT,
+  CLIENT_V6,
+  facts,
+  inferredOf,
+  LOCAL,
+  LOCAL_V6,
+  on,
+  REMOTE,
+  type Frame,
+} from './recording.ts';
 
 const fromPod = tcp({ from: '10.244.1.30:1', to: `${REMOTE}:2`, flags: '.' });
 const toPod = tcp({ from: `${REMOTE}:2`, to: '10.244.1.30:1', flags: '.' });
@@ -14,7 +25,7 @@ const between = tcp({ from: `${REMOTE}:2`, to: '10.244.3.3:1', flags: '.' });
 const toOther = tcp({ from: `${REMOTE}:2`, to: '10.244.1.31:1', flags: '.' });
 
 function rolesOf(frames: readonly Frame[], known = facts): readonly string[] {
-  return findPlaces(known, [captureOf(frames)]).inferred.map(({ device, role }) => `${device} ${role}`);
+  return inferredOf(known, captureOf(frames)).map(({ device, role }) => `${device} ${role}`);
 }
 
 describe('a device that the facts do not know', () => {

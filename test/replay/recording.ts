@@ -4,16 +4,17 @@ import { createLoop } from '../../agent/loop.ts';
 import { parsePrefix, type Prefix } from '../../core/address.ts';
 import { configOf, createDatapath } from '../../core/datapath/datapath.ts';
 import type { ConfigRecord } from '../../core/layout.gen.ts';
-import type { Failure } from '../../core/result.ts';
+import { failureText, type Failure } from '../../core/result.ts';
 import { readEventStreams, type EventStreams } from '../../formats/events.ts';
 import type { InputSource } from '../../formats/input.ts';
 import { instantText } from '../../formats/instant.ts';
-import { LINK_LINUX_COOKED_V2 } from '../../formats/link.ts';
+import { LINK_LINUX_COOKED_V2, newLinkHeader, parseLink } from '../../formats/link.ts';
 import type { Device, NodeFacts } from '../../formats/node.ts';
+import { openCapture } from '../../formats/open.ts';
 import { memoryOutput } from '../../formats/output.ts';
 import { createPcapWriter } from '../../formats/pcap.ts';
 import type { PacketLine } from '../../replay/lines.ts';
-import type { Direction } from '../../replay/places.ts';
+import { findPlaces, headersOf, type Direction, type Places } from '../../replay/places.ts';
 import { replay } from '../../replay/run.ts';
 import type { Tally } from '../../replay/tally.ts';
 import type { ReplaySetting } from '../../replay/summary.ts';
@@ -315,4 +316,17 @@ export function exchange(
     on(atMs + 0.3, device, 'incoming', udp({ ...answer, from: target, to: client })),
     on(atMs + 0.32, CLIENT_DEVICE, 'outgoing', udp({ ...answer, from: front, to: client, hops: 63 })),
   ];
+}
+
+/** Devices whose role is found out when the frames of a capture are placed. */
+export function inferredOf(known: NodeFacts, capture: InputSource): Places['inferred'] {
+  const places = findPlaces(known, [capture]);
+  const opened = openCapture(capture);
+  if (!opened.ok) throw new Error(failureText(opened.error));
+  const link = newLinkHeader();
+  for (let record = opened.value.next(); record !== undefined; record = opened.value.next()) {
+    if (parseLink(record.linkType, record.buffer, record.start, record.capturedLength, link) !== undefined) continue;
+    places.of(record, link, headersOf(record, link));
+  }
+  return places.inferred;
 }

@@ -148,6 +148,7 @@ function packetLines({ summary, tally }: ReportInput): string[] {
     row('unattributed', unattributed, isDoubtful(tally) ? 'more than 1 %: what follows is doubtful' : ''),
     row('devices inferred', inferred.length, devices),
     ...(summary.shortened > 0 ? [row('cut', summary.shortened, 'run without the bytes that are missing')] : []),
+    ...(summary.untimed > 0 ? [row('without a time', summary.untimed, 'counted with the frame before them')] : []),
     ...(summary.superPackets > 0 ? [row('super-packets', summary.superPackets)] : []),
     row('checksums', fromPod + toPod, countsText(summary.checksums)),
   ];

@@ -99,6 +99,7 @@ export function replay(input: ReplayInput): Tally {
   tally.failures = [...input.streams.failures, ...timeline.failures()];
   tally.mapFailures = twins.failures();
   tally.backwards = timeline.backwards();
+  tally.untimed = timeline.untimed();
   return tally;
 }
 

@@ -104,6 +104,7 @@ export type ReplaySummary = {
   readonly superPackets: number;
   readonly shortened: number;
   readonly backwards: number;
+  readonly untimed: number;
   /** How the clocks of other nodes' captures differed, which was taken off; errorMs is null where nobody knows. */
   readonly clocks: readonly {
     readonly node: string;
@@ -152,6 +153,7 @@ export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
     superPackets: tally.superPackets,
     shortened: tally.shortened,
     backwards: tally.backwards,
+    untimed: tally.untimed,
     clocks: (setting.clocks ?? []).map(({ back, errorNs, node, offsetNs, there }) => {
       return { node, offsetMs: offsetNs / 1e6, errorMs: errorNs === Infinity ? null : errorNs / 1e6, there, back };
     }),

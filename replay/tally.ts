@@ -55,6 +55,8 @@ export type Tally = {
   mapFailures: ReadonlyMap<string, number>;
   /** Frames whose time was before that of the frame before them. */
   backwards: number;
+  /** Frames that tell no time. */
+  untimed: number;
 };
 
 export function newTally(origin: Instant, places: Places, connections: readonly Connection[]): Tally {
@@ -81,6 +83,7 @@ export function newTally(origin: Instant, places: Places, connections: readonly 
     failures: [],
     mapFailures: new Map(),
     backwards: 0,
+    untimed: 0,
   };
 }
 

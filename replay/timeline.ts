@@ -21,6 +21,8 @@ export type Timeline = {
   readonly failures: () => readonly Failure[];
   /** Frames whose time was before that of the frame before them in the file; they count as simultaneous with it. */
   readonly backwards: () => number;
+  /** Frames that tell no time; they count as simultaneous with the one before them. */
+  readonly untimed: () => number;
   readonly close: () => void;
 };
 
@@ -47,6 +49,7 @@ export function openTimeline(sources: readonly TimedSource[], streams: EventStre
   }
   const origin = firstMoment(readers, streams);
   let backwards = 0;
+  let untimed = 0;
   let eventIndex = 0;
   let current: Reader | undefined;
   for (const reader of readers) reader.timeNs = timeOf(reader.record, origin) - reader.offsetNs;
@@ -59,6 +62,7 @@ export function openTimeline(sources: readonly TimedSource[], streams: EventStre
       if (failure !== undefined) failures.push(failure);
       return;
     }
+    if (!reader.record.hasTime) untimed += 1;
     const timeNs = timeOf(reader.record, origin) - reader.offsetNs;
     if (timeNs < reader.timeNs) backwards += 1;
     else reader.timeNs = timeNs;
@@ -87,6 +91,7 @@ export function openTimeline(sources: readonly TimedSource[], streams: EventStre
     next,
     failures: () => failures,
     backwards: () => backwards,
+    untimed: () => untimed,
     close: () => readers.forEach(({ capture }) => capture.close()),
   };
 }

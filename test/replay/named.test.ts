@@ -171,6 +171,7 @@ describe('frames that tell no time', () => {
 
   test('later on count as simultaneous with the one before', () => {
     const { lines, tally } = replayed([file(timed, simple)], streams);
+    expect(tally.untimed).toBe(1);
     expect(tally.failures).toEqual([]);
     expect(lines.map(({ at }) => at)).toEqual([lines[0]?.at, lines[0]?.at]);
     expect(lines[0]?.at).toMatch(/^2026-01-02T03:04:05/);

@@ -107,6 +107,7 @@ export const replaySummary: z.ZodType = z
     superPackets: count,
     shortened: count,
     backwards: count,
+    untimed: count,
     clocks: z.array(
       z.strictObject({
         node: z.string(),

@@ -74,13 +74,13 @@ export function onlyNode(nodes: readonly ReplayFiles[], what: string): Result<Re
 }
 
 function readNodes(
-  { node }: ReplayInputs,
+  { nodes }: ReplayInputs,
   options: CommandOptions,
   config: TandemConfiguration,
   streams: EventStreams,
 ): Result<readonly NodeFacts[]> {
   const given = options['node'];
-  const files = Array.isArray(given) ? given.map(String) : node === undefined ? [] : [node];
+  const files = Array.isArray(given) ? given.map(String) : nodes;
   const facts: NodeFacts[] = [];
   for (const file of files) {
     const one = readNodeFacts(file);

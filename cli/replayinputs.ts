@@ -9,8 +9,8 @@ import type { InputSource } from '../formats/input.ts';
 export type ReplayInputs = {
   readonly captures: readonly InputSource[];
   readonly events: readonly InputSource[];
-  /** Of the last bundle that has one. */
-  readonly node: InputSource | undefined;
+  /** Facts of nodes, of the bundles that have them. */
+  readonly nodes: readonly InputSource[];
   /** What of a bundle could not be read; what came before is here. */
   readonly failures: readonly Failure[];
   readonly close: () => void;
@@ -22,7 +22,7 @@ export async function openInputs(files: readonly string[]): Promise<Result<Repla
   const failures: Failure[] = [];
   const closes: (() => void)[] = [];
   const close = (): void => closes.forEach((each) => each());
-  let node: InputSource | undefined;
+  const nodes: InputSource[] = [];
   for (const file of files) {
     if (!isBundleName(file)) {
       // What kubectl printed bears any name.
@@ -39,7 +39,7 @@ export async function openInputs(files: readonly string[]): Promise<Result<Repla
     events.push(...bundle.events);
     failures.push(...bundle.failures);
     closes.push(bundle.close);
-    node = bundle.node ?? node;
+    if (bundle.node !== undefined) nodes.push(bundle.node);
   }
-  return ok({ captures, events, node, failures, close });
+  return ok({ captures, events, nodes, failures, close });
 }

@@ -191,6 +191,12 @@ test('a bundle is replayed as the files that it holds', () => {
   const bundled = checkout.run('replay', 'one.tandem', '-o', 'ndjson');
   expect(own.output.split('\n').at(-2)).toBe(bundled.output.split('\n').at(-2));
   expect(checkout.run('trace', 'shop/web', 'one.tandem').code).toBe(0);
+  const two = join(checkout.folder, 'two.tandem');
+  mkdirSync(two);
+  for (const from of recording('udp-stale', 'node2').filter((word) => word !== '--node'))
+    copyFileSync(join(checkout.folder, from), join(two, from.endsWith('.json') ? 'node.json' : basename(from)));
+  const both = checkout.run('replay', 'one.tandem', 'two.tandem').output;
+  expect(both.match(/^node\d: \d+ packets/gm)).toEqual(['node1: 490 packets', 'node2: 286 packets']);
   expect(checkout.run('replay', 'none.tandem').notes).toContain('none.tandem: cannot be opened: ENOENT');
 });
 

@@ -31,7 +31,7 @@ export type Outcome = {
 export type Run = (inputs: ReplayInputs) => Outcome;
 
 export function inputsOf({ capture, events, node }: Recorded): ReplayInputs {
-  return { captures: [capture], events: [events], node, failures: [], close: () => {} };
+  return { captures: [capture], events: [events], nodes: [node], failures: [], close: () => {} };
 }
 
 /** Reads and judges everything, as `tandem replay` does with the model alone. */

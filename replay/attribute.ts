@@ -167,6 +167,13 @@ function notePassing(packet: Sighted, { headers: { hops }, place }: Sighting): v
   else passing.hops = hops;
 }
 
+/** Forgets where it was seen again: of most packets nobody asks, and there are many of them in the window. */
+export function forgetSightings(packet: Sighted): void {
+  packet.translated = undefined;
+  packet.elsewhere = undefined;
+  packet.last = packet.first;
+}
+
 /** Returns the hook, if it is the first to meet the packet. */
 function noteSighting(packet: Sighted, sighting: Sighting): PacketHook | undefined {
   if (!sighting.place.isElsewhere) packet.frames += 1;

@@ -11,10 +11,10 @@ import { LINK_ETHERNET, newLinkHeader, parseLink, type LinkHeader } from '../for
 import type { NodeFacts } from '../formats/node.ts';
 import { noteAffinity } from './affinity.ts';
 import { noteApplied } from './applied.ts';
-import { createAttribution, whyNoInput, type Attribution } from './attribute.ts';
+import { createAttribution, forgetSightings, whyNoInput, type Attribution, type Sighted } from './attribute.ts';
 import { createConnections } from './connections.ts';
 import { poseFrame, type PosedFrame } from './frame.ts';
-import type { Headers } from './headers.ts';
+import { isAsking, type Headers } from './headers.ts';
 import { noteUnsupported, runInput, takeFromPod, takeToPod, type Bench } from './hooks.ts';
 import { judgePacket, STALE_WINDOW_NS } from './judge.ts';
 import { draftOf, lineOf, type PacketLine } from './lines.ts';
@@ -192,6 +192,12 @@ function takeFrame(run: Run, item: FrameItem): void {
   const met = hookAt(place);
   if (met === 'from-pod' && attributed.hook === met) takeFromPod(run, sighting, attributed.packet);
   else if (met === 'to-pod') takeToPod(run, sighting, attributed);
+  if (!isAskedFor(run, attributed.packet)) forgetSightings(attributed.packet);
+}
+
+/** Whether anybody wants to know what became of the packet, once it has been seen. */
+function isAskedFor({ drafts, watch }: Run, { first }: Sighted): boolean {
+  return drafts !== undefined || watch !== undefined || isAsking(first.headers);
 }
 
 function poseRecord({ headers, link, posing, record }: Run, mtu: number): PosedFrame {

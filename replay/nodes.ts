@@ -35,11 +35,13 @@ export function assignCaptures(
   captures: readonly InputSource[],
   nodes: readonly NodeFacts[],
 ): Result<readonly NodeCaptures[]> {
+  const [only, second] = nodes;
+  if (only !== undefined && second === undefined) return ok([{ facts: only, captures }]);
   const own = new Map<NodeFacts, InputSource[]>(nodes.map((facts) => [facts, []]));
   for (const source of captures) {
     const scores = nodes.map((facts) => ({ facts, score: framesOf(source, facts) }));
     const best = scores.toSorted((left, right) => right.score - left.score)[0];
-    if (best === undefined || (best.score === 0 && nodes.length > 1)) {
+    if (best === undefined || best.score === 0) {
       const name = typeof source === 'string' ? source : source.name;
       const given = nodes.map((facts) => facts.name).join(', ');
       const message = `none of its first ${LOOKED_AT} frames is of a node that was given (${given})`;

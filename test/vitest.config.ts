@@ -9,10 +9,11 @@ const rooted = [
   { name: 'proof', folders: ['test/proof/**'] },
 ];
 
-/** Commands as people run them, a process each: they take longer than all else that needs no root. */
+/** Commands as people run them, a process each, and inputs with any byte damaged: longer than all else without root. */
 const commands = [
   ...['kubectl', 'record', 'recordedcase', 'replay', 'trace'].map((name) => `test/cli/${name}.test.ts`),
   'test/schema/*.test.ts',
+  ...['damagedbundle', 'fuzz', 'fuzzstreams'].map((name) => `test/replay/${name}.test.ts`),
 ];
 
 const config: ViteUserConfig = defineConfig({

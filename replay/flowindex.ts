@@ -15,7 +15,7 @@ export type FlowIndex = {
 type Entry = { connection: Connection; readonly hash: number; next: Entry | undefined };
 
 /** A power of two; doubled when there are more connections. */
-const BUCKETS = 1024;
+const BUCKETS = 64;
 
 export function createFlowIndex(): FlowIndex {
   let buckets = emptyBuckets(BUCKETS);

@@ -17,7 +17,7 @@ export type Recent = {
 export type Chained = { hash: number; older: Sighted | undefined; younger: Sighted | undefined };
 
 /** A power of two; doubled when there are more packets. */
-const BUCKETS = 4096;
+const BUCKETS = 64;
 
 /** A table of chains, youngest first: in a Map of texts, hundreds of thousands of packets cost more than all the rest. */
 export function createRecent(): Recent {

@@ -4,19 +4,21 @@ import { addressEquals } from '../core/address.ts';
 import type { OracleTimeline } from '../core/oracle.ts';
 import type { Answer, Question } from '../core/oracle/answer.ts';
 
-type Known = { readonly question: Question; readonly answer: Answer };
+type Known = { readonly question: Question; readonly answer: Answer; readonly version: number };
 
 /** A power of two; an answer takes the place of another with the same number. */
 const ANSWERS_KEPT = 16_384;
 
 /** The same as `oracle`; answers of a time after the last event are those of every time after it. */
 export function rememberAnswers(oracle: OracleTimeline): OracleTimeline {
-  let kept: (Known | undefined)[] = [];
+  const kept = new Map<number, Known>();
   let lastNs = -Infinity;
+  /** Counts events: what was answered before the last one may have changed. */
+  let version = 0;
   return {
     ...oracle,
     apply: (timeNs, event) => {
-      if (kept.length > 0) kept = [];
+      version += 1;
       lastNs = timeNs;
       return oracle.apply(timeNs, event);
     },
@@ -26,11 +28,10 @@ export function rememberAnswers(oracle: OracleTimeline): OracleTimeline {
         return oracle.answerAt(timeNs, question);
       }
       const at = placeOf(question);
-      const known = kept[at];
-      if (known !== undefined && isSame(known.question, question)) return known.answer;
+      const known = kept.get(at);
+      if (known?.version === version && isSame(known.question, question)) return known.answer;
       const answer = oracle.answerAt(timeNs, question);
-      if (kept.length === 0) kept = Array.from({ length: ANSWERS_KEPT }, () => undefined);
-      kept[at] = { question, answer };
+      kept.set(at, { question, answer, version });
       return answer;
     },
   };

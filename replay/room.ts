@@ -12,13 +12,13 @@ const SAME_BYTES_MAX = 4096;
 /** What it gave before is overwritten; a view of each length is kept, for they cost as much as what is done with them. */
 export function sameRoom(): Room {
   const bytes = new Uint8Array(SAME_BYTES_MAX);
-  const views: (Uint8Array | undefined)[] = Array.from({ length: SAME_BYTES_MAX + 1 }, () => undefined);
+  const views = new Map<number, Uint8Array>();
   return (length) => {
-    const known = views[length];
+    const known = views.get(length);
     if (known !== undefined) return known;
     if (length > SAME_BYTES_MAX) return newRoom(length);
     const view = bytes.subarray(0, length);
-    views[length] = view;
+    views.set(length, view);
     return view;
   };
 }

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a run varies about the node as a whole: kube-proxy is started anew for each. */
+
+export type NodeSettings = {
+  /** One word for reports. */
+  readonly name: string;
+  readonly clusterCIDRs: readonly string[];
+  /** null: not given. */
+  readonly nodePortAddresses: readonly string[] | null;
+  readonly masqueradeAll: boolean;
+  /** What tandem serves outsiders; kube-proxy has no such choice. */
+  readonly externalClusterIP: boolean;
+  /** Of the Node object; null: no label. */
+  readonly zone: string | null;
+};
+
+const pods = ['10.244.0.0/16', 'fd00:10:244::/48'] as const;
+
+/** The rounds of a run, in order. */
+export const rounds: readonly NodeSettings[] = [
+  {
+    name: 'defaults',
+    clusterCIDRs: pods,
+    nodePortAddresses: null,
+    masqueradeAll: false,
+    externalClusterIP: false,
+    zone: 'zone-1',
+  },
+  {
+    name: 'all addresses',
+    clusterCIDRs: pods,
+    nodePortAddresses: ['0.0.0.0/0', '::/0'],
+    masqueradeAll: true,
+    externalClusterIP: true,
+    zone: null,
+  },
+  {
+    name: 'no detector',
+    clusterCIDRs: [],
+    nodePortAddresses: ['10.89.0.0/16', 'fd00:88::/64'],
+    masqueradeAll: false,
+    externalClusterIP: true,
+    zone: 'zone-2',
+  },
+  {
+    name: 'one family',
+    clusterCIDRs: ['10.244.0.0/16'],
+    nodePortAddresses: ['10.89.0.0/16', '10.88.0.11/32'],
+    masqueradeAll: false,
+    externalClusterIP: false,
+    zone: 'zone-1',
+  },
+];

@@ -6,7 +6,7 @@ import { isOwnAddress, type Question } from './derive.ts';
 import { expectedAnswer, type Expectation } from './expected.ts';
 import { intervalOf, normalIntervals, holds, addressNumber, type Interval } from './intervals.ts';
 import { node } from './places.ts';
-import type { Claim, Claims } from './objects.ts';
+import { balancersOf, type Claim, type Claims } from './objects.ts';
 import type { NodeSettings } from './settings.ts';
 
 /** One comparison that came out unequal. */
@@ -67,16 +67,23 @@ function addressIn(name: string): string {
   return name.slice(0, name.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 }
 
-/** `address:port` of each endpoint, with each of its appearances in the slices of the Service. */
-function appearances(slices: readonly EndpointSliceObject[], name: string): readonly string[] {
-  return slices.flatMap(({ endpoints, ports }) =>
-    (endpoints ?? []).flatMap((endpoint) => {
-      const address = endpoint.addresses?.[0] ?? '';
-      const isIt = (ports ?? []).some(({ port }) => name === `${address}:${port ?? 0}` || name === `[${address}]:${port ?? 0}`);
-      const { ready = true, serving = true } = endpoint.conditions ?? {};
-      return isIt ? [JSON.stringify([ready, serving, endpoint.nodeName, endpoint.hints])] : [];
-    }),
-  );
+/** Whether one address and port stands in the slices more than once with equal right and different words. */
+function isDoubled(slices: readonly EndpointSliceObject[], isSix: boolean): boolean {
+  const words = new Map<string, { readonly staying: Set<string>; readonly leaving: Set<string> }>();
+  for (const { endpoints, ports, addressType } of slices) {
+    if ((addressType === 'IPv6') !== isSix) continue;
+    for (const { addresses, conditions, nodeName, hints } of endpoints ?? []) {
+      const { ready = true, serving = true, terminating = false } = conditions ?? {};
+      for (const { name, protocol, port } of ports ?? []) {
+        const key = JSON.stringify([addresses?.[0], name, protocol, port]);
+        const known = words.get(key) ?? { staying: new Set(), leaving: new Set() };
+        words.set(key, known);
+        known[terminating === true ? 'leaving' : 'staying'].add(JSON.stringify([ready, serving, nodeName, hints]));
+      }
+    }
+  }
+  // What stays comes before what is on its way out.
+  return [...words.values()].some(({ staying, leaving }) => (staying.size > 0 ? staying : leaving).size > 1);
 }
 
 /** The closed list. An entry that explains nothing in a run has lost its reason: the run fails. */
@@ -128,18 +135,16 @@ export const deliberate: readonly Deliberate[] = [
     why: 'two Services claim one address and port: tandem has one owner by rule, with kube-proxy the last one wins',
     shareMax: 0.02,
     explains: (unequal) => claimsAt(unequal).length > 1,
+    explainsRanges: (unequal) => claimsAt(unequal).length > 1,
   },
   {
     id: 'H4 doubled endpoints',
-    why: 'one address and port twice, neither terminating, with different words: upstream leaves open which counts',
+    why: 'one address and port twice, both terminating or neither, with different words: upstream leaves open which counts',
     shareMax: 0.02,
-    explains: ({ proxy, tandem, claims, question }) => {
-      const [claim] = claims.of(question.frontend);
-      if (claim === undefined) return false;
-      const slices = claims.slicesOf(claim.service);
-      const named = [proxy, tandem].flatMap((answer) => (answer.kind === 'backends' ? [...answer.shares.keys()] : []));
-      return named.some((name) => new Set(appearances(slices, name)).size > 1);
-    },
+    explains: ({ claims, question }) =>
+      claimsAt({ claims, question }).some(({ service }) =>
+        isDoubled(claims.slicesOf(service), question.frontend.address.includes(':')),
+      ),
   },
   {
     id: 'B10 any address of the node',
@@ -150,8 +155,8 @@ export const deliberate: readonly Deliberate[] = [
       const isSix = question.frontend.address.includes(':');
       const others = node.addresses.filter((address) => address.includes(':') === isSix);
       const isOpen = others.some((address) => holds(proxyRanges, addressNumber(address)));
-      const balancers = claims.of(question.frontend).flatMap(({ service }) => service.status?.loadBalancer?.ingress ?? []);
-      const added = balancers.flatMap(({ ip }) => (ip?.includes(':') === isSix ? [intervalOf(ip)] : []));
+      const balancers = claims.of(question.frontend).flatMap(({ service }) => balancersOf(service));
+      const added = balancers.filter((address) => address.includes(':') === isSix).map(intervalOf);
       return isOpen && rangesText(normalIntervals([...proxyRanges, ...added])) === rangesText(tandemRanges);
     },
   },

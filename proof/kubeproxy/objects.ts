@@ -19,13 +19,18 @@ function serviceName({ metadata }: ServiceObject): string {
 }
 
 /** Addresses of the Service with what they are; a load balancer that does its own proxying has none (services B9). */
-function addressesOf({ spec, status }: ServiceObject): readonly (readonly [FrontendKind, string])[] {
-  const balancers = (status?.loadBalancer?.ingress ?? []).filter(({ ipMode }) => ipMode !== 'Proxy');
+function addressesOf(service: ServiceObject): readonly (readonly [FrontendKind, string])[] {
   return [
-    ...(spec?.clusterIPs ?? []).map((address) => ['ClusterIP', address] as const),
-    ...balancers.flatMap(({ ip }) => (ip === undefined || ip === '' ? [] : [['LoadBalancer', ip] as const])),
-    ...(spec?.externalIPs ?? []).map((address) => ['ExternalIP', address] as const),
+    ...(service.spec?.clusterIPs ?? []).map((address) => ['ClusterIP', address] as const),
+    ...balancersOf(service).map((address) => ['LoadBalancer', address] as const),
+    ...(service.spec?.externalIPs ?? []).map((address) => ['ExternalIP', address] as const),
   ];
+}
+
+/** Addresses at which nodes are to serve it. */
+export function balancersOf({ status }: ServiceObject): readonly string[] {
+  const ingress = (status?.loadBalancer?.ingress ?? []).filter(({ ipMode }) => ipMode !== 'Proxy');
+  return ingress.flatMap(({ ip = '' }) => (ip === '' ? [] : [ip]));
 }
 
 /** Services that kube-proxy leaves alone claim nothing (services A1, A2). */
@@ -51,7 +56,8 @@ export function claimsOf(
     const text = keyText(key);
     const entry = found.get(text) ?? { key, claims: [] };
     found.set(text, entry);
-    entry.claims.push(claim);
+    // An address may stand in the objects of one Service twice.
+    if (!entry.claims.some(({ name, kind }) => name === claim.name && kind === claim.kind)) entry.claims.push(claim);
   };
   for (const service of services.filter(isProxied)) {
     const families = service.spec?.ipFamilies ?? [];

@@ -8,16 +8,17 @@ import { foreignPods, node, otherNodes, ownPods } from './places.ts';
 export const backendPorts: readonly number[] = [8080, 8081, 9090];
 /** Pods of each node by their last number. */
 const POD_FIRST = 10;
-const PODS = 30;
+const PODS = 150;
 
 /** One to three slices of each family, now and then one that is not meant for anybody. */
 export function drawSlices(stream: Stream, of: string, ports: readonly DrawnPort[]): readonly ObjectToSend[] {
   const mood = drawMood(stream);
+  const taken = new Set<string>();
   return (['IPv4', 'IPv6'] as const).flatMap((family) => {
     const count = stream.pick([0, 1, 1, 1, 2, 3]);
     return Array.from({ length: count }, (_, at) => {
       const name = `${of}-${family.toLowerCase()}-${at}`;
-      return slice(stream, { name, of, family, endpoints: drawEndpoints(stream, family, mood), ports });
+      return slice(stream, { name, of, family, endpoints: drawEndpoints(stream, family, mood, taken), ports });
     });
   });
 }
@@ -67,22 +68,32 @@ function drawMood(stream: Stream): Mood {
   };
 }
 
-function drawEndpoints(stream: Stream, family: 'IPv4' | 'IPv6', mood: Mood): readonly ObjectToSend[] {
+/** `taken`: addresses that the Service has already; twice only where it is meant. */
+function drawEndpoints(
+  stream: Stream,
+  family: 'IPv4' | 'IPv6',
+  mood: Mood,
+  taken: Set<string>,
+): readonly ObjectToSend[] {
   const count = stream.pick([0, 1, 2, 3, 5]);
-  const endpoints = Array.from({ length: count }, () => {
+  const endpoints: ObjectToSend[] = [];
+  for (let at = 0; at < count; at += 1) {
     const { address, nodeName } = drawPlace(stream, family, mood);
-    return {
+    if (taken.has(address)) continue;
+    taken.add(address);
+    endpoints.push({
       addresses: [address],
       conditions: drawConditions(stream, mood),
       ...(nodeName === undefined ? {} : { nodeName }),
       ...drawHints(stream, mood),
-    };
-  });
-  const [first] = endpoints;
-  // The same endpoint twice, the second time on its way out (services H4).
-  if (first !== undefined && stream.chance(0.06)) {
-    endpoints.push({ ...first, conditions: { ready: false, serving: true, terminating: true } });
+    });
   }
+  const [first] = endpoints;
+  if (first === undefined) return endpoints;
+  // The same endpoint again on its way out, or with other words (services H4).
+  const again = stream.below(40);
+  if (again === 0) endpoints.push({ ...first, conditions: drawConditions(stream, { ...mood, conditions: 'mixed' }) });
+  if (again > 36) endpoints.push({ ...first, conditions: { ready: false, serving: true, terminating: true } });
   return endpoints;
 }
 

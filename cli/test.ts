@@ -64,6 +64,7 @@ function reportSuite({ name, steps, durationMs }: SuiteResult): Counts {
   const counts = addCounts(steps);
   const failures = steps.filter((step) => step.failed > 0);
   for (const step of failures) printText(`--- ${name}: ${step.name}\n${step.output}`);
+  for (const summary of steps.flatMap(({ summaries = [] }) => summaries)) printText(`${name.padEnd(8)} ${summary}`);
   const verdict = failures.length === 0 ? 'ok' : `failed: ${failures.map((step) => step.name).join(', ')}`;
   const numbers = `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;
   printText(`${name.padEnd(8)} ${numbers} in ${(durationMs / 1000).toFixed(1)} s, ${verdict}`);

@@ -34,7 +34,15 @@ export function drawCluster(stream: Stream, index: number): RandomCluster {
 }
 
 function drawService(stream: Stream, index: number, name: string): ClusterService {
-  const type = stream.pick(['ClusterIP', 'NodePort', 'NodePort', 'LoadBalancer', 'LoadBalancer', 'LoadBalancer', 'other']);
+  const type = stream.pick([
+    'ClusterIP',
+    'NodePort',
+    'NodePort',
+    'LoadBalancer',
+    'LoadBalancer',
+    'LoadBalancer',
+    'other',
+  ]);
   const ports = drawPorts(stream);
   const families = stream.pick([['IPv4'], ['IPv6'], ['IPv4', 'IPv6'], ['IPv4', 'IPv6'], ['IPv6', 'IPv4']]);
   const labels = stream.chance(0.04) ? { 'service.kubernetes.io/service-proxy-name': stream.pick(['', 'other']) } : {};
@@ -49,7 +57,9 @@ function drawService(stream: Stream, index: number, name: string): ClusterServic
 
 /** Headless, or a name elsewhere (services A1). */
 function drawUnproxied(stream: Stream, ports: readonly DrawnPort[]): ObjectToSend {
-  return stream.chance(0.5) ? { type: 'ExternalName', externalName: 'example.com', ports } : { clusterIP: 'None', ports };
+  return stream.chance(0.5)
+    ? { type: 'ExternalName', externalName: 'example.com', ports }
+    : { clusterIP: 'None', ports };
 }
 
 function drawPorts(stream: Stream): readonly DrawnPort[] {

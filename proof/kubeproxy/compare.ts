@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Every frontend of either side, every kind of client: kube-proxy's rules against the document, differences explained or told. */
 import type { EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
-import type { FrontendKind } from '../../core/service.ts';
 import { answerText, clientClasses, firstDifference, frontendText, type Answer, type FrontendKey } from './answer.ts';
 import { deliberate, type Unequal } from './deliberate.ts';
 import { derivedAnswer, derivedRanges, frontendsOf, sourceOf, unusedPort, type Question } from './derive.ts';
@@ -18,8 +17,6 @@ export type Comparison = {
   readonly services: readonly ServiceObject[];
   readonly slices: readonly EndpointSliceObject[];
   readonly settings: NodeSettings;
-  /** Frontends that are claimed for other kinds alone are left out. */
-  readonly kinds: readonly FrontendKind[];
 };
 
 /** What nobody explains, in three lines. */
@@ -36,7 +33,7 @@ export type Outcome = {
 type Tally = { comparisons: number; readonly differences: Difference[]; readonly explained: Map<string, number> };
 
 export function compareRules(comparison: Comparison): Outcome {
-  const { ruleset, expectation, kinds } = comparison;
+  const { ruleset, expectation } = comparison;
   const addresses = [...node.addresses, ...node.gateways];
   const claims = claimsOf(comparison.services, comparison.slices, addresses);
   const frontends = new Map<string, FrontendKey>();
@@ -46,14 +43,10 @@ export function compareRules(comparison: Comparison): Outcome {
     const name = protocol === 'udp' || protocol === 'sctp' ? protocol : 'tcp';
     frontends.set(row, { address, protocol: name, port: Number(port) });
   }
-  const judged = [...frontends.values()].filter((frontend) => {
-    const claimed = claims.of(frontend);
-    return claimed.length === 0 || claimed.some(({ kind }) => kinds.includes(kind));
-  });
   const tally: Tally = { comparisons: 0, differences: [], explained: new Map() };
-  for (const frontend of judged) compareFrontend(comparison, claims, frontend, tally);
-  for (const frontend of unknownPorts(judged)) compareUnknown(comparison, claims, frontend, tally);
-  return { ...tally, frontends: judged.length };
+  for (const frontend of frontends.values()) compareFrontend(comparison, claims, frontend, tally);
+  for (const frontend of unknownPorts([...frontends.values()])) compareUnknown(comparison, claims, frontend, tally);
+  return { ...tally, frontends: frontends.size };
 }
 
 function compareFrontend(comparison: Comparison, claims: Claims, frontend: FrontendKey, tally: Tally): void {
@@ -62,7 +55,7 @@ function compareFrontend(comparison: Comparison, claims: Claims, frontend: Front
 }
 
 /** A client of each class; of the backends the first, in the order of their names, that is a pod of this node. */
-function questionsOf({ expectation }: Comparison, frontend: FrontendKey): readonly Question[] {
+export function questionsOf({ expectation }: Comparison, frontend: FrontendKey): readonly Question[] {
   const isSix = frontend.address.includes(':');
   const row = expectation.rows.get(keyText(frontend));
   const own = ownBackend([...(row?.internal?.backends ?? []), ...(row?.external?.backends ?? [])], isSix);
@@ -99,7 +92,9 @@ function compareRanges(comparison: Comparison, claims: Claims, frontend: Fronten
   const proxyRanges = derivedRanges(comparison.ruleset, frontend);
   const tandemRanges = expectedRanges(comparison.expectation.rows.get(keyText(frontend)));
   const isSix = frontend.address.includes(':');
-  const texts = [proxyRanges, tandemRanges].map((ranges) => (ranges === null ? 'everybody' : intervalsText(ranges, isSix)));
+  const texts = [proxyRanges, tandemRanges].map((ranges) =>
+    ranges === null ? 'everybody' : intervalsText(ranges, isSix),
+  );
   if (texts[0] === texts[1]) return;
   const question: Question = { client: 'outside', source: sourceOf('outside', isSix), frontend };
   const unequal = { ...comparison, question, claims, proxyRanges, tandemRanges };

@@ -128,7 +128,8 @@ export const deliberate: readonly Deliberate[] = [
     why: 'a backend that asks itself hears the node; kube-proxy knows hairpins of endpoints with our nodeName only',
     shareMax: 0.02,
     explains: (unequal) =>
-      unequal.question.client === 'backend' && onlySeenDiffers(unequal, (address) => address === unequal.question.source),
+      unequal.question.client === 'backend' &&
+      onlySeenDiffers(unequal, (address) => address === unequal.question.source),
   },
   {
     id: 'A6 contested frontends',

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** From the rules to what each client meets at each frontend; names and comments of the rules mean nothing here. */
-import { backendText, type Answer, type ClientClass, type FrontendKey, type ProtocolName, type Share } from './answer.ts';
+import {
+  backendText,
+  type Answer,
+  type ClientClass,
+  type FrontendKey,
+  type ProtocolName,
+  type Share,
+} from './answer.ts';
 import { addressNumber, edgesOf, normalIntervals, numberText, type Interval } from './intervals.ts';
 import { foreignPods, node, ownPods, world } from './places.ts';
 import type { Ruleset } from './ruleset.ts';
@@ -16,7 +23,12 @@ export function isOwnAddress(address: string): boolean {
 /** The address from which a client of this class asks; a backend's own is handed in. */
 export function sourceOf(client: Exclude<ClientClass, 'backend'>, isSix: boolean): string {
   const index = isSix ? 1 : 0;
-  const places = { pod: ownPods.clients, process: node.primary, 'foreign-pod': foreignPods.clients, outside: world.clients };
+  const places = {
+    pod: ownPods.clients,
+    process: node.primary,
+    'foreign-pod': foreignPods.clients,
+    outside: world.clients,
+  };
   return places[client][index];
 }
 
@@ -72,7 +84,8 @@ function sharesOf(ruleset: Ruleset, { client }: Question, packet: FirstPacket, e
     const name = backendText(ending.address, ending.port);
     const sees = client === 'process' || ending.isMasqueraded ? 'node' : 'client';
     const known = shares.get(name);
-    if (known !== undefined && known.sees !== sees) return { kind: 'senseless', why: `${name} sees now one, now another` };
+    if (known !== undefined && known.sees !== sees)
+      return { kind: 'senseless', why: `${name} sees now one, now another` };
     shares.set(name, { probability: (known?.probability ?? 0) + ending.probability, sees });
     const timeout = affinityOf(ruleset, packet, ending);
     if (timeout === 'broken') return { kind: 'senseless', why: `whoever is remembered at ${name} comes elsewhere` };

@@ -48,7 +48,9 @@ export function normalIntervals(intervals: readonly Interval[]): readonly Interv
 export function edgesOf(intervals: readonly Interval[], isSix: boolean): readonly bigint[] {
   const limit = 1n << BigInt(isSix ? IPV6_BITS : IPV4_BITS);
   const edges = intervals.flatMap(({ first, last }) => [first - 1n, first, last, last + 1n]);
-  return [...new Set(edges)].filter((edge) => edge >= 0n && edge < limit).sort((left, right) => (left < right ? -1 : 1));
+  return [...new Set(edges)]
+    .filter((edge) => edge >= 0n && edge < limit)
+    .sort((left, right) => (left < right ? -1 : 1));
 }
 
 /** Long form without abbreviations, for reports and for asking about one address. */

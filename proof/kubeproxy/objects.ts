@@ -69,7 +69,8 @@ export function claimsOf(
         if (servedFamily(address)) add({ address: canonical(address), port, protocol }, claim(kind));
       }
       if (nodePort === 0) continue;
-      for (const address of nodeAddresses.filter(servedFamily)) add({ address, port: nodePort, protocol }, claim('NodePort'));
+      for (const address of nodeAddresses.filter(servedFamily))
+        add({ address, port: nodePort, protocol }, claim('NodePort'));
     }
   }
   const byService = Map.groupBy(slices, (slice) => {

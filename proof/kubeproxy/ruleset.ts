@@ -28,7 +28,12 @@ export type Verdict =
 export type Target = { readonly address: string; readonly port: number };
 
 export type Statement =
-  | { readonly kind: 'match'; readonly operands: readonly Operand[]; readonly isNegated: boolean; readonly among: Among }
+  | {
+      readonly kind: 'match';
+      readonly operands: readonly Operand[];
+      readonly isNegated: boolean;
+      readonly among: Among;
+    }
   | { readonly kind: 'match-mark'; readonly bits: number }
   | { readonly kind: 'mark'; readonly operation: '|' | '^'; readonly bits: number }
   | { readonly kind: 'verdict'; readonly verdict: Verdict }
@@ -156,7 +161,9 @@ function elementText(element: unknown): string {
   if (kind === 'elem') return elementText(membersOf(body, 'element')['val']);
   if (kind !== 'concat') return unknown('element', element);
   return listOf(body, 'element')
-    .map((part) => (typeof part === 'string' || typeof part === 'number' ? canonicalText(part) : unknown('element', element)))
+    .map((part) =>
+      typeof part === 'string' || typeof part === 'number' ? canonicalText(part) : unknown('element', element),
+    )
     .join(' . ');
 }
 
@@ -305,7 +312,10 @@ function readMark({ key, value }: Members): Statement {
 function readTarget(members: Members, family: NftFamily): Statement {
   const { addr, port } = members;
   if (port !== undefined) {
-    return { kind: 'target', target: { address: canonicalText(textOf(addr, 'target')), port: numberOf(port, 'target') } };
+    return {
+      kind: 'target',
+      target: { address: canonicalText(textOf(addr, 'target')), port: numberOf(port, 'target') },
+    };
   }
   const { key, data } = membersOf(membersOf(addr, 'target')['map'], 'target');
   const count = randomCount(key);
@@ -322,6 +332,7 @@ function readRemember(members: Members, family: NftFamily): Statement {
   const { op, elem, set } = members;
   const [operand, ...rest] = readOperands(elem, family);
   const name = textOf(set, 'set');
-  if (op !== 'update' || operand !== 'source' || rest.length > 0 || !name.startsWith('@')) unknown('statement', members);
+  if (op !== 'update' || operand !== 'source' || rest.length > 0 || !name.startsWith('@'))
+    unknown('statement', members);
   return { kind: 'remember', set: name.slice(1) };
 }

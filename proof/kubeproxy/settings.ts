@@ -12,6 +12,8 @@ export type NodeSettings = {
   readonly externalClusterIP: boolean;
   /** Of the Node object; null: no label. */
   readonly zone: string | null;
+  /** Whether real connections confirm what was read. */
+  readonly isAsked: boolean;
 };
 
 const pods = ['10.244.0.0/16', 'fd00:10:244::/48'] as const;
@@ -25,6 +27,7 @@ export const rounds: readonly NodeSettings[] = [
     masqueradeAll: false,
     externalClusterIP: false,
     zone: 'zone-1',
+    isAsked: true,
   },
   {
     name: 'all addresses',
@@ -33,6 +36,7 @@ export const rounds: readonly NodeSettings[] = [
     masqueradeAll: true,
     externalClusterIP: true,
     zone: null,
+    isAsked: false,
   },
   {
     name: 'no detector',
@@ -41,6 +45,7 @@ export const rounds: readonly NodeSettings[] = [
     masqueradeAll: false,
     externalClusterIP: true,
     zone: 'zone-2',
+    isAsked: true,
   },
   {
     name: 'one family',
@@ -49,5 +54,6 @@ export const rounds: readonly NodeSettings[] = [
     masqueradeAll: false,
     externalClusterIP: false,
     zone: 'zone-1',
+    isAsked: false,
   },
 ];

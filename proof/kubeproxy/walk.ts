@@ -1,7 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A packet's way through the rules, hook by hook as netfilter goes; a random number is every number in turn. */
 import { addressNumber, holds, type Interval } from './intervals.ts';
-import type { Among, Chain, ChainType, Hook, NftFamily, NftTable, Operand, Ruleset, Statement, Verdict } from './ruleset.ts';
+import type {
+  Among,
+  Chain,
+  ChainType,
+  Hook,
+  NftFamily,
+  NftTable,
+  Operand,
+  Ruleset,
+  Statement,
+  Verdict,
+} from './ruleset.ts';
 
 /** The first packet of a connection. */
 export type FirstPacket = {
@@ -202,7 +213,10 @@ function walkStatement(walk: Walk, statement: Statement): Passage | 'next-rule' 
   }
 }
 
-function translate(walk: Walk, target: { readonly address: string; readonly port: number } | undefined): Passage | 'next-rule' {
+function translate(
+  walk: Walk,
+  target: { readonly address: string; readonly port: number } | undefined,
+): Passage | 'next-rule' {
   if (target === undefined) return 'next-rule';
   walk.address = target.address;
   walk.port = target.port;

@@ -79,7 +79,10 @@ function serverFlags(folder: string, ports: { readonly port: number; readonly et
   ];
 }
 
-function launcher(folder: string, network?: ClusterNetwork): (program: string, args: readonly string[]) => ChildProcess {
+function launcher(
+  folder: string,
+  network?: ClusterNetwork,
+): (program: string, args: readonly string[]) => ChildProcess {
   return (program, args) => {
     const log = openSync(join(folder, `${program}.log`), 'a');
     const path = join(kubernetesFolder(), program);

@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Json } from '../../proof/kubeproxy/faults.ts';
 import { node } from '../../proof/kubeproxy/places.ts';
 import type { NodeSettings } from '../../proof/kubeproxy/settings.ts';
 import { kubernetesFolder } from '../../tools/kubernetes.ts';
@@ -12,7 +13,7 @@ import type { ClusterNetwork } from './network.ts';
 
 export type KubeProxy = {
   /** What `nft -j list ruleset` prints, decoded. */
-  readonly readRules: () => unknown;
+  readonly readRules: () => Json;
   /** Any command in nft's own language. */
   readonly nft: (command: string) => void;
   /** Waits until the rules lead to the endpoint of a Service, in both families, and throws when they never do. */
@@ -49,7 +50,7 @@ export function startKubeProxy(network: ClusterNetwork, server: ApiServer, setti
     }
     throw new Error(`kube-proxy did not come so far: ${readFileSync(log, 'utf8').slice(-3000)}`);
   };
-  const readRules = (): unknown => JSON.parse(network.run('node', nftPath, ['-j', 'list', 'ruleset'])) as unknown;
+  const readRules = (): Json => JSON.parse(network.run('node', nftPath, ['-j', 'list', 'ruleset'])) as Json;
   return { readRules, nft, hasService, stop: () => ended(child, 'SIGTERM') };
 }
 

@@ -109,5 +109,10 @@ export function batch(network: ClusterNetwork, place: Place, lines: readonly str
     lines.filter((line) => (line.includes(':') || line.startsWith('-6 ')) === wanted),
   );
   network.run(place, 'ip', ['-batch', '-'], `${(four ?? []).join('\n')}\n`);
-  network.run(place, 'ip', ['-6', '-batch', '-'], `${(six ?? []).map((line) => line.replace(/^-6 /, '')).join('\n')}\n`);
+  network.run(
+    place,
+    'ip',
+    ['-6', '-batch', '-'],
+    `${(six ?? []).map((line) => line.replace(/^-6 /, '')).join('\n')}\n`,
+  );
 }

@@ -31,17 +31,25 @@ export async function setZone(server: ApiServer, zone: string | null): Promise<v
 /** What the API server refuses of a cluster, with its words. */
 export async function createCluster(server: ApiServer, cluster: RandomCluster): Promise<readonly string[]> {
   const { namespace, services } = cluster;
-  await server.ask('POST', '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } });
+  await server.ask('POST', '/api/v1/namespaces', {
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: { name: namespace },
+  });
   const refusals: string[] = [];
-  for (const each of services) {
-    try {
-      await createService(server, namespace, each);
-    } catch (error) {
-      if (!(error instanceof Error)) throw error;
-      refusals.push(error.message);
-    }
-  }
+  for (const each of services) refusals.push(...(await refusalOf(() => createService(server, namespace, each))));
   return refusals;
+}
+
+/** The words with which the API server refuses a request; none: it took it. */
+export async function refusalOf(act: () => Promise<unknown>): Promise<readonly string[]> {
+  try {
+    await act();
+    return [];
+  } catch (error) {
+    if (error instanceof Error && /"kind":"Status"/.test(error.message)) return [error.message];
+    throw error;
+  }
 }
 
 async function createService(server: ApiServer, namespace: string, drawn: ClusterService): Promise<void> {

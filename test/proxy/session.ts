@@ -6,16 +6,26 @@ import { compileServices, type CompiledServices } from '../../core/control/docum
 import { createStream } from '../../core/random.ts';
 import { CONFIGURATION_KEYS, readConfiguration, type TandemConfiguration } from '../../formats/config.ts';
 import { isRecord } from '../../formats/object.ts';
+import { drawChange } from '../../proof/kubeproxy/changes.ts';
 import { drawCluster, type RandomCluster } from '../../proof/kubeproxy/clusters.ts';
 import { readExpectation } from '../../proof/kubeproxy/expected.ts';
 import { node, ownPods, serviceRanges } from '../../proof/kubeproxy/places.ts';
 import { readRuleset } from '../../proof/kubeproxy/ruleset.ts';
+import type { Json } from '../../proof/kubeproxy/faults.ts';
 import type { Comparison } from '../../proof/kubeproxy/compare.ts';
 import type { NodeSettings } from '../../proof/kubeproxy/settings.ts';
 import { startApiServer, type ApiServer } from '../cluster/apiserver.ts';
 import { startKubeProxy, type KubeProxy } from '../cluster/kubeproxy.ts';
 import { createNetwork, type ClusterNetwork } from '../cluster/network.ts';
-import { createCluster, createNodes, inParallel, readBack, setZone, slicesPath } from '../cluster/objects.ts';
+import {
+  createCluster,
+  createNodes,
+  inParallel,
+  readBack,
+  refusalOf,
+  setZone,
+  slicesPath,
+} from '../cluster/objects.ts';
 
 export type Session = {
   readonly network: ClusterNetwork;
@@ -56,11 +66,24 @@ export async function restartProxy(session: Session, settings: NodeSettings): Pr
 export async function addClusters(session: Session, count: number): Promise<readonly RandomCluster[]> {
   const first = session.clusters;
   session.clusters += count;
-  const clusters = Array.from({ length: count }, (_, at) => drawCluster(createStream(session.seed, first + at), first + at));
+  const clusters = Array.from({ length: count }, (_, at) =>
+    drawCluster(createStream(session.seed, first + at), first + at),
+  );
   await inParallel(clusters, async (cluster) => {
     session.refusals.push(...(await createCluster(session.server, cluster)));
   });
   return clusters;
+}
+
+/** A change of some of the clusters that are there, with kube-proxy looking on. */
+export async function changeClusters(session: Session, clusters: readonly RandomCluster[]): Promise<void> {
+  await inParallel(clusters, async (cluster) => {
+    const stream = createStream(session.seed, cluster.index, session.clusters);
+    if (!stream.chance(0.5)) return;
+    for (const { method, path, body } of drawChange(stream, cluster)) {
+      session.refusals.push(...(await refusalOf(() => session.server.ask(method, path, body))));
+    }
+  });
 }
 
 /** A Service made after all else is served: so kube-proxy has seen all else too, in both of its watches. */
@@ -103,16 +126,17 @@ export function configurationOf(settings: NodeSettings): TandemConfiguration {
   return read.value;
 }
 
+/** `printed`: the rules before they were read. */
+export type Taken = Comparison & { readonly printed: Json; readonly document: CompiledServices };
+
 /** Rules and objects as they are now, and what the compiler makes of the objects. */
-export async function takeComparison(session: Session, settings: NodeSettings): Promise<Comparison> {
+export async function takeComparison(session: Session, settings: NodeSettings): Promise<Taken> {
   const { objects, services, slices } = await readBack(session.server);
-  const ruleset = readRuleset(session.proxy?.readRules());
+  const printed = session.proxy?.readRules() ?? null;
+  const ruleset = readRuleset(printed);
   let cluster = emptyCluster();
   for (const object of objects) cluster = applyEvent(cluster, { type: 'ADDED', object }).state;
   const document: CompiledServices = compileServices(cluster, configurationOf(settings));
   const expectation = readExpectation(document, settings.clusterCIDRs);
-  return { ruleset, expectation, services, slices, settings, kinds: compiledKinds };
+  return { ruleset, printed, expectation, document, services, slices, settings };
 }
-
-/** What the compiler serves today. */
-const compiledKinds: Comparison['kinds'] = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalIP'];

@@ -3,12 +3,12 @@
 import type { EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
 import { answerText, clientClasses, firstDifference, frontendText, type Answer, type FrontendKey } from './answer.ts';
 import { deliberate, type Unequal } from './deliberate.ts';
-import { derivedAnswer, derivedRanges, frontendsOf, sourceOf, unusedPort, type Question } from './derive.ts';
+import { clientAt, derivedAnswer, derivedRanges, frontendsOf, sourceOf, unusedPort, type Question } from './derive.ts';
 import { expectedAnswer, expectedRanges, type Expectation } from './expected.ts';
-import { intervalsText } from './intervals.ts';
+import { intervalsText, numberText, type Interval } from './intervals.ts';
 import { claimsOf, keyText, type Claims } from './objects.ts';
 import { node } from './places.ts';
-import type { Ruleset } from './ruleset.ts';
+import { canonicalText, type Ruleset } from './ruleset.ts';
 import type { NodeSettings } from './settings.ts';
 
 export type Comparison = {
@@ -59,9 +59,18 @@ export function questionsOf({ expectation }: Comparison, frontend: FrontendKey):
   const isSix = frontend.address.includes(':');
   const row = expectation.rows.get(keyText(frontend));
   const own = ownBackend([...(row?.internal?.backends ?? []), ...(row?.external?.backends ?? [])], isSix);
-  return clientClasses.flatMap((client): readonly Question[] => {
+  const usual = clientClasses.flatMap((client): readonly Question[] => {
     if (client !== 'backend') return [{ client, source: sourceOf(client, isSix), frontend }];
     return own === undefined ? [] : [{ client, source: own, frontend }];
+  });
+  return [...usual, ...questionsInside(expectedRanges(row) ?? [], frontend)];
+}
+
+/** Whom the source ranges let in, when all of the usual clients may stay outside: the first address of each. */
+function questionsInside(ranges: readonly Interval[], frontend: FrontendKey): readonly Question[] {
+  return ranges.map(({ first }) => {
+    const source = canonicalText(numberText(first, frontend.address.includes(':')));
+    return { client: clientAt(source), source, frontend };
   });
 }
 

@@ -142,7 +142,9 @@ export const deliberate: readonly Deliberate[] = [
     id: 'H4 doubled endpoints',
     why: 'one address and port twice, both terminating or neither, with different words: upstream leaves open which counts',
     shareMax: 0.02,
-    explains: ({ claims, question }) =>
+    explains: ({ claims, question, proxy, tandem }) =>
+      // Which backends there are, and so what happens without any; not what they see, nor for how long one is remembered.
+      ['outcome', 'backends'].includes(firstDifference(proxy, tandem)?.[0] ?? '') &&
       claimsAt({ claims, question }).some(({ service }) =>
         isDoubled(claims.slicesOf(service), question.frontend.address.includes(':')),
       ),

@@ -8,8 +8,8 @@ import {
   type ProtocolName,
   type Share,
 } from './answer.ts';
-import { addressNumber, edgesOf, normalIntervals, numberText, type Interval } from './intervals.ts';
-import { foreignPods, node, ownPods, world } from './places.ts';
+import { addressNumber, edgesOf, holds, intervalOf, normalIntervals, numberText, type Interval } from './intervals.ts';
+import { clusterRanges, foreignPods, node, ownPods, world } from './places.ts';
 import type { Ruleset } from './ruleset.ts';
 import { waysOf, type Ending, type FirstPacket, type WalkFacts } from './walk.ts';
 
@@ -30,6 +30,20 @@ export function sourceOf(client: Exclude<ClientClass, 'backend'>, isSix: boolean
     outside: world.clients,
   };
   return places[client][index];
+}
+
+const ownRanges = ownPods.ranges.map(intervalOf);
+const podRanges = clusterRanges.map(intervalOf);
+
+/** Who has this address. */
+export function clientAt(address: string): Exclude<ClientClass, 'backend'> {
+  const isIn = (ranges: readonly Interval[]): boolean => {
+    const [four, six] = ranges;
+    const range = address.includes(':') ? six : four;
+    return range !== undefined && holds([range], addressNumber(address));
+  };
+  if (isOwnAddress(address)) return 'process';
+  return isIn(ownRanges) ? 'pod' : isIn(podRanges) ? 'foreign-pod' : 'outside';
 }
 
 export type Question = { readonly client: ClientClass; readonly source: string; readonly frontend: FrontendKey };

@@ -17,7 +17,7 @@ export type Fault = {
   readonly plant: (printed: Json, frontend: FrontendKey) => boolean;
 };
 
-export type FaultNeeds = 'cluster' | 'external' | 'refusing' | 'ranges' | 'affinity';
+export type FaultNeeds = 'cluster' | 'external' | 'refusing' | 'refusing-external' | 'ranges' | 'affinity';
 
 function printedOf(printed: Json, { address }: FrontendKey): Printed {
   const document = membersOf(printed)['nftables'];
@@ -51,7 +51,8 @@ function rulesOf({ items, family }: Printed, chain: string): readonly Json[][] {
 
 function keyOf(element: Json): string {
   const value = membersOf(membersOf(element)['elem'])['val'] ?? element;
-  return listOf(membersOf(value)['concat']).join(' . ');
+  const parts = listOf(membersOf(value)['concat']);
+  return parts.map((part) => (typeof part === 'string' || typeof part === 'number' ? part : '?')).join(' . ');
 }
 
 function frontendKey({ address, protocol, port }: FrontendKey): string {
@@ -85,7 +86,7 @@ function textOf(value: Json | undefined): string {
 /** All faults; each is planted on its own. */
 export const faults: readonly Fault[] = [
   { name: 'an element of the verdict map is gone', needs: 'cluster', plant: dropElement('service-ips') },
-  { name: 'a refusal is gone', needs: 'refusing', plant: dropElement('no-endpoint-services') },
+  { name: 'a refusal is gone', needs: 'refusing-external', plant: dropElement('no-endpoint-services') },
   { name: 'the firewall of a load balancer is gone', needs: 'ranges', plant: dropElement('firewall-ips') },
   { name: 'a masquerade is gone', needs: 'external', plant: withoutMasquerade },
   { name: 'a ClusterIP is masqueraded for nobody', needs: 'cluster', plant: withoutClusterIP },

@@ -14,9 +14,9 @@ export type Call = {
   readonly times: number;
 };
 
-/** `words`: what the backend said; else how it ended. */
+/** `words`: what the backend said; else how it ended: `refused`, `silent`, or the error of the kernel by name. */
 export type Called = { readonly id: number; readonly results: readonly CallResult[] };
-export type CallResult = { readonly words: string } | { readonly ended: 'refused' | 'silent' | string };
+export type CallResult = { readonly words: string } | { readonly ended: string };
 
 /** For what is dropped; a refusal of TCP over IPv6 is noticed when the first packet is sent again, a second later. */
 const SILENT_MS = 2_500;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Network namespaces of a node with its pods, of pods elsewhere and of the world, and programs that run in them. */
 import { execFileSync, spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
-import { foreignPods, node, ownPods, world } from '../../proof/kubeproxy/places.ts';
+import { foreignPods, node, otherNodes, ownPods, world } from '../../proof/kubeproxy/places.ts';
 
 /** Where programs run: the node, one pod as a client, the node's other pods, pods of other nodes, and everybody else. */
 export type Place = 'node' | 'client' | 'pods' | 'far' | 'world';
@@ -50,7 +50,7 @@ export function createNetwork(): ClusterNetwork {
 const ways: readonly { readonly place: Exclude<Place, 'node'>; readonly ranges: readonly string[] }[] = [
   { place: 'client', ranges: ownPods.clients },
   { place: 'pods', ranges: ownPods.ranges },
-  { place: 'far', ranges: foreignPods.ranges },
+  { place: 'far', ranges: [...foreignPods.ranges, ...otherNodes.flatMap((one) => [one.address, one.addressSix])] },
   { place: 'world', ranges: [...world.ranges, ...foreignPods.clients] },
 ];
 
@@ -58,7 +58,8 @@ const settings = [
   ...['net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1', 'net.ipv4.conf.all.rp_filter=0'],
   ...['net.ipv4.conf.default.rp_filter=0', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0'],
   // A refusal answers every connection: a limit would turn some into silence.
-  ...['net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0'],
+  ...['net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0', 'net.ipv4.icmp_msgs_per_sec=1000000'],
+  'net.ipv4.icmp_msgs_burst=100000',
 ];
 
 function connectPlaces(network: ClusterNetwork): void {

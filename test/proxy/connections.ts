@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { frontendText, type Answer, type ClientClass, type FrontendKey } from '../../proof/kubeproxy/answer.ts';
 import { questionsOf, type Comparison } from '../../proof/kubeproxy/compare.ts';
-import { derivedAnswer, isOwnAddress, type Question } from '../../proof/kubeproxy/derive.ts';
+import { derivedAnswer, isOwnAddress, sourceOf, type Question } from '../../proof/kubeproxy/derive.ts';
 import { claimsOf } from '../../proof/kubeproxy/objects.ts';
 import { foreignPods, node, otherNodes, ownPods, world } from '../../proof/kubeproxy/places.ts';
 import type { Call, Called, CallResult } from '../cluster/asker.ts';
@@ -61,8 +61,9 @@ function questionsFor(comparison: Comparison, namespaces: ReadonlySet<string>): 
 }
 
 /** Pods of the node live in one namespace: a backend can ask only where it is the only one of them that may answer. */
-function canBeAsked({ client, source }: Question, answer: Answer): boolean {
-  if (answer.kind === 'pass' || client !== 'backend') return answer.kind !== 'pass';
+function canBeAsked({ client, source, frontend }: Question, answer: Answer): boolean {
+  if (answer.kind === 'pass') return false;
+  if (client !== 'backend') return source === sourceOf(client, frontend.address.includes(':'));
   if (answer.kind !== 'backends') return true;
   const here = [...answer.shares.keys()].filter((name) => placeOf(addressIn(name)) === 'pods');
   return here.every((name) => addressIn(name) === source);
@@ -172,6 +173,10 @@ function surprisesOf({ question, answer }: Asked, results: readonly CallResult[]
   return results.length === 0 ? [`${head}: not asked`] : found;
 }
 
+function seesItself(answer: Extract<Answer, { kind: 'backends' }>, source: string): boolean {
+  return [...answer.shares].some(([name, { sees }]) => addressIn(name) === source && sees === 'client');
+}
+
 /** What was met against what the rules say; undefined: as read. */
 function surpriseOf(
   { client, source }: Question,
@@ -181,7 +186,10 @@ function surpriseOf(
 ): string | undefined {
   if ('ended' in result) {
     const read = answer.kind === 'refuse' ? 'refused' : answer.kind === 'drop' ? 'silent' : answer.kind;
-    return result.ended === read ? undefined : `${result.ended}, but the rules say ${read}`;
+    // Who hears from its own address does not answer: what the masquerade of hairpins is for.
+    const hearsItself = client === 'backend' && answer.kind === 'backends' && seesItself(answer, source);
+    const isAsRead = result.ended === (hearsItself ? 'silent' : read);
+    return isAsRead ? undefined : `${result.ended}, but the rules say ${read}`;
   }
   if (answer.kind !== 'backends') return `${result.words}, but the rules say ${answer.kind}`;
   const { backend, source: seen } = JSON.parse(result.words) as { readonly backend: string; readonly source: string };

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compareRules, type Outcome } from '../../proof/kubeproxy/compare.ts';
 import type { RandomCluster } from '../../proof/kubeproxy/clusters.ts';
+import { keyOf } from '../../proof/kubeproxy/expected.ts';
 import { faults, type Fault } from '../../proof/kubeproxy/faults.ts';
 import { readRuleset } from '../../proof/kubeproxy/ruleset.ts';
 import { rounds, type NodeSettings } from '../../proof/kubeproxy/settings.ts';
@@ -10,7 +11,7 @@ import { addOutcome, closedListFaults, differenceText, emptyTotals, totalsText }
 import { kubernetesRemedy, lackOfKubernetes } from '../../tools/kubernetes.ts';
 import { commitHash } from '../proof/rigs.ts';
 import { confirmByConnections } from './connections.ts';
-import { frontendFor } from './targets.ts';
+import { frontendFor, nftFaults, rowFor } from './targets.ts';
 import {
   addClusters,
   changeClusters,
@@ -99,6 +100,17 @@ describe.skipIf(!isBuilt)(isBuilt ? `kube-proxy, seed ${seed}` : `no kube-proxy:
     },
     ROUND_MS,
   );
+
+  test('a fault that is made with nft itself is told', async () => {
+    if (taken === undefined) throw new Error('no rules were read');
+    for (const { needs, commandsOf } of nftFaults) {
+      const row = rowFor(taken, needs);
+      session.proxy?.nft(commandsOf(keyOf(row)));
+      const edited = await takeComparison(session, taken.settings);
+      const { differences } = compareRules(edited);
+      expect(differences.map(({ service }) => service).join()).toContain(`${row.service}:${row.portName}`);
+    }
+  });
 
   test('the API server takes what the generator draws', () => {
     const drawn = clusters.flatMap(({ services }) => services).length;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where tandem means to differ from kube-proxy: a closed list, each entry with the rule, what it may explain and how often. */
-import type { EndpointSliceObject } from '../../core/objects.ts';
-import { firstDifference, type Answer } from './answer.ts';
+import type { EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
+import { firstDifference, type Answer, type FrontendKey } from './answer.ts';
 import { isOwnAddress, type Question } from './derive.ts';
 import { expectedAnswer, type Expectation } from './expected.ts';
 import { intervalOf, normalIntervals, holds, addressNumber, type Interval } from './intervals.ts';
@@ -153,17 +153,31 @@ export const deliberate: readonly Deliberate[] = [
     id: 'B10 any address of the node',
     why: 'a range that holds any own address lets the load balancer addresses in; kube-proxy asks for the primary one',
     shareMax: 0.02,
+    explains: ({ proxy, question, claims }) =>
+      proxy.kind === 'drop' &&
+      claims.of(question.frontend).some(({ service }) => balancersOf(service).includes(question.source)) &&
+      claims.of(question.frontend).some(({ service }) => holdsOtherAddress(rangesOf(service, question.frontend))),
     explainsRanges: ({ proxyRanges, tandemRanges, question, claims }) => {
-      if (proxyRanges === null || tandemRanges === null) return false;
+      if (proxyRanges === null || tandemRanges === null || !holdsOtherAddress(proxyRanges)) return false;
       const isSix = question.frontend.address.includes(':');
-      const others = node.addresses.filter((address) => address.includes(':') === isSix);
-      const isOpen = others.some((address) => holds(proxyRanges, addressNumber(address)));
       const balancers = claims.of(question.frontend).flatMap(({ service }) => balancersOf(service));
       const added = balancers.filter((address) => address.includes(':') === isSix).map(intervalOf);
-      return isOpen && rangesText(normalIntervals([...proxyRanges, ...added])) === rangesText(tandemRanges);
+      return rangesText(normalIntervals([...proxyRanges, ...added])) === rangesText(tandemRanges);
     },
   },
 ];
+
+/** An address of the node other than the primary one, of which alone kube-proxy knows. */
+function holdsOtherAddress(ranges: readonly Interval[]): boolean {
+  const held = node.addresses.filter((address) => holds(ranges, addressNumber(address)));
+  const primary = held.filter((address) => node.primary.some((one) => one === address));
+  return held.length > primary.length && primary.length === 0;
+}
+
+function rangesOf({ spec }: ServiceObject, { address }: FrontendKey): readonly Interval[] {
+  const isSix = address.includes(':');
+  return (spec?.loadBalancerSourceRanges ?? []).filter((range) => range.includes(':') === isSix).map(intervalOf);
+}
 
 function rangesText(ranges: readonly Interval[]): string {
   return ranges.map(({ first, last }) => `${first}-${last}`).join(',');

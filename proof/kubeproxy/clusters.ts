@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Random clusters for a real API server: a namespace each, with Services of all types and slices written by hand. */
 import type { Stream } from '../../core/random.ts';
-import { balancerPrefixes, externalPrefixes, node, otherNodes } from './places.ts';
+import { balancerPrefixes, externalPrefixes, node, otherNodes, ownPods } from './places.ts';
 import { drawSlices } from './slices.ts';
 
 /** As it is sent; the API server fills in and refuses. */
@@ -116,6 +116,8 @@ function drawBalancer(stream: Stream): ObjectToSend {
 const ranges: readonly string[] = [
   ...['10.0.0.0/8', '10.244.0.0/16', '10.244.1.0/24', '198.51.100.0/24', '198.51.100.0/25', '203.0.113.7/32'],
   ...['10.88.0.0/24', '10.89.0.0/16', '172.16.0.0/12', '172.24.0.0/13', '255.255.255.255/32', '128.0.0.0/1'],
+  // Blanks are allowed here and nowhere else (services A8).
+  ...[' 10.0.0.0/8', '198.51.100.0/24 '],
   ...['2001:db8:99::/64', 'fd00:10:244:1::/64', 'fd00:88::11/128', 'fd00:89::/64', '8000::/1', 'fd00::/8'],
 ];
 
@@ -156,6 +158,7 @@ export function nodeObjects(zone: string | null): readonly ObjectToSend[] {
     apiVersion: 'v1',
     kind: 'Node',
     metadata: { name: one.name, labels: labelsOf(one.zone) },
+    ...(one === ours ? { spec: { podCIDR: ownPods.ranges[0], podCIDRs: ownPods.ranges } } : {}),
     status: {
       addresses: [
         { type: 'InternalIP', address: one.address },

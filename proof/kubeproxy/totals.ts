@@ -9,11 +9,20 @@ export type Totals = {
   comparisons: number;
   differences: number;
   connections: number;
+  healthChecks: number;
   readonly explained: Map<string, number>;
 };
 
 export function emptyTotals(): Totals {
-  return { clusters: 0, frontends: 0, comparisons: 0, differences: 0, connections: 0, explained: new Map() };
+  return {
+    clusters: 0,
+    frontends: 0,
+    comparisons: 0,
+    differences: 0,
+    connections: 0,
+    healthChecks: 0,
+    explained: new Map(),
+  };
 }
 
 export function addOutcome(totals: Totals, { frontends, comparisons, differences, explained }: Outcome): void {
@@ -35,10 +44,12 @@ export function closedListFaults({ explained, comparisons }: Totals): readonly s
   });
 }
 
-export function totalsText({ clusters, frontends, comparisons, differences, connections, explained }: Totals): string {
-  const rules = deliberate.map(({ id }) => `${id} ${explained.get(id) ?? 0}`).join(', ');
+export function totalsText(totals: Totals): string {
+  const { clusters, frontends, comparisons, differences, connections, healthChecks } = totals;
+  const rules = deliberate.map(({ id }) => `${id} ${totals.explained.get(id) ?? 0}`).join(', ');
   const counts = `${clusters} clusters, ${frontends} frontends, ${comparisons} comparisons, differences ${differences}`;
-  return `${counts}; ${connections} connections as read; deliberate: ${rules}`;
+  const confirmed = `${connections} connections and ${healthChecks} health checks as read`;
+  return `${counts}; ${confirmed}; deliberate: ${rules}`;
 }
 
 /** Three lines: which Service, which client at which frontend, the first field that differs; and how to see it again. */

@@ -72,8 +72,9 @@ function configuration(server: ApiServer, settings: NodeSettings): unknown {
     clientConnection: { kubeconfig: server.kubeconfig, qps: 1000, burst: 1000 },
     hostnameOverride: node.name,
     mode: 'nftables',
-    detectLocalMode: 'ClusterCIDR',
-    ...(clusterCIDR === '' ? {} : { clusterCIDR }),
+    detectLocalMode: settings.detector,
+    // In the other mode the ranges are those of the Node object.
+    ...(clusterCIDR === '' || settings.detector !== 'ClusterCIDR' ? {} : { clusterCIDR }),
     ...(settings.nodePortAddresses === null ? {} : { nodePortAddresses: settings.nodePortAddresses }),
     nftables: { masqueradeAll: settings.masqueradeAll, minSyncPeriod: '100ms', syncPeriod: '30s' },
     conntrack: { maxPerCore: 0, min: 0, tcpEstablishedTimeout: '0s', tcpCloseWaitTimeout: '0s' },

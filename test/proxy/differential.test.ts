@@ -11,6 +11,7 @@ import { addOutcome, closedListFaults, differenceText, emptyTotals, totalsText }
 import { kubernetesRemedy, lackOfKubernetes } from '../../tools/kubernetes.ts';
 import { commitHash } from '../proof/rigs.ts';
 import { confirmByConnections } from './connections.ts';
+import { healthChecks } from './healthchecks.ts';
 import { frontendFor, nftFaults, rowFor } from './targets.ts';
 import {
   addClusters,
@@ -27,7 +28,7 @@ import {
 const seed = Number(process.env['TANDEM_SEED'] ?? Number.parseInt(commitHash().slice(0, 8), 16));
 const repeat = `TANDEM_SEED=${seed} ./tandem test proxy --yes`;
 
-const CLUSTERS_A_ROUND = 80;
+const CLUSTERS_A_ROUND = 64;
 /** Whose frontends are asked by real connections, in each round that does so. */
 const CLUSTERS_ASKED = 10;
 const ROUND_MS = 120_000;
@@ -69,6 +70,7 @@ describe.skipIf(!isBuilt)(isBuilt ? `kube-proxy, seed ${seed}` : `no kube-proxy:
     addOutcome(totals, outcome);
     expect(told(outcome)).toEqual([]);
     if (settings.isAsked) await askRound(taken, added);
+    if (settings.nodePortAddresses === null) compareHealth(taken);
   }
 
   async function askRound(compared: Taken, added: readonly RandomCluster[]): Promise<void> {
@@ -77,6 +79,13 @@ describe.skipIf(!isBuilt)(isBuilt ? `kube-proxy, seed ${seed}` : `no kube-proxy:
     totals.connections += confirmed.connections;
     expect(confirmed.surprises.slice(0, LINES_SHOWN)).toEqual([]);
     expect(confirmed.connections).toBeGreaterThan(500);
+  }
+
+  function compareHealth(compared: Taken): void {
+    const [said, written] = healthChecks(session.network, compared);
+    totals.healthChecks += written.length;
+    expect(said).toEqual(written);
+    expect(written.length).toBeGreaterThan(0);
   }
 
   test.each(rounds.map((settings) => [settings.name, settings] as const))(

@@ -63,6 +63,23 @@ function onlySeenDiffers({ proxy, tandem }: Unequal, may: (address: string) => b
   return isSame({ ...proxy, shares }, tandem);
 }
 
+/** As the other answer, but for what a backend on the node or a hairpin of no node changes. */
+function isAsSeenFrom(unequal: Unequal, other: Answer): boolean {
+  const may = (address: string): boolean =>
+    isOwnAddress(address) || (address === unequal.question.source && !isOfNode(unequal));
+  return isSame(unequal.proxy, other) || onlySeenDiffers({ ...unequal, tandem: other }, may);
+}
+
+/** Whether a slice of the Service says of the asking backend that it runs on this node. */
+function isOfNode({ claims, question }: Unequal): boolean {
+  return claimsAt({ claims, question }).some(({ service }) =>
+    claims
+      .slicesOf(service)
+      .flatMap(({ endpoints }) => endpoints ?? [])
+      .some(({ addresses, nodeName }) => addresses?.[0] === question.source && nodeName === node.name),
+  );
+}
+
 function addressIn(name: string): string {
   return name.slice(0, name.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 }
@@ -92,10 +109,12 @@ export const deliberate: readonly Deliberate[] = [
     id: 'B1 outsiders',
     why: 'a ClusterIP is not served to what arrives from elsewhere unless externalClusterIP says so; kube-proxy serves it',
     shareMax: 0.2,
-    explains: ({ question, tandem, claims }) =>
-      (question.client === 'outside' || question.client === 'foreign-pod') &&
-      tandem.kind === 'pass' &&
-      claims.of(question.frontend)[0]?.kind === 'ClusterIP',
+    explains: (unequal) =>
+      (unequal.question.client === 'outside' || unequal.question.client === 'foreign-pod') &&
+      unequal.tandem.kind === 'pass' &&
+      claimsAt(unequal)[0]?.kind === 'ClusterIP' &&
+      // It does for them what tandem does for its own.
+      isAsSeenFrom(unequal, expectedAnswer(unequal.expectation, unequal.question, 'internal')),
   },
   {
     id: '1.4 pods of other nodes',
@@ -115,7 +134,7 @@ export const deliberate: readonly Deliberate[] = [
       (unequal.question.client === 'pod' || unequal.question.client === 'backend') &&
       !knowsPods(unequal) &&
       isExternalLocal(claimsAt(unequal)[0]) &&
-      onlySeenDiffersFrom(unequal, expectedAnswer(unequal.expectation, unequal.question, 'external')),
+      isAsSeenFrom(unequal, expectedAnswer(unequal.expectation, unequal.question, 'external')),
   },
   {
     id: 'D1 backends on the node',
@@ -129,6 +148,7 @@ export const deliberate: readonly Deliberate[] = [
     shareMax: 0.02,
     explains: (unequal) =>
       unequal.question.client === 'backend' &&
+      !isOfNode(unequal) &&
       onlySeenDiffers(unequal, (address) => address === unequal.question.source),
   },
   {
@@ -181,10 +201,4 @@ function rangesOf({ spec }: ServiceObject, { address }: FrontendKey): readonly I
 
 function rangesText(ranges: readonly Interval[]): string {
   return ranges.map(({ first, last }) => `${first}-${last}`).join(',');
-}
-
-/** As an answer of the other view, but for what a hairpin of no node or a backend on the node changes. */
-function onlySeenDiffersFrom(unequal: Unequal, other: Answer): boolean {
-  const may = (address: string): boolean => isOwnAddress(address) || address === unequal.question.source;
-  return isSame(unequal.proxy, other) || onlySeenDiffers({ ...unequal, tandem: other }, may);
 }

@@ -9,10 +9,11 @@ import { readRuleset } from '../../proof/kubeproxy/ruleset.ts';
 import { rounds, type NodeSettings } from '../../proof/kubeproxy/settings.ts';
 import { addOutcome, closedListFaults, differenceText, emptyTotals, totalsText } from '../../proof/kubeproxy/totals.ts';
 import { kubernetesRemedy, lackOfKubernetes } from '../../tools/kubernetes.ts';
+import type { Taken } from '../cluster/comparison.ts';
 import { commitHash } from '../proof/rigs.ts';
 import { confirmByConnections } from './connections.ts';
 import { healthChecks } from './healthchecks.ts';
-import { frontendFor, nftFaults, rowFor } from './targets.ts';
+import { frontendFor, nftFaults, rowFor } from '../cluster/targets.ts';
 import {
   addClusters,
   changeClusters,
@@ -22,7 +23,6 @@ import {
   takeComparison,
   waitForProxy,
   type Session,
-  type Taken,
 } from './session.ts';
 
 const seed = Number(process.env['TANDEM_SEED'] ?? Number.parseInt(commitHash().slice(0, 8), 16));

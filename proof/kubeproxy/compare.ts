@@ -2,6 +2,7 @@
 /** Every frontend of either side, every kind of client: kube-proxy's rules against the document, differences explained or told. */
 import type { EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
 import { answerText, clientClasses, firstDifference, frontendText, type Answer, type FrontendKey } from './answer.ts';
+import type { Compile } from './alternatives.ts';
 import { deliberate, type Unequal } from './deliberate.ts';
 import { clientAt, derivedAnswer, derivedRanges, frontendsOf, sourceOf, unusedPort, type Question } from './derive.ts';
 import { expectedAnswer, expectedRanges, type Expectation } from './expected.ts';
@@ -17,6 +18,8 @@ export type Comparison = {
   readonly services: readonly ServiceObject[];
   readonly slices: readonly EndpointSliceObject[];
   readonly settings: NodeSettings;
+  /** Other objects in place of these, under the same settings. */
+  readonly compile: Compile;
 };
 
 /** What nobody explains, in three lines. */

@@ -135,7 +135,7 @@ function askOver(folder: string, port: number, socketPath?: string): ApiServer['
   // Thousands of requests of one run keep their connections; a server that is restarted would break them.
   const agent = socketPath === undefined ? false : new https.Agent({ keepAlive: true, maxSockets: 16 });
   const way = socketPath === undefined ? {} : { socketPath };
-  return (method, path, body) =>
+  const ask: ApiServer['ask'] = (method, path, body) =>
     new Promise((resolve, reject) => {
       const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
       const options = { method, host: '127.0.0.1', port, path, headers: { 'content-type': type }, ...identity };
@@ -149,9 +149,15 @@ function askOver(folder: string, port: number, socketPath?: string): ApiServer['
           return resolve(text.startsWith('{') ? (JSON.parse(text) as unknown) : text);
         });
       });
-      request.on('error', reject);
+      request.on('error', (error) => {
+        // The server closes a connection that nobody used for long; only one that was kept can be closed so.
+        const isClosed = request.reusedSocket && 'code' in error && error.code === 'ECONNRESET';
+        if (isClosed) ask(method, path, body).then(resolve, reject);
+        else reject(error);
+      });
       request.end(body === undefined ? undefined : JSON.stringify(body));
     });
+  return ask;
 }
 
 async function compactEtcd(port: number, version: string): Promise<void> {

@@ -37,14 +37,20 @@ export type Taken = Comparison & {
 };
 
 export function comparisonOf(printed: Json, objects: readonly ClusterObject[], settings: NodeSettings): Taken {
-  let cluster = emptyCluster();
-  for (const object of objects) cluster = applyEvent(cluster, { type: 'ADDED', object }).state;
-  const document = compileServices(cluster, configurationOf(settings));
+  const configuration = configurationOf(settings);
+  const nodes = objects.filter((object) => object.kind === 'Node');
+  const compile = (list: readonly ClusterObject[]): CompiledServices => {
+    let cluster = emptyCluster();
+    for (const object of list) cluster = applyEvent(cluster, { type: 'ADDED', object }).state;
+    return compileServices(cluster, configuration);
+  };
+  const document = compile(objects);
   return {
     ruleset: readRuleset(printed),
     expectation: readExpectation(document, settings.clusterCIDRs),
     services: objects.filter((object) => object.kind === 'Service'),
     slices: objects.filter((object) => object.kind === 'EndpointSlice'),
+    compile: (list) => compile([...nodes, ...list]),
     ...{ settings, printed, objects, document },
   };
 }

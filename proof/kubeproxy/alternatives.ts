@@ -9,12 +9,16 @@ const ALTERNATIVES_MAX = 64;
 
 export type Compile = (objects: readonly ClusterObject[]) => CompiledServices;
 
-/** Each claimant as if it were alone. */
+/** Each claimant as if it were alone; and without source ranges, for those that count may be another claimant's. */
 export function claimantsAlone(
   claims: readonly Claim[],
   slicesOf: (service: ServiceObject) => readonly EndpointSliceObject[],
 ): readonly (readonly ClusterObject[])[] {
-  return claims.length < 2 ? [] : claims.map(({ service }) => [service, ...slicesOf(service)]);
+  if (claims.length < 2) return [];
+  return claims.flatMap(({ service }) => {
+    const { loadBalancerSourceRanges: _, ...spec } = service.spec ?? {};
+    return [service, { ...service, spec }].map((one) => [one, ...slicesOf(service)]);
+  });
 }
 
 /** The slices with each address in one of its places only: every choice of places of the addresses that have several. */

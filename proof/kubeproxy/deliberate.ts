@@ -42,8 +42,8 @@ function claimsAt({ claims, question }: Pick<Unequal, 'claims' | 'question'>): r
   return claims.of(question.frontend);
 }
 
-function isExternalLocal(claim: Claim | undefined): boolean {
-  return claim !== undefined && claim.kind !== 'ClusterIP' && claim.service.spec?.externalTrafficPolicy === 'Local';
+function isExternalLocal({ kind, service }: Claim): boolean {
+  return kind !== 'ClusterIP' && service.spec?.externalTrafficPolicy === 'Local';
 }
 
 function knowsPods({ settings, question }: Pick<Unequal, 'settings' | 'question'>): boolean {
@@ -114,7 +114,7 @@ export const deliberate: readonly Deliberate[] = [
     explains: (unequal) =>
       (unequal.question.client === 'outside' || unequal.question.client === 'foreign-pod') &&
       unequal.tandem.kind === 'pass' &&
-      claimsAt(unequal)[0]?.kind === 'ClusterIP' &&
+      claimsAt(unequal).some(({ kind }) => kind === 'ClusterIP') &&
       // It does for them what tandem does for its own.
       isAsSeenFrom(unequal, expectedAnswer(unequal.expectation, unequal.question, 'internal')),
   },
@@ -125,7 +125,7 @@ export const deliberate: readonly Deliberate[] = [
     explains: (unequal) =>
       unequal.question.client === 'foreign-pod' &&
       knowsPods(unequal) &&
-      isExternalLocal(claimsAt(unequal)[0]) &&
+      claimsAt(unequal).some(isExternalLocal) &&
       isSame(unequal.proxy, expectedAnswer(unequal.expectation, unequal.question, 'internal')),
   },
   {
@@ -135,7 +135,7 @@ export const deliberate: readonly Deliberate[] = [
     explains: (unequal) =>
       (unequal.question.client === 'pod' || unequal.question.client === 'backend') &&
       !knowsPods(unequal) &&
-      isExternalLocal(claimsAt(unequal)[0]) &&
+      claimsAt(unequal).some(isExternalLocal) &&
       isAsSeenFrom(unequal, expectedAnswer(unequal.expectation, unequal.question, 'external')),
   },
   {

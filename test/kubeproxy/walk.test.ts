@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A packet goes through the rules as netfilter would send it. */
 import { describe, expect, test } from 'vitest';
-import type { Chain, NftTable, Ruleset, Statement, Verdict } from '../../proof/kubeproxy/ruleset.ts';
+import type { Chain, ChainType, Hook, NftTable, Ruleset, Statement, Verdict } from '../../proof/kubeproxy/ruleset.ts';
 import { waysOf, type FirstPacket, type WalkFacts } from '../../proof/kubeproxy/walk.ts';
 
 const arriving: FirstPacket = {
@@ -30,11 +30,9 @@ function verdict(one: Verdict): Statement {
 
 const drop = verdict({ kind: 'drop' });
 const target = (address: string): Statement => ({ kind: 'target', target: { address, port: 8080 } });
-const at = (
-  hook: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting',
-  type: 'filter' | 'nat' = 'filter',
-  priority = 0,
-) => ({ hook, type, priority }) as const;
+function at(hook: Hook, type: ChainType = 'filter', priority = 0): NonNullable<Chain['base']> {
+  return { hook, type, priority };
+}
 
 describe('a packet in the rules', () => {
   test('comes back from a jump and does not come back from a goto', () => {

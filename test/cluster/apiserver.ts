@@ -29,6 +29,7 @@ export async function startApiServer(network?: ClusterNetwork): Promise<ApiServe
   const folder = mkdtempSync(join(tmpdir(), 'tandem-api-'));
   const [etcdPort, peerPort, port] = [await freePort(), await freePort(), await freePort()];
   makeCertificates(folder, port);
+  const gate = network === undefined ? undefined : await openGate(folder, network, port);
   const launch = launcher(folder, network);
   const etcd = launch('etcd', [
     ...['--data-dir', join(folder, 'etcd'), '--unsafe-no-fsync', '--name', 'one'],
@@ -38,7 +39,6 @@ export async function startApiServer(network?: ClusterNetwork): Promise<ApiServe
     ...['--initial-advertise-peer-urls', `http://127.0.0.1:${peerPort}`],
     ...['--initial-cluster', `one=http://127.0.0.1:${peerPort}`],
   ]);
-  const gate = network === undefined ? undefined : await openGate(folder, network, port);
   const ask = askOver(folder, port, gate === undefined ? undefined : join(folder, 'gate'));
   let server: ChildProcess | undefined;
   const startServer = async (): Promise<void> => {

@@ -34,8 +34,12 @@ export async function openSession(seed: number): Promise<Session> {
   const network = createNetwork();
   try {
     const server = await startApiServer(network);
-    await createNodes(server, node.zone);
-    return { network, server, seed, refusals: [], proxy: undefined, clusters: 0 };
+    const session: Session = { network, server, seed, refusals: [], proxy: undefined, clusters: 0 };
+    await createNodes(server, node.zone).catch(async (error: unknown) => {
+      await server.stop();
+      throw error;
+    });
+    return session;
   } catch (error) {
     network.remove();
     throw error;

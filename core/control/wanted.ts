@@ -22,7 +22,7 @@ import {
 } from '../layout.gen.ts';
 import type { Algorithm, Backend, Frontend, FrontendKind, Problem, View } from '../service.ts';
 import type { Block } from './image.ts';
-import { podIdentity, type Hash } from './names.ts';
+import type { Hash } from './names.ts';
 
 const EMPTY_VIEW: ViewRecord = { firstSlot: 0, count: 0, tableSize: 0, algorithm: ALGORITHM_HASH };
 
@@ -69,7 +69,7 @@ export function wantedBackends(frontends: readonly Frontend[]): Map<string, Want
       if (known !== undefined) known.bits |= bit;
       else {
         const state = backend.state === 'active' ? BACKEND_ACTIVE : BACKEND_TERMINATING;
-        backends.set(backend.text, { backend, protocol, identity: podIdentity(backend.pod), bits: state | bit });
+        backends.set(backend.text, { backend, protocol, identity: backend.identity, bits: state | bit });
       }
     }
   };

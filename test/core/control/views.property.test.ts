@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { addressFromIPv4, endpointText, port, TCP } from '../../../core/address.ts';
 import { diff } from '../../../core/control/entries.ts';
 import { emptyImage } from '../../../core/control/image.ts';
-import { hashHex } from '../../../core/control/names.ts';
+import { hashHex, podIdentity } from '../../../core/control/names.ts';
 import { wantedBackends, type WantedPort } from '../../../core/control/wanted.ts';
 import type { Backend, Frontend, View } from '../../../core/service.ts';
 import { keyText, MemoryStore } from './memory.ts';
@@ -18,7 +18,7 @@ function backend(last: number, pod: string): Backend {
     state: 'active',
     node: '',
     zone: '',
-    pod,
+    identity: podIdentity(pod),
     text: endpointText(address, port(8080)),
   };
 }

@@ -7,7 +7,7 @@ import { categorizeEndpoints, possibleEndpoints, type Endpoint, type Policy } fr
 import { readSlice } from '../../../core/oracle/facts.ts';
 import { ask, conditions, elsewhere, endpoint, NODE, node, OPTIONS, slice, web, WEB } from './world.ts';
 
-const HTTP = { name: 'http', port: port(80), protocol: TCP, nodePort: 0 };
+const HTTP = { name: 'http', port: port(80), protocol: TCP, nodePort: undefined };
 const PLACE = { nodeName: NODE, zone: 'z1', topology: true };
 const PLAIN: Policy = { internalLocal: false, externalLocal: false, externallyAccessible: false };
 const LOCAL: Policy = { ...PLAIN, internalLocal: true };

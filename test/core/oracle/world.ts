@@ -19,6 +19,9 @@ export const OPTIONS: OracleOptions = {
   serviceRanges: [prefix(SERVICE_RANGE), prefix('fd00:96::/112')],
 };
 
+/** What the datapath of this build serves. */
+export const ONLY_CLUSTER_IP: OracleOptions = { ...OPTIONS, judged: ['ClusterIP'] };
+
 /** The frontend of `web()`. */
 export const WEB = '10.96.0.1:80/TCP';
 

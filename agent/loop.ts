@@ -8,9 +8,10 @@ import {
   updateDesired,
   type Desired,
 } from '../core/control/claims.ts';
-import { applyEvent, clusterProblems, emptyCluster, type ClusterState } from '../core/control/cluster.ts';
-import { effectiveNode } from '../core/control/desired.ts';
+import { ownersAffected } from '../core/control/affected.ts';
+import { applyEvent, clusterProblems, emptyCluster, everyOwner, type ClusterState } from '../core/control/cluster.ts';
 import { wantedSocketHooks, type SocketHook } from '../core/control/hooks.ts';
+import { effectiveNode } from '../core/control/nodes.ts';
 import { unsupportedProblems, whyNotProgrammed, type WantedPort } from '../core/control/wanted.ts';
 import type { ClusterEvent, ObjectKind } from '../core/objects.ts';
 import type { Failure } from '../core/result.ts';
@@ -31,8 +32,8 @@ export type LoopOptions = {
 export type StepReport = {
   /** Kinds whose first list has not come yet; nothing is done while there are any. */
   readonly unlisted: readonly ObjectKind[];
-  /** Services computed again. */
-  readonly services: number;
+  /** Services and pods with host ports that were computed again. */
+  readonly owners: number;
   /** Steps carried out, and how many were planned. */
   readonly done: number;
   readonly planned: number;
@@ -61,27 +62,28 @@ export interface Loop {
 export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
   let cluster: ClusterState = emptyCluster();
   let desired: Desired = emptyDesired();
-  let effective = effectiveNode(cluster, node);
+  let effective = effectiveNode(cluster.nodes, node);
   let dirty = new Set<string>();
   const reconciler = createReconciler(store, () => everythingWanted(desired));
 
   function event(incoming: ClusterEvent): void {
     const { state, changed } = applyEvent(cluster, incoming);
     cluster = state;
-    for (const service of changed.services) dirty.add(service);
+    for (const owner of changed.owners) dirty.add(owner);
     if (!changed.nodes.has(node.nodeName)) return;
-    effective = effectiveNode(cluster, node);
-    for (const service of cluster.services.keys()) dirty.add(service);
+    const before = effective;
+    effective = effectiveNode(cluster.nodes, node);
+    for (const owner of ownersAffected(cluster, before, effective)) dirty.add(owner);
   }
 
   function step(): StepReport {
     const unlisted = NEEDED.filter((kind) => !cluster.listed.has(kind));
     if (unlisted.length > 0) {
-      return { unlisted, services: 0, done: 0, planned: 0, failures: [], waiting: [...dirty], isSettled: false };
+      return { unlisted, owners: 0, done: 0, planned: 0, failures: [], waiting: [...dirty], isSettled: false };
     }
-    const services = dirty;
+    const owners = dirty;
     dirty = new Set();
-    const change = updateDesired(desired, cluster, effective, services);
+    const change = updateDesired(desired, cluster, effective, owners);
     for (const name of change.ports) {
       const port = wantedPort(desired, name);
       if (port.frontends.length === 0) reconciler.delete(name);
@@ -91,12 +93,12 @@ export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
     const report = reconciler.commit();
     for (const failure of report.failures) onProblem(failure);
     const { done, planned, failures, waiting } = report;
-    return { unlisted, services: services.size, done, planned, failures, waiting, isSettled: failures.length === 0 };
+    return { unlisted, owners: owners.size, done, planned, failures, waiting, isSettled: failures.length === 0 };
   }
 
   function resync(): StepReport {
     desired = emptyDesired();
-    dirty = new Set(cluster.services.keys());
+    dirty = new Set(everyOwner(cluster));
     reconciler.prune();
     return step();
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A cluster of a given size, put into the maps of a twin by the control plane itself. */
 import { createLoop } from '../agent/loop.ts';
+import { PLAIN_NODE } from '../core/control/nodes.ts';
 import { addressText, addressFromIPv4 } from '../core/address.ts';
 import type { ClusterEvent, EndpointSliceObject, ServiceObject } from '../core/objects.ts';
 import { failureText } from '../core/result.ts';
@@ -65,14 +66,7 @@ export function programCluster(
   backends: number,
   protocols: readonly BenchProtocol[] = ['TCP'],
 ): void {
-  const node = {
-    nodeName: 'node-a',
-    zone: '',
-    serviceProxyName: null,
-    topology: true,
-    masqueradeAll: false,
-    clusterCIDRs: [],
-  };
+  const node = { ...PLAIN_NODE, nodeName: 'node-a' };
   const loop = createLoop({
     store,
     node,

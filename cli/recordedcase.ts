@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A recording as a case that stands alone: a node, events and packets, for `tandem verify --case`. */
 import * as z from 'zod';
+import { PLAIN_NODE } from '../core/control/nodes.ts';
 import { addressText, prefixText, type Address, type Prefix } from '../core/address.ts';
 import { defaultSizes } from '../core/datapath/maps.ts';
 import type { ClusterEvent } from '../core/objects.ts';
@@ -110,7 +111,11 @@ export function parseRecorded(text: string, name: string): Result<RecordedCase |
   const checked = checkShape(name, schema, parsed, () => 1);
   if (!checked.ok) return checked;
   const { node, seed, steps } = checked.value;
-  return ok({ seed, node, steps: steps.map((step) => ('events' in step ? step : readPacket(step))) });
+  return ok({
+    seed,
+    node: { ...PLAIN_NODE, ...node },
+    steps: steps.map((step) => ('events' in step ? step : readPacket(step))),
+  });
 }
 
 /** Both twins as the replay has them: maps of their full size, keys of the seed. */

@@ -11,6 +11,7 @@ export type ObjectMeta = {
   readonly resourceVersion?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
+  readonly creationTimestamp?: string;
   readonly deletionTimestamp?: string;
 };
 
@@ -85,6 +86,7 @@ export type NodeObject = {
 };
 
 export type ContainerObject = {
+  readonly restartPolicy?: string;
   readonly ports?: readonly {
     readonly hostPort?: number;
     readonly hostIP?: string;
@@ -101,6 +103,11 @@ export type PodObject = {
     readonly hostNetwork?: boolean;
     readonly containers?: readonly ContainerObject[];
     readonly initContainers?: readonly ContainerObject[];
+  };
+  readonly status?: {
+    readonly phase?: string;
+    readonly podIP?: string;
+    readonly podIPs?: readonly { readonly ip?: string }[];
   };
 };
 

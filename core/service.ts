@@ -17,6 +17,20 @@ export type BackendState = 'active' | 'terminating';
 /** Which hints narrowed the choice. */
 export type TopologyMode = 'none' | 'zone' | 'node';
 
+/** Why hints were followed or not; all or nothing over the ready endpoints of a Service port (services 2.4). */
+export type TopologyReason =
+  | 'followed'
+  | 'switched-off'
+  | 'local-policy'
+  | 'no-ready-endpoints'
+  | 'no-hints'
+  | 'endpoint-without-hints'
+  | 'zone-unknown'
+  | 'no-hint-names-us';
+
+/** How a backend is chosen among those of a view. */
+export type Algorithm = 'hash' | 'maglev';
+
 /** What a new connection meets when a view has no backend. */
 export type WhenEmpty = 'reject' | 'drop';
 
@@ -62,6 +76,7 @@ export type View = {
   readonly backends: readonly Backend[];
   readonly whenEmpty: WhenEmpty;
   readonly topology: TopologyMode;
+  readonly topologyReason: TopologyReason;
   readonly masquerade: Masquerade;
 };
 
@@ -78,6 +93,9 @@ export type Exclusion = {
 /** An address, port and protocol that a Service port owns. */
 export type Frontend = {
   readonly kind: FrontendKind;
+  /** When the API server made its owner, as RFC 3339; of equal kinds the older owns what both claim. Empty: always. */
+  readonly created: string;
+  readonly algorithm: Algorithm;
   readonly servicePort: ServicePortName;
   readonly address: Address;
   readonly port: Port;
@@ -115,4 +133,16 @@ export type NodeConfig = {
   readonly masqueradeAll: boolean;
   /** Addresses of pods, all nodes; empty: unknown. */
   readonly clusterCIDRs: readonly Prefix[];
+  /** The first of each family is primary; empty: what the Node object of that name says. */
+  readonly nodeIPs: readonly Address[];
+  /** Which of them serve NodePorts: the primary ones; or those inside ranges, and all of a family without a range. */
+  readonly nodePortAddresses: 'primary' | readonly Prefix[];
+  /** Ports that NodePorts are given from; others are served too, but source NAT may use them. */
+  readonly nodePortRange: { readonly first: Port; readonly last: Port };
+  /** Whether host ports of this node's pods are served. */
+  readonly hostPort: boolean;
+  /** Whether ClusterIPs answer clients that are not on this node. */
+  readonly externalClusterIP: boolean;
+  /** Of Services that don't ask for one. */
+  readonly algorithm: Algorithm;
 };

@@ -36,7 +36,10 @@ export type TandemConfiguration = {
   /** Services with this value of the service-proxy-name label are ours; null: those without the label. */
   readonly serviceProxyName: string | null;
   readonly nodePortRange: PortRange;
+  /** Whether host ports of pods are served; a CNI's portmap plugin does it too. */
   readonly hostPort: boolean;
+  /** Whether ClusterIPs answer clients that are not on this node. */
+  readonly externalClusterIP: boolean;
   readonly algorithm: 'hash' | 'maglev';
   /** Two words, the first eight hexadecimal digits and the last; null: derived from the cluster's identity. */
   readonly selectionKey: readonly [number, number] | null;
@@ -82,6 +85,7 @@ const schema = z.strictObject({
   serviceProxyName: z.string().min(1).nullable().default(null),
   nodePortRange: portRangeShape.default(NODE_PORT_RANGE_DEFAULT),
   hostPort: z.boolean().default(false),
+  externalClusterIP: z.boolean().default(false),
   algorithm: z.enum(['hash', 'maglev']).default('hash'),
   selectionKey: selectionKeyShape.nullable().default(null),
   compatibility: z.literal('kube-proxy').default('kube-proxy'),

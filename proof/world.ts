@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Random clusters: Services, ports and endpoints as plain data, how they change, and the events that tell of them. */
+import { PLAIN_NODE } from '../core/control/nodes.ts';
 import type { ClusterEvent, EndpointObject, EndpointSliceObject, ServiceObject } from '../core/objects.ts';
 import type { NodeConfig } from '../core/service.ts';
 import { addressText } from '../core/address.ts';
@@ -7,14 +8,7 @@ import { addressOf, ipv6, type HostAddress } from './traffic/address.ts';
 import type { Stream } from '../core/random.ts';
 
 /** The node for which every world is compiled. */
-export const worldNode: NodeConfig = {
-  nodeName: 'node-a',
-  zone: 'z1',
-  serviceProxyName: null,
-  topology: true,
-  masqueradeAll: false,
-  clusterCIDRs: [],
-};
+export const worldNode: NodeConfig = { ...PLAIN_NODE, nodeName: 'node-a', zone: 'z1' };
 
 const NAMESPACE = 'shop';
 const BACKENDS_MAX = 40;

@@ -2,6 +2,7 @@
 /** One node: its datapath and maps, the agent's own loop over watches, and an oracle that hears what the agent hears. */
 import { createLoop, type Loop, type StepReport } from '../agent/loop.ts';
 import { checkPinned, takeOver, type Epoch } from '../agent/takeover.ts';
+import { PLAIN_NODE } from '../core/control/nodes.ts';
 import { configOf } from '../core/datapath/datapath.ts';
 import type { MapSizes } from '../core/datapath/maps.ts';
 import { maps, type FrontendKeyRecord } from '../core/layout.gen.ts';
@@ -56,8 +57,7 @@ const FOREIGN_ADDRESS = 0x0a60fffe;
 const TICK_US = 1048.576;
 
 export function configOfNode(index: number): NodeConfig {
-  const name = nodeName(index);
-  return { nodeName: name, zone: '', serviceProxyName: null, topology: true, masqueradeAll: false, clusterCIDRs: [] };
+  return { ...PLAIN_NODE, nodeName: nodeName(index) };
 }
 
 /** `boot` counts the times that the maps were lost; a packet of an earlier boot belongs to nobody. */
@@ -315,7 +315,7 @@ export class SimNode {
       this.isReady = true;
       this.#settledNs = this.#nowNs();
       this.#oracle.forgetBefore(this.#settledNs);
-      this.#options.onLine(this, 'settled', `services ${this.report.services}`);
+      this.#options.onLine(this, 'settled', `services ${this.report.owners}`);
     } else if (unlisted.length === 0) {
       this.#failedSteps += 1;
       this.#options.onLine(this, 'waiting', failures[0]?.object ?? '');

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** tandem on one node of a lab: programs on its cgroup and pod devices, and the loop that keeps its maps. */
 import { createLoop, type Loop, type StepReport } from '../../agent/loop.ts';
+import { PLAIN_NODE } from '../../core/control/nodes.ts';
 import { parseAddress, parsePrefix, type Address } from '../../core/address.ts';
 import { socketHooks } from '../../core/control/hooks.ts';
 import { nameHash } from '../../core/control/names.ts';
@@ -162,7 +163,7 @@ export function nodeConfig(lab: Lab, nodeName: string): NodeConfig {
   const texts = lab.spec.nodes.flatMap(({ podRange, podRangeIPv6 }) => [podRange, podRangeIPv6 ?? []].flat());
   const ranges = texts.map(parsePrefix);
   const clusterCIDRs = ranges.flatMap((range) => (range.ok ? [range.value] : []));
-  return { nodeName, zone: '', serviceProxyName: null, topology: true, masqueradeAll: false, clusterCIDRs };
+  return { ...PLAIN_NODE, nodeName, clusterCIDRs };
 }
 
 /** Replies first: a packet is translated on its way out only once its answer can be translated on its way back. */

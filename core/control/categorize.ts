@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which endpoints of a Service port may get new connections, and why the others may not (services 2.4, to the letter). */
 import type { Port } from '../address.ts';
-import type { ExclusionReason, TopologyMode, TrafficPolicy } from '../service.ts';
+import type { ExclusionReason, TopologyMode, TopologyReason, TrafficPolicy } from '../service.ts';
 import type { EndpointInfo } from './decode.ts';
 
 /** An endpoint that has the Service port, once per `address:port`. */
@@ -33,10 +33,15 @@ export type Categories = {
   readonly cluster: Category;
   readonly local: Category;
   /** Of the cluster list. */
-  readonly mode: TopologyMode;
+  readonly topology: Topology;
   /** Whether any endpoint is usable from anywhere: decides between refusal and silence for Local policies. */
   readonly hasAny: boolean;
 };
+
+export type Topology = { readonly mode: TopologyMode; readonly reason: TopologyReason };
+
+/** Of lists that no hint narrows. */
+export const LOCAL_POLICY: Topology = { mode: 'none', reason: 'local-policy' };
 
 const NOBODY: Category = { chosen: [], excluded: [] };
 
@@ -46,21 +51,25 @@ function isFallback(endpoint: EndpointInfo): boolean {
 }
 
 /** All or nothing: one ready endpoint without hints, or no hint that names us, and hints don't count. */
-function topologyMode(candidates: readonly Candidate[], { topology, nodeName, zone }: Categorization): TopologyMode {
-  if (!topology) return 'none';
-  let allHaveNodes = true;
-  let allHaveZones = true;
+function topologyOf(candidates: readonly Candidate[], { topology, nodeName, zone }: Categorization): Topology {
+  if (!topology) return { mode: 'none', reason: 'switched-off' };
+  const ready = candidates.filter(({ endpoint }) => endpoint.ready);
+  if (ready.length === 0) return { mode: 'none', reason: 'no-ready-endpoints' };
+  let withNodes = 0;
+  let withZones = 0;
   let namesNode = false;
   let namesZone = false;
-  for (const { endpoint } of candidates) {
-    if (!endpoint.ready) continue;
-    if (endpoint.nodeHints.length === 0) allHaveNodes = false;
-    else if (endpoint.nodeHints.includes(nodeName)) namesNode = true;
-    if (endpoint.zoneHints.length === 0) allHaveZones = false;
-    else if (zone !== '' && endpoint.zoneHints.includes(zone)) namesZone = true;
+  for (const { endpoint } of ready) {
+    if (endpoint.nodeHints.length > 0) withNodes += 1;
+    if (endpoint.nodeHints.includes(nodeName)) namesNode = true;
+    if (endpoint.zoneHints.length > 0) withZones += 1;
+    if (zone !== '' && endpoint.zoneHints.includes(zone)) namesZone = true;
   }
-  if (allHaveNodes && namesNode) return 'node';
-  return allHaveZones && namesZone ? 'zone' : 'none';
+  if (withNodes === ready.length && namesNode) return { mode: 'node', reason: 'followed' };
+  if (withZones === ready.length && namesZone) return { mode: 'zone', reason: 'followed' };
+  if (withNodes + withZones === 0) return { mode: 'none', reason: 'no-hints' };
+  if (withNodes < ready.length && withZones < ready.length) return { mode: 'none', reason: 'endpoint-without-hints' };
+  return { mode: 'none', reason: withZones === ready.length && zone === '' ? 'zone-unknown' : 'no-hint-names-us' };
 }
 
 function topologyReason(
@@ -116,9 +125,9 @@ function localList(candidates: readonly Candidate[], { nodeName }: Categorizatio
 export function categorizeEndpoints(candidates: readonly Candidate[], how: Categorization): Categories {
   const usesCluster = how.internalPolicy !== 'Local' || how.externallyAccessible;
   const usesLocal = how.internalPolicy === 'Local' || (how.externalPolicy === 'Local' && how.externallyAccessible);
-  const mode = usesCluster ? topologyMode(candidates, how) : 'none';
-  const cluster = usesCluster ? clusterList(candidates, mode, how) : NOBODY;
+  const topology = usesCluster ? topologyOf(candidates, how) : LOCAL_POLICY;
+  const cluster = usesCluster ? clusterList(candidates, topology.mode, how) : NOBODY;
   const local = usesLocal ? localList(candidates, how) : NOBODY;
   const usable = usesLocal && candidates.some(({ endpoint }) => endpoint.ready || isFallback(endpoint));
-  return { cluster, local, mode, hasAny: cluster.chosen.length > 0 || usable };
+  return { cluster, local, topology, hasAny: cluster.chosen.length > 0 || usable };
 }

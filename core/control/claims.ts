@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What all Services together want: who owns each contested address and port, and what one change of a Service touches. */
+/** What all owners together want: who gets each contested address and port, and what one change of an owner touches. */
 import { addressText, type Address } from '../address.ts';
-import type { Frontend, NodeConfig, Problem } from '../service.ts';
+import type { Frontend, FrontendKind, NodeConfig, Problem } from '../service.ts';
 import type { ClusterState } from './cluster.ts';
-import { desiredService, NOTHING_DESIRED, type ServiceDesired } from './desired.ts';
-import { frontendText, servicePortText } from './names.ts';
+import { desiredOf, NOTHING_DESIRED, type OwnerDesired } from './desired.ts';
+import { keyText, servicePortText, serviceText } from './names.ts';
 
-/** The sum over all Services. One owner: updateDesired changes it in place. */
+/** The sum over all owners. One owner: updateDesired changes it in place. */
 export type Desired = {
-  /** By `namespace/name`; Services that want nothing are absent. */
-  readonly services: Map<string, ServiceDesired>;
+  /** By owner; who wants nothing is absent. */
+  readonly owners: Map<string, OwnerDesired>;
   /** Frontends of each Service port, by its full name, lost ones included. */
   readonly ports: Map<string, readonly Frontend[]>;
-  /** Full names of the Service ports that want a frontend, smallest first: that one owns it (services A6). */
-  readonly claims: Map<string, readonly string[]>;
+  /** Those that claim an address, port and protocol, the one that gets it first. */
+  readonly claims: Map<string, readonly Frontend[]>;
   /** Addresses that belong to Services whole: what arrives for another port of them is refused (services B4). */
   readonly addresses: Map<string, OwnedAddress>;
 };
@@ -27,30 +27,57 @@ type Touched = { readonly ports: Set<string>; readonly addresses: Map<string, Ad
 
 /** Nothing wanted yet. */
 export function emptyDesired(): Desired {
-  return { services: new Map(), ports: new Map(), claims: new Map(), addresses: new Map() };
+  return { owners: new Map(), ports: new Map(), claims: new Map(), addresses: new Map() };
 }
 
-/** Computes the given Services again. `config` is that of the node with its effective zone. */
+/** Computes the given owners again. `config` is that of the node as it is now. */
 export function updateDesired(
   desired: Desired,
   cluster: ClusterState,
   config: NodeConfig,
-  services: Iterable<string>,
+  owners: Iterable<string>,
 ): DesiredChange {
   const touched: Touched = { ports: new Set(), addresses: new Map() };
-  for (const key of services) {
-    const before = desired.services.get(key) ?? NOTHING_DESIRED;
-    const after = desiredService(cluster, config, key);
+  for (const owner of owners) {
+    const before = desired.owners.get(owner) ?? NOTHING_DESIRED;
+    const after = desiredOf(cluster, config, owner);
     withdraw(desired, touched, before.frontends);
     claim(desired, touched, after.frontends);
-    if (after.frontends.length === 0 && after.problems.length === 0) desired.services.delete(key);
-    else desired.services.set(key, after);
+    const isNothing = after.frontends.length === 0 && after.problems.length === 0 && after.healthCheck === null;
+    if (isNothing) desired.owners.delete(owner);
+    else desired.owners.set(owner, after);
   }
   return touched;
 }
 
-function textOf(frontend: Frontend): string {
-  return frontendText(frontend.address, frontend.port, frontend.protocol);
+/** Services A7, and what nobody chose for a host port gives way to what somebody did. */
+const RANKS: { readonly [kind in FrontendKind]: number } = {
+  ClusterIP: 0,
+  LoadBalancer: 1,
+  ExternalIP: 2,
+  NodePort: 3,
+  HostPort: 4,
+};
+
+/**
+ * Who gets an address and port that several claim (services A6 leaves it open): the kind that is looked up first, then
+ * the older owner, so that nobody takes over what is served by a new Service with a clever name; then the smaller name.
+ */
+function compareClaims(left: Frontend, right: Frontend): number {
+  return (
+    RANKS[left.kind] - RANKS[right.kind] ||
+    compareTexts(left.created, right.created) ||
+    compareTexts(ownerText(left), ownerText(right)) ||
+    compareTexts(left.servicePort.portName, right.servicePort.portName)
+  );
+}
+
+function compareTexts(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+function ownerText({ servicePort: { namespace, name } }: Frontend): string {
+  return serviceText(namespace, name);
 }
 
 function withdraw(desired: Desired, touched: Touched, frontends: readonly Frontend[]): void {
@@ -58,29 +85,36 @@ function withdraw(desired: Desired, touched: Touched, frontends: readonly Fronte
     const name = servicePortText(frontend.servicePort);
     touched.ports.add(name);
     desired.ports.delete(name);
-    const text = textOf(frontend);
-    const claims = (desired.claims.get(text) ?? []).filter((claimant) => claimant !== name);
+    const text = keyText(frontend);
+    const claims = (desired.claims.get(text) ?? []).filter((claimant) => claimant !== frontend);
     if (claims.length === 0) desired.claims.delete(text);
     else desired.claims.set(text, claims);
-    for (const claimant of claims) touched.ports.add(claimant);
+    touchAll(touched, claims);
     countAddress(desired, touched, frontend, -1);
   }
 }
 
 function claim(desired: Desired, touched: Touched, frontends: readonly Frontend[]): void {
+  const ofPorts = new Map<string, Frontend[]>();
   for (const frontend of frontends) {
     const name = servicePortText(frontend.servicePort);
-    touched.ports.add(name);
-    desired.ports.set(name, [...(desired.ports.get(name) ?? []), frontend]);
-    const text = textOf(frontend);
-    const others = desired.claims.get(text);
-    if (others === undefined) desired.claims.set(text, [name]);
-    else {
-      for (const claimant of others) touched.ports.add(claimant);
-      desired.claims.set(text, [...others, name].sort());
-    }
+    const siblings = ofPorts.get(name);
+    if (siblings === undefined) ofPorts.set(name, [frontend]);
+    else siblings.push(frontend);
+    const text = keyText(frontend);
+    const others = desired.claims.get(text) ?? [];
+    touchAll(touched, others);
+    desired.claims.set(text, others.length === 0 ? [frontend] : [...others, frontend].sort(compareClaims));
     countAddress(desired, touched, frontend, 1);
   }
+  for (const [name, own] of ofPorts) {
+    touched.ports.add(name);
+    desired.ports.set(name, own);
+  }
+}
+
+function touchAll(touched: Touched, claims: readonly Frontend[]): void {
+  for (const { servicePort } of claims) touched.ports.add(servicePortText(servicePort));
 }
 
 /** Only cluster addresses are owned whole; other ports of a load balancer or external address are left alone (A5). */
@@ -95,7 +129,7 @@ function countAddress(desired: Desired, touched: Touched, frontend: Frontend, ch
 
 /** The frontends that a Service port really gets. */
 export function ownedFrontends(desired: Desired, port: string): readonly Frontend[] {
-  return (desired.ports.get(port) ?? []).filter((frontend) => desired.claims.get(textOf(frontend))?.[0] === port);
+  return (desired.ports.get(port) ?? []).filter((frontend) => desired.claims.get(keyText(frontend))?.[0] === frontend);
 }
 
 /** Every frontend that somebody owns. */
@@ -103,18 +137,31 @@ export function allFrontends(desired: Desired): Frontend[] {
   return [...desired.ports.keys()].flatMap((port) => ownedFrontends(desired, port));
 }
 
-/** What the computation itself found: frontends lost to another Service port, parts that are not compiled yet. */
+/** What the computation itself found: frontends lost to another, NodePorts that nobody serves. */
 export function desiredProblems(desired: Desired): Problem[] {
   const problems: Problem[] = [];
-  for (const service of desired.services.values()) {
-    problems.push(...service.problems);
-    for (const frontend of service.frontends) {
-      const claims = desired.claims.get(textOf(frontend)) ?? [];
-      if (claims.length < 2 || claims[0] === servicePortText(frontend.servicePort)) continue;
-      const { namespace, name } = frontend.servicePort;
-      const message = `${textOf(frontend)} belongs to ${claims[0]} already: this port is not served there`;
-      problems.push({ object: `Service ${namespace}/${name}`, field: 'spec.ports', message });
+  for (const owner of desired.owners.values()) {
+    problems.push(...owner.problems);
+    for (const frontend of owner.frontends) {
+      const [first] = desired.claims.get(keyText(frontend)) ?? [];
+      if (first === undefined || first === frontend) continue;
+      problems.push(lostProblem(frontend, first));
     }
   }
   return problems;
+}
+
+const FIELDS: { readonly [kind in FrontendKind]: string } = {
+  ClusterIP: 'spec.ports',
+  LoadBalancer: 'status.loadBalancer.ingress',
+  ExternalIP: 'spec.externalIPs',
+  NodePort: 'spec.ports',
+  HostPort: 'spec.containers',
+};
+
+function lostProblem(frontend: Frontend, owner: Frontend): Problem {
+  const what = frontend.kind === 'HostPort' ? 'Pod' : 'Service';
+  const holder = `${owner.kind} of ${servicePortText(owner.servicePort)}`;
+  const message = `${keyText(frontend)} belongs to ${holder} already: this ${frontend.kind} is not served there`;
+  return { object: `${what} ${ownerText(frontend)}`, field: FIELDS[frontend.kind], message };
 }

@@ -2,15 +2,9 @@
 /** The fold of watches: events in, the cluster as last heard out, with what each event may have changed. */
 import type { ClusterEvent, ClusterObject, ObjectKind } from '../objects.ts';
 import type { Problem } from '../service.ts';
-import {
-  decodeNode,
-  decodeService,
-  decodeSlice,
-  objectKey,
-  type NodeInfo,
-  type ServiceInfo,
-  type SliceInfo,
-} from './decode.ts';
+import { decodeService, decodeSlice, objectKey, type ServiceInfo, type SliceInfo } from './decode.ts';
+import { decodeNode, sameNode, type NodeInfo } from './nodes.ts';
+import { decodePod, ownerOfPod, type PodInfo } from './pods.ts';
 
 /** Objects without a name can be sent without end; so many are remembered as problems. */
 const NAMELESS_MAX = 100;
@@ -25,6 +19,8 @@ export type ClusterState = {
   /** Slices by `namespace/name` of their Service, then by their own key. */
   readonly slicesOf: Map<string, Map<string, SliceInfo>>;
   readonly nodes: Map<string, NodeInfo>;
+  /** Those with host ports, by `namespace/name`. */
+  readonly pods: Map<string, PodInfo>;
   /** Kinds of which a complete list has been heard. */
   readonly listed: Set<ObjectKind>;
   /** Kinds whose watch was lost since their last list: what is known of them may be out of date. */
@@ -33,10 +29,10 @@ export type ClusterState = {
   readonly nameless: Problem[];
 };
 
-/** What must be computed again: names of Services, and names of nodes whose facts changed. */
-export type Changed = { readonly services: ReadonlySet<string>; readonly nodes: ReadonlySet<string> };
+/** What must be computed again: owners of frontends (Services and pods with host ports), and nodes whose facts changed. */
+export type Changed = { readonly owners: ReadonlySet<string>; readonly nodes: ReadonlySet<string> };
 
-type Changes = { readonly services: Set<string>; readonly nodes: Set<string> };
+type Changes = { readonly owners: Set<string>; readonly nodes: Set<string> };
 
 /** Nothing heard yet. */
 export function emptyCluster(): ClusterState {
@@ -45,6 +41,7 @@ export function emptyCluster(): ClusterState {
     slices: new Map(),
     slicesOf: new Map(),
     nodes: new Map(),
+    pods: new Map(),
     listed: new Set(),
     gaps: new Map(),
     nameless: [],
@@ -56,7 +53,7 @@ export function applyEvent(
   state: ClusterState,
   event: ClusterEvent,
 ): { readonly state: ClusterState; readonly changed: Changed } {
-  const changes: Changes = { services: new Set(), nodes: new Set() };
+  const changes: Changes = { owners: new Set(), nodes: new Set() };
   switch (event.type) {
     case 'ADDED':
     case 'MODIFIED':
@@ -89,7 +86,7 @@ function store(state: ClusterState, changes: Changes, object: ClusterObject): vo
       if (info === undefined) return nameless(state, 'Service');
       if (state.services.get(info.key) === info) return;
       state.services.set(info.key, info);
-      changes.services.add(info.key);
+      changes.owners.add(info.key);
       return;
     }
     case 'EndpointSlice': {
@@ -107,13 +104,24 @@ function store(state: ClusterState, changes: Changes, object: ClusterObject): vo
     case 'Node': {
       const info = decodeNode(object);
       if (info === undefined) return nameless(state, 'Node');
-      if (state.nodes.get(info.name)?.zone !== info.zone) changes.nodes.add(info.name);
+      const before = state.nodes.get(info.name);
+      if (before === undefined || !sameNode(before, info)) changes.nodes.add(info.name);
       state.nodes.set(info.name, info);
       return;
     }
-    case 'Pod':
+    case 'Pod': {
+      const info = decodePod(object);
+      if (info === undefined) return removePod(state, changes, objectName(object));
+      if (state.pods.get(info.key) === info) return;
+      state.pods.set(info.key, info);
+      changes.owners.add(ownerOfPod(info.key));
       return;
+    }
   }
+}
+
+function removePod(state: ClusterState, changes: Changes, key: string | undefined): void {
+  if (key !== undefined && state.pods.delete(key)) changes.owners.add(ownerOfPod(key));
 }
 
 function nameless(state: ClusterState, kind: ObjectKind): void {
@@ -127,7 +135,7 @@ function storeSlice(state: ClusterState, changes: Changes, info: SliceInfo): voi
   const siblings = state.slicesOf.get(info.service);
   if (siblings === undefined) state.slicesOf.set(info.service, new Map([[info.key, info]]));
   else siblings.set(info.key, info);
-  changes.services.add(info.service);
+  changes.owners.add(info.service);
 }
 
 function removeSlice(state: ClusterState, changes: Changes, key: string): void {
@@ -137,7 +145,7 @@ function removeSlice(state: ClusterState, changes: Changes, key: string): void {
   const siblings = state.slicesOf.get(info.service);
   siblings?.delete(key);
   if (siblings?.size === 0) state.slicesOf.delete(info.service);
-  changes.services.add(info.service);
+  changes.owners.add(info.service);
 }
 
 /** Deleting what isn't there is fine: events may be repeated, or arrive after a list without the object. */
@@ -145,7 +153,7 @@ function remove(state: ClusterState, changes: Changes, kind: ObjectKind, name: s
   if (name === undefined) return;
   switch (kind) {
     case 'Service':
-      if (state.services.delete(name)) changes.services.add(name);
+      if (state.services.delete(name)) changes.owners.add(name);
       return;
     case 'EndpointSlice':
       return removeSlice(state, changes, name);
@@ -153,7 +161,7 @@ function remove(state: ClusterState, changes: Changes, kind: ObjectKind, name: s
       if (state.nodes.delete(name)) changes.nodes.add(name);
       return;
     case 'Pod':
-      return;
+      return removePod(state, changes, name);
   }
 }
 
@@ -166,7 +174,7 @@ function namesOf(state: ClusterState, kind: ObjectKind): Iterable<string> {
     case 'Node':
       return state.nodes.keys();
     case 'Pod':
-      return [];
+      return state.pods.keys();
   }
 }
 
@@ -183,10 +191,16 @@ function replaceKind(state: ClusterState, changes: Changes, kind: ObjectKind, it
   state.gaps.delete(kind);
 }
 
+/** Every owner of frontends that is known. */
+export function everyOwner({ services, pods }: ClusterState): string[] {
+  return [...services.keys(), ...[...pods.keys()].map(ownerOfPod)];
+}
+
 /** What is wrong with the objects themselves, in a stable order. */
 export function clusterProblems(state: ClusterState): Problem[] {
   const problems: Problem[] = [...state.nameless];
   for (const info of state.services.values()) problems.push(...info.problems);
   for (const info of state.slices.values()) problems.push(...info.problems);
+  for (const info of state.pods.values()) problems.push(...info.problems);
   return problems;
 }

@@ -2,7 +2,6 @@
 /** Objects as they come over the wire, checked field by field: what can't be used becomes a problem, the rest is kept. */
 import {
   addressText,
-  isIPv4,
   parseAddress,
   parsePrefix,
   type Address,
@@ -10,8 +9,9 @@ import {
   type Prefix,
   type Protocol,
 } from '../address.ts';
-import type { EndpointSliceObject, NodeObject, ServiceObject } from '../objects.ts';
-import type { Family, Problem, TrafficPolicy } from '../service.ts';
+import type { EndpointSliceObject, ServiceObject } from '../objects.ts';
+import type { Algorithm, Family, Problem, TrafficPolicy } from '../service.ts';
+import { familyOf } from './families.ts';
 import {
   addressesField,
   addressField,
@@ -32,7 +32,7 @@ import { serviceText } from './names.ts';
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
 const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
-const ZONE_LABEL = 'topology.kubernetes.io/zone';
+const ALGORITHM_ANNOTATION = 'tandem/algorithm';
 /** Kubernetes' default for sessionAffinityConfig.clientIP.timeoutSeconds. */
 const AFFINITY_SECONDS_DEFAULT = 10_800;
 /** The API server's maximum. */
@@ -44,8 +44,7 @@ export type ServicePortInfo = {
   readonly name: string;
   readonly port: Port;
   readonly protocol: Protocol;
-  /** 0: none. */
-  readonly nodePort: number;
+  readonly nodePort: Port | null;
 };
 
 /** A Service as the proxy rules need it. */
@@ -58,6 +57,12 @@ export type ServiceInfo = {
   readonly skipped: boolean;
   /** Value of the service-proxy-name label; null: not labelled. */
   readonly proxyName: string | null;
+  /** RFC 3339, as the API server writes it; empty: not said. */
+  readonly created: string;
+  /** What the Service asks for; null: what the configuration says. */
+  readonly algorithm: Algorithm | null;
+  /** The family of its first ClusterIP. */
+  readonly primaryFamily: Family;
   readonly clusterIPs: { readonly [family in Family]: Address | null };
   readonly ports: readonly ServicePortInfo[];
   readonly internalPolicy: TrafficPolicy;
@@ -98,15 +103,14 @@ export type SliceInfo = {
   readonly family: Family | null;
   readonly ports: readonly SlicePortInfo[];
   readonly endpoints: readonly EndpointInfo[];
+  readonly hasZoneHints: boolean;
   readonly problems: readonly Problem[];
 };
-
-export type NodeInfo = { readonly name: string; readonly zone: string };
 
 const NO_NAMES: readonly string[] = [];
 
 /** Namespace and name; undefined where the object can't be told from others. */
-function identity(metadata: unknown): { namespace: string; name: string } | undefined {
+export function identity(metadata: unknown): { namespace: string; name: string } | undefined {
   const fields = fieldsOf(metadata);
   const namespace = textOf(fields['namespace']);
   const name = textOf(fields['name']);
@@ -117,10 +121,6 @@ function identity(metadata: unknown): { namespace: string; name: string } | unde
 export function objectKey(metadata: unknown): string | undefined {
   const id = identity(metadata);
   return id === undefined ? undefined : serviceText(id.namespace, id.name);
-}
-
-function familyOf(value: Address): Family {
-  return isIPv4(value) ? 'IPv4' : 'IPv6';
 }
 
 /** clusterIPs[i] belongs to ipFamilies[i]; Services older than ipFamilies have clusterIP alone (services H1). */
@@ -148,6 +148,13 @@ function clusterIPs(findings: Findings, spec: Fields): { [family in Family]: Add
   return found;
 }
 
+/** The family of clusterIP; of what can't be read, that of an address that can. */
+function primaryFamily(clusterIP: string, addresses: ServiceInfo['clusterIPs']): Family {
+  const parsed = parseAddress(clusterIP);
+  if (parsed.ok) return familyOf(parsed.value);
+  return addresses.IPv4 === null && addresses.IPv6 !== null ? 'IPv6' : 'IPv4';
+}
+
 function servicePorts(findings: Findings, value: unknown): ServicePortInfo[] {
   const ports: ServicePortInfo[] = [];
   const seen = new Set<string>();
@@ -168,7 +175,7 @@ function servicePorts(findings: Findings, value: unknown): ServicePortInfo[] {
     }
     seen.add(`${name}/${protocol}`);
     const given = fields['nodePort'] ?? 0;
-    const nodePort = given === 0 ? 0 : (portField(findings, `${at}.nodePort`, given) ?? 0);
+    const nodePort = given === 0 ? null : portField(findings, `${at}.nodePort`, given);
     ports.push({ index, name, port: number, protocol, nodePort });
   }
   return ports;
@@ -207,7 +214,7 @@ function affinitySeconds(findings: Findings, spec: Fields): number | null {
   return AFFINITY_SECONDS_DEFAULT;
 }
 
-/** Unparsable ranges are skipped (services A8); a list of which nothing is left lets nobody in. */
+/** Unparsable ranges are skipped (services A8); a list of which nothing is left, of neither family, lets nobody in. */
 function sourceRanges(findings: Findings, value: unknown): Prefix[] | null {
   const items = listField(findings, 'spec.loadBalancerSourceRanges', value);
   if (items.length === 0) return null;
@@ -220,11 +227,19 @@ function sourceRanges(findings: Findings, value: unknown): Prefix[] | null {
   return ranges;
 }
 
+/** null: not asked for, or nothing that we know. */
+function algorithmOf(findings: Findings, asked: unknown): Algorithm | null {
+  if (asked === undefined || asked === 'hash' || asked === 'maglev') return asked ?? null;
+  const message = `not one of hash, maglev: ${shown(asked)}; what the configuration says is used`;
+  report(findings, `metadata.annotations["${ALGORITHM_ANNOTATION}"]`, message);
+  return null;
+}
+
 /**
  * Decodes an object once: what comes over the wire never changes, and lists and restarts say most of it again. The
  * same object gives the same answer in memory, which tells that nothing changed.
  */
-function decodedOnce<O extends object, T>(decode: (object: O) => T): (object: O) => T {
+export function decodedOnce<O extends object, T>(decode: (object: O) => T): (object: O) => T {
   const known = new WeakMap<O, { readonly decoded: T }>();
   return (object) => {
     const before = known.get(object);
@@ -251,13 +266,17 @@ function readService(object: ServiceObject): ServiceInfo | undefined {
   const skipped = clusterIP === '' || clusterIP === 'None' || type === 'ExternalName';
   if (clusterIP === '' && type !== 'ExternalName') report(findings, 'spec.clusterIP', 'not set: nothing is served');
   const healthCheckNodePort = spec['healthCheckNodePort'];
+  const addresses = skipped ? { IPv4: null, IPv6: null } : clusterIPs(findings, spec);
   return {
     key,
     ...id,
     type,
     skipped,
     proxyName: proxyName === undefined ? null : textOf(proxyName),
-    clusterIPs: skipped ? { IPv4: null, IPv6: null } : clusterIPs(findings, spec),
+    created: textOf(fieldsOf(object.metadata)['creationTimestamp']),
+    algorithm: algorithmOf(findings, fieldsOf(object.metadata?.annotations)[ALGORITHM_ANNOTATION]),
+    primaryFamily: primaryFamily(clusterIP, addresses),
+    clusterIPs: addresses,
     ports: skipped ? [] : servicePorts(findings, spec['ports']),
     internalPolicy: policyField(findings, 'spec.internalTrafficPolicy', spec['internalTrafficPolicy']),
     externalPolicy: policyField(findings, 'spec.externalTrafficPolicy', spec['externalTrafficPolicy']),
@@ -352,12 +371,7 @@ function readSlice(object: EndpointSliceObject): SliceInfo | undefined {
     family,
     ports: slicePorts(findings, object.ports),
     endpoints,
+    hasZoneHints: endpoints.some(({ zoneHints }) => zoneHints.length > 0),
     problems: findings.problems,
   };
-}
-
-/** undefined: no name. */
-export function decodeNode(object: NodeObject): NodeInfo | undefined {
-  const name = textOf(fieldsOf(object.metadata)['name']);
-  return name === '' ? undefined : { name, zone: textOf(fieldsOf(object.metadata?.labels)[ZONE_LABEL]) };
 }

@@ -1,51 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-/** One Service of the cluster to the frontends it should have on this node, each with its backends and who was left out. */
-import { isIPv4, type Address } from '../address.ts';
-import type { Backend, Exclusion, Family, Frontend, NodeConfig, Problem, View, ViewName } from '../service.ts';
-import {
-  categorizeEndpoints,
-  type Candidate,
-  type Categories,
-  type Categorization,
-  type Category,
-} from './categorize.ts';
+/** One owner of frontends, a Service or a pod with host ports, to what it should have on this node. */
+import { addressText, compareAddresses, prefixContains, type Address, type Port, type Prefix } from '../address.ts';
+import type { Family, Frontend, FrontendKind, NodeConfig, Problem } from '../service.ts';
 import type { ClusterState } from './cluster.ts';
-import type { EndpointInfo, ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
+import type { ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
+import { FAMILIES, familyOf, isWholeFamily, prefixFamily } from './families.ts';
+import { desiredPod } from './hostports.ts';
+import { addressesForNodePorts } from './nodes.ts';
+import { podOfOwner } from './pods.ts';
+import { viewsOfPort } from './views.ts';
 
-/** What one Service wants. `problems` are the compiler's own; those of the objects are kept with the objects. */
-export type ServiceDesired = { readonly frontends: readonly Frontend[]; readonly problems: readonly Problem[] };
+/** What one owner wants. `problems` are the compiler's own; those of the objects are kept with the objects. */
+export type OwnerDesired = {
+  readonly frontends: readonly Frontend[];
+  readonly problems: readonly Problem[];
+  /** null: nobody asks after the health of this Service here. */
+  readonly healthCheck: HealthCheck | null;
+};
 
-export const NOTHING_DESIRED: ServiceDesired = { frontends: [], problems: [] };
+/** Services F1: answered on a port of its own while local endpoints are ready. */
+export type HealthCheck = { readonly port: number; readonly localEndpoints: number };
 
-const FAMILIES: readonly Family[] = ['IPv4', 'IPv6'];
-
-/** The zone of our node: what the Node object says, else the configuration. */
-export function effectiveNode(cluster: ClusterState, config: NodeConfig): NodeConfig {
-  const zone = cluster.nodes.get(config.nodeName)?.zone ?? '';
-  return zone === '' || zone === config.zone ? config : { ...config, zone };
-}
-
-function familyOf(address: Address): Family {
-  return isIPv4(address) ? 'IPv4' : 'IPv6';
-}
+export const NOTHING_DESIRED: OwnerDesired = { frontends: [], problems: [], healthCheck: null };
 
 /** Whether the Service is ours to serve (services A1, A2). */
 export function isServed(service: ServiceInfo, config: NodeConfig): boolean {
   return !service.skipped && service.proxyName === config.serviceProxyName;
 }
 
-/** Pure: the same cluster, node and key give the same answer. */
-export function desiredService(cluster: ClusterState, config: NodeConfig, key: string): ServiceDesired {
-  const service = cluster.services.get(key);
+/** Pure: the same cluster, node and owner give the same answer. */
+export function desiredOf(cluster: ClusterState, config: NodeConfig, owner: string): OwnerDesired {
+  const pod = podOfOwner(owner);
+  if (pod !== undefined) return desiredPod(cluster.pods.get(pod), config);
+  const service = cluster.services.get(owner);
   if (service === undefined || !isServed(service, config)) return NOTHING_DESIRED;
-  const slices = slicesOf(cluster, key);
+  const slices = slicesOf(cluster, owner);
   const frontends: Frontend[] = [];
   for (const family of FAMILIES) {
-    const address = service.clusterIPs[family];
-    if (address === null) continue;
-    for (const port of service.ports) frontends.push(clusterIPFrontend(service, port, address, slices, config));
+    if (service.clusterIPs[family] === null) continue;
+    const places = placesOf(service, family, config);
+    for (const port of service.ports) frontends.push(...portFrontends(service, port, family, slices, config, places));
   }
-  return { frontends, problems: notCompiledYet(service) };
+  return {
+    frontends,
+    problems: nodePortProblems(service, config),
+    healthCheck: healthCheckOf(service, slices, config),
+  };
 }
 
 /** Slices in an order that doesn't depend on arrival; those labelled headless don't count (services A3). */
@@ -54,160 +54,115 @@ function slicesOf(cluster: ClusterState, key: string): readonly SliceInfo[] {
   return slices.length < 2 ? slices : slices.toSorted((left, right) => (left.key < right.key ? -1 : 1));
 }
 
-function notCompiledYet(service: ServiceInfo): Problem[] {
-  const problems: Problem[] = [];
-  const add = (field: string, what: string): void => {
-    problems.push({ object: `Service ${service.key}`, field, message: `unsupported: ${what} is not compiled yet` });
+/** The addresses of a Service in one family, each once, by kind; those of a kind before are left out. */
+type Places = {
+  readonly [kind in Exclude<FrontendKind, 'HostPort'>]: readonly Address[];
+} & { readonly sourceRanges: readonly Prefix[] | null };
+
+function placesOf(service: ServiceInfo, family: Family, config: NodeConfig): Places {
+  const taken = new Set<string>();
+  const fresh = (addresses: readonly Address[]): Address[] =>
+    addresses.filter((address) => {
+      const text = addressText(address);
+      if (familyOf(address) !== family || taken.has(text)) return false;
+      taken.add(text);
+      return true;
+    });
+  const clusterIP = service.clusterIPs[family];
+  return {
+    ClusterIP: fresh(clusterIP === null ? [] : [clusterIP]),
+    LoadBalancer: fresh(service.loadBalancerIPs),
+    ExternalIP: fresh(service.externalIPs),
+    NodePort: addressesForNodePorts(config, family),
+    sourceRanges: sourceRangesOf(service, family, config),
   };
-  for (const port of service.ports)
-    if (port.nodePort !== 0) add(`spec.ports[${port.index}].nodePort`, `NodePort ${port.nodePort}`);
-  if (service.externalIPs.length > 0) add('spec.externalIPs', 'an external IP');
-  if (service.loadBalancerIPs.length > 0) add('status.loadBalancer.ingress', 'a load balancer address');
-  const checksHealth = service.type === 'LoadBalancer' && service.externalPolicy === 'Local';
-  if (checksHealth && service.healthCheckNodePort !== 0) add('spec.healthCheckNodePort', 'the health check port');
-  return problems;
 }
 
-/** The endpoints of a Service port in one family, each `address:port` once, and those that are not among them. */
-type Gathered = { readonly candidates: readonly Candidate[]; readonly excluded: readonly Omit<Exclusion, 'view'>[] };
-
-/** Non-terminating wins over terminating (services H4); what upstream leaves open: ready, then serving, then the first. */
-function isBetter(challenger: EndpointInfo, holder: EndpointInfo): boolean {
-  if (challenger.terminating !== holder.terminating) return !challenger.terminating;
-  if (challenger.ready !== holder.ready) return challenger.ready;
-  return challenger.serving && !holder.serving;
+/** Services B10: of the own family, all or nothing; a node that is let in may also come by an address it has from us. */
+function sourceRangesOf(service: ServiceInfo, family: Family, config: NodeConfig): readonly Prefix[] | null {
+  const { sourceRanges } = service;
+  if (sourceRanges === null || sourceRanges.length === 0) return sourceRanges;
+  const ranges = sourceRanges.filter((range) => prefixFamily(range) === family);
+  if (ranges.length === 0 || ranges.some(isWholeFamily)) return null;
+  const own = config.nodeIPs.filter((address) => familyOf(address) === family);
+  const isNodeIn = own.some((address) => ranges.some((range) => prefixContains(range, address)));
+  const vips = service.loadBalancerIPs.filter((address) => familyOf(address) === family);
+  const all = isNodeIn ? [...ranges, ...vips.map((address) => ({ address, length: 128 }))] : ranges;
+  return distinctRanges(all);
 }
 
-function gather(slices: readonly SliceInfo[], family: Family, port: ServicePortInfo): Gathered {
-  const found = new Map<string, Candidate>();
-  const excluded: Omit<Exclusion, 'view'>[] = [];
-  for (const slice of slices) {
-    if (slice.family !== family) continue;
-    const ports = slice.ports.filter(({ name, protocol }) => name === port.name && protocol === port.protocol);
-    for (const endpoint of slice.endpoints) {
-      if (ports.length === 0) excluded.push({ address: endpoint.text, port: null, reason: 'no-such-port' });
-      for (const { port: number } of ports) {
-        if (endpoint.address === null) {
-          excluded.push({ address: endpoint.text, port: number, reason: 'invalid-address' });
-          continue;
-        }
-        const text = family === 'IPv4' ? `${endpoint.text}:${number}` : `[${endpoint.text}]:${number}`;
-        const holder = found.get(text);
-        if (holder !== undefined) excluded.push({ address: endpoint.text, port: number, reason: 'duplicate' });
-        if (holder === undefined || isBetter(endpoint, holder.endpoint))
-          found.set(text, { endpoint, port: number, text });
-      }
-    }
-  }
-  const candidates = [...found.values()].sort((left, right) => (left.text < right.text ? -1 : 1));
-  return { candidates, excluded };
+/** By address, then the wider first. */
+function distinctRanges(ranges: readonly Prefix[]): readonly Prefix[] {
+  const sorted = ranges.toSorted(
+    (left, right) => compareAddresses(left.address, right.address) || left.length - right.length,
+  );
+  return sorted.filter((range, index) => {
+    const before = sorted[index - 1];
+    return (
+      before === undefined || before.length !== range.length || compareAddresses(before.address, range.address) !== 0
+    );
+  });
 }
 
-/** Endpoints of a family in which the Service has no address serve nobody; of the others each family tells its own. */
-function otherFamily(
+function portFrontends(
   service: ServiceInfo,
-  slices: readonly SliceInfo[],
+  port: ServicePortInfo,
   family: Family,
-  port: ServicePortInfo,
-): Omit<Exclusion, 'view'>[] {
-  const excluded: Omit<Exclusion, 'view'>[] = [];
-  for (const slice of slices) {
-    if (slice.family === family || slice.family === null || service.clusterIPs[slice.family] !== null) continue;
-    const match = slice.ports.find(({ name, protocol }) => name === port.name && protocol === port.protocol);
-    for (const { text } of slice.endpoints)
-      excluded.push({ address: text, port: match?.port ?? null, reason: 'other-family' });
-  }
-  return excluded;
-}
-
-function clusterIPFrontend(
-  service: ServiceInfo,
-  port: ServicePortInfo,
-  address: Address,
   slices: readonly SliceInfo[],
   config: NodeConfig,
-): Frontend {
-  const family = familyOf(address);
-  const gathered = gather(slices, family, port);
-  const categories = categorizeEndpoints(gathered.candidates, categorization(service, port, family, config));
-  const category = service.internalPolicy === 'Local' ? categories.local : categories.cluster;
-  const excluded = exclusions('internal', category, [
-    ...gathered.excluded,
-    ...otherFamily(service, slices, family, port),
-  ]);
-  return {
-    kind: 'ClusterIP',
-    servicePort: { namespace: service.namespace, name: service.name, portName: port.name, protocol: port.protocol },
+  places: Places,
+): Frontend[] {
+  const viewsOf = viewsOfPort(service, port, family, slices, config);
+  const { namespace, name, created, affinitySeconds } = service;
+  const { nodePort } = port;
+  const frontend = (kind: FrontendKind, address: Address, number: Port): Frontend => ({
+    kind,
+    created,
+    algorithm: service.algorithm ?? config.algorithm,
+    servicePort: { namespace, name, portName: port.name, protocol: port.protocol },
     address,
-    port: port.port,
+    port: number,
     protocol: port.protocol,
-    affinitySeconds: service.affinitySeconds,
-    sourceRanges: null,
-    internal: clusterIPView(service, categories, category, family, config),
-    external: null,
-    excluded,
-    serving: category.excluded
-      .map(({ candidate }) => candidate)
-      .filter(({ endpoint }) => endpoint.serving)
-      .map(backend),
-  };
+    affinitySeconds,
+    sourceRanges: kind === 'LoadBalancer' ? places.sourceRanges : null,
+    ...viewsOf(kind),
+  });
+  return [
+    ...places.ClusterIP.map((address) => frontend('ClusterIP', address, port.port)),
+    ...places.LoadBalancer.map((address) => frontend('LoadBalancer', address, port.port)),
+    ...places.ExternalIP.map((address) => frontend('ExternalIP', address, port.port)),
+    ...(nodePort === null ? [] : places.NodePort.map((address) => frontend('NodePort', address, nodePort))),
+  ];
 }
 
-function categorization(
-  service: ServiceInfo,
-  port: ServicePortInfo,
-  family: Family,
-  config: NodeConfig,
-): Categorization {
-  const ofFamily = (address: Address): boolean => familyOf(address) === family;
-  return {
-    internalPolicy: service.internalPolicy,
-    externalPolicy: service.externalPolicy,
-    externallyAccessible:
-      port.nodePort !== 0 || service.loadBalancerIPs.some(ofFamily) || service.externalIPs.some(ofFamily),
-    nodeName: config.nodeName,
-    zone: config.zone,
-    topology: config.topology,
-  };
+/** NodePorts that no address of this node serves, or that source NAT may take for itself. */
+function nodePortProblems(service: ServiceInfo, config: NodeConfig): Problem[] {
+  const families = FAMILIES.filter((family) => service.clusterIPs[family] !== null);
+  const hasPlace = families.some((family) => addressesForNodePorts(config, family).length > 0);
+  const { first, last } = config.nodePortRange;
+  return service.ports.flatMap(({ nodePort, index }) => {
+    if (nodePort === null) return [];
+    const isInRange = nodePort >= first && nodePort <= last;
+    if (hasPlace && isInRange) return [];
+    const message = hasPlace
+      ? `${nodePort} is outside of nodePortRange ${first}-${last}: source NAT may use the same port`
+      : `not served: this node has no ${families.join(' or ')} address for NodePorts; nodeIPs and nodePortAddresses say which`;
+    return [{ object: `Service ${service.key}`, field: `spec.ports[${index}].nodePort`, message }];
+  });
 }
 
-/** Local policy with endpoints elsewhere is silence, nothing anywhere is refusal (services C1, C2). */
-function clusterIPView(
-  service: ServiceInfo,
-  categories: Categories,
-  category: Category,
-  family: Family,
-  config: NodeConfig,
-): View {
-  const isLocal = service.internalPolicy === 'Local';
-  const knowsPods = config.clusterCIDRs.some((prefix) => familyOf(prefix.address) === family);
-  return {
-    backends: category.chosen.map(backend),
-    whenEmpty: isLocal && categories.hasAny ? 'drop' : 'reject',
-    topology: isLocal ? 'none' : categories.mode,
-    masquerade: config.masqueradeAll ? 'always' : knowsPods ? 'off-cluster' : 'never',
-  };
-}
-
-function backend({ endpoint, port, text }: Candidate): Backend {
-  const { address, node, zone, pod } = endpoint;
-  if (address === null) throw new Error(`assertion failed: ${text} was chosen without an address`);
-  return { address, port, state: endpoint.ready ? 'active' : 'terminating', node, zone, pod, text };
-}
-
-function exclusions(view: ViewName, category: Category, before: readonly Omit<Exclusion, 'view'>[]): Exclusion[] {
-  const excluded: Exclusion[] = before.map((exclusion) => ({ ...exclusion, view }));
-  for (const { candidate, reason } of category.excluded) {
-    excluded.push({ address: candidate.endpoint.text, port: candidate.port, view, reason });
+/** Ready local addresses, each once, of the Service's first family: a fallback to terminating ones doesn't count. */
+function healthCheckOf(service: ServiceInfo, slices: readonly SliceInfo[], config: NodeConfig): HealthCheck | null {
+  const { type, externalPolicy, healthCheckNodePort } = service;
+  if (type !== 'LoadBalancer' || externalPolicy !== 'Local' || healthCheckNodePort === 0) return null;
+  const local = new Set<string>();
+  for (const slice of slices) {
+    if (slice.family !== service.primaryFamily) continue;
+    const hasPort = slice.ports.some((one) =>
+      service.ports.some(({ name, protocol }) => name === one.name && protocol === one.protocol),
+    );
+    for (const { node, ready, text, address } of slice.endpoints)
+      if (hasPort && ready && address !== null && node !== '' && node === config.nodeName) local.add(text);
   }
-  return excluded.sort(compareExclusions);
-}
-
-function exclusionText({ address, port, view, reason }: Exclusion): string {
-  return `${address} ${String(port ?? 0).padStart(5, '0')} ${view === 'internal' ? 0 : 1} ${reason}`;
-}
-
-function compareExclusions(left: Exclusion, right: Exclusion): number {
-  const [before, after] = [exclusionText(left), exclusionText(right)];
-  return before < after ? -1 : before > after ? 1 : 0;
+  return { port: healthCheckNodePort, localEndpoints: local.size };
 }

@@ -4,20 +4,24 @@ import { addressText, compareAddresses, prefixText, protocolText, type Prefix } 
 import type {
   BackendState,
   ExclusionReason,
+  Family,
   Frontend,
   FrontendKind,
   Masquerade,
   NodeConfig,
   Problem,
   TopologyMode,
+  TopologyReason,
   View,
   ViewName,
   WhenEmpty,
 } from '../service.ts';
 import { allFrontends, desiredProblems, emptyDesired, updateDesired, type Desired } from './claims.ts';
-import { clusterProblems, type ClusterState } from './cluster.ts';
-import { effectiveNode, isServed } from './desired.ts';
-import { serviceText } from './names.ts';
+import { clusterProblems, everyOwner, type ClusterState } from './cluster.ts';
+import { isServed } from './desired.ts';
+import { familyOf } from './families.ts';
+import { servicePortText, serviceText } from './names.ts';
+import { effectiveNode } from './nodes.ts';
 
 export type CompiledBackend = {
   readonly address: string;
@@ -56,6 +60,19 @@ export type CompiledFrontend = {
   readonly excluded: readonly CompiledExclusion[];
 };
 
+/** Of a Service port whose endpoints have hints: whether these are followed, and why not (services 2.4). */
+export type CompiledTopology = {
+  readonly service: string;
+  readonly portName: string;
+  readonly protocol: string;
+  readonly family: Family;
+  readonly topology: TopologyMode;
+  readonly reason: TopologyReason;
+};
+
+/** `port`: where load balancers ask; they get 200 while there are local endpoints (services F1). */
+export type CompiledHealthCheck = { readonly service: string; readonly port: number; readonly localEndpoints: number };
+
 export type CompiledServices = {
   readonly apiVersion: 'tandem/v1alpha1';
   readonly kind: 'CompiledServices';
@@ -66,11 +83,8 @@ export type CompiledServices = {
     readonly unallocatedAddress: 'drop';
   };
   readonly frontends: readonly CompiledFrontend[];
-  readonly healthChecks: readonly {
-    readonly service: string;
-    readonly port: number;
-    readonly localEndpoints: number;
-  }[];
+  readonly healthChecks: readonly CompiledHealthCheck[];
+  readonly topology: readonly CompiledTopology[];
   readonly problems: readonly Problem[];
 };
 
@@ -79,8 +93,9 @@ export type DocumentConfig = NodeConfig & { readonly serviceCIDRs: readonly Pref
 /** Computes every Service and writes down the outcome; equal for equal clusters, whatever order they came in. */
 export function compileServices(cluster: ClusterState, config: DocumentConfig): CompiledServices {
   const desired = emptyDesired();
-  const node = effectiveNode(cluster, config);
-  updateDesired(desired, cluster, node, cluster.services.keys());
+  const node = effectiveNode(cluster.nodes, config);
+  updateDesired(desired, cluster, node, everyOwner(cluster));
+  const frontends = allFrontends(desired).sort(compareFrontends);
   return {
     apiVersion: 'tandem/v1alpha1',
     kind: 'CompiledServices',
@@ -90,8 +105,9 @@ export function compileServices(cluster: ClusterState, config: DocumentConfig): 
       unknownPort: 'reject',
       unallocatedAddress: 'drop',
     },
-    frontends: allFrontends(desired).sort(compareFrontends).map(compiledFrontend),
-    healthChecks: [],
+    frontends: frontends.map(compiledFrontend),
+    healthChecks: healthChecks(desired),
+    topology: topologies(frontends),
     problems: problems(cluster, node, desired),
   };
 }
@@ -131,6 +147,35 @@ function compiledFrontend(frontend: Frontend): CompiledFrontend {
   };
 }
 
+/** Where no endpoint has a hint, or the policy alone decides, there is nothing to tell. */
+const UNTOLD: readonly TopologyReason[] = ['no-hints', 'no-ready-endpoints', 'local-policy'];
+
+/** Each Service port and family once; `frontends` in the order of the document. */
+function topologies(frontends: readonly Frontend[]): CompiledTopology[] {
+  const found = new Map<string, CompiledTopology>();
+  for (const frontend of frontends) {
+    const { address, internal, protocol, servicePort } = frontend;
+    if (internal === null || UNTOLD.includes(internal.topologyReason)) continue;
+    const family = familyOf(address);
+    found.set(`${servicePortText(servicePort)} ${family}`, {
+      service: serviceOf(frontend),
+      portName: servicePort.portName,
+      protocol: protocolText(protocol),
+      family,
+      topology: internal.topology,
+      reason: internal.topologyReason,
+    });
+  }
+  return [...found.values()];
+}
+
+function healthChecks({ owners }: Desired): CompiledHealthCheck[] {
+  const checks = [...owners].flatMap(([service, { healthCheck }]) =>
+    healthCheck === null ? [] : [{ service, ...healthCheck }],
+  );
+  return checks.sort((left, right) => compareText(left.service, right.service));
+}
+
 function compiledView(view: View | null): CompiledView | null {
   if (view === null) return null;
   const backends = view.backends.map(({ address, port, state, node, zone }) => ({
@@ -140,7 +185,8 @@ function compiledView(view: View | null): CompiledView | null {
     node: node === '' ? null : node,
     zone: zone === '' ? null : zone,
   }));
-  return { backends, whenEmpty: view.whenEmpty, topology: view.topology, masquerade: view.masquerade };
+  const { whenEmpty, topology, masquerade } = view;
+  return { backends, whenEmpty, topology, masquerade };
 }
 
 function problems(cluster: ClusterState, config: NodeConfig, desired: Desired): Problem[] {
@@ -152,12 +198,8 @@ function problems(cluster: ClusterState, config: NodeConfig, desired: Desired): 
       message: `lost (${reason}) and not listed again: may be out of date`,
     });
   }
-  const usesLocal = [...cluster.services.values()].some(
-    (service) => isServed(service, config) && [service.internalPolicy, service.externalPolicy].includes('Local'),
-  );
-  if (usesLocal && config.nodeName === '') {
-    found.push({ object: 'configuration', field: 'nodeName', message: 'not set: no endpoint is local to this node' });
-  }
+  const nodeName = nodeNameProblem(cluster, config);
+  if (nodeName !== undefined) found.push({ object: 'configuration', field: 'nodeName', message: nodeName });
   return found.sort(
     (left, right) =>
       compareText(left.object, right.object) ||
@@ -166,10 +208,39 @@ function problems(cluster: ClusterState, config: NodeConfig, desired: Desired): 
   );
 }
 
-const HEADINGS = ['SERVICE', 'KIND', 'FRONTEND', 'VIEW', 'BACKENDS', 'WHEN EMPTY', 'TOPOLOGY', 'LEFT OUT'];
+/** A name that is not what slices say makes every Local policy empty here (services H7). */
+function nodeNameProblem(cluster: ClusterState, config: NodeConfig): string | undefined {
+  const usesLocal = [...cluster.services.values()].some(
+    (service) => isServed(service, config) && [service.internalPolicy, service.externalPolicy].includes('Local'),
+  );
+  if (!usesLocal) return undefined;
+  if (config.nodeName === '') return 'not set: no endpoint is local to this node';
+  const names = new Set([...cluster.slices.values()].flatMap(({ endpoints }) => endpoints.map(({ node }) => node)));
+  names.delete('');
+  if (names.size === 0 || names.has(config.nodeName) || cluster.nodes.has(config.nodeName)) return undefined;
+  const known = [...names].toSorted().slice(0, 3).join(', ');
+  return `"${config.nodeName}" is the node of no endpoint (they are on ${known}): every Local policy is empty here`;
+}
+
+const HEADINGS = [
+  'SERVICE',
+  'KIND',
+  'FRONTEND',
+  'VIEW',
+  'BACKENDS',
+  'WHEN EMPTY',
+  'TOPOLOGY',
+  'MASQUERADE',
+  'LEFT OUT',
+];
 
 /** The same for people: a line per frontend and view, then the problems. */
-export function compiledTable({ frontends, problems: found }: CompiledServices): string {
+export function compiledTable({
+  frontends,
+  healthChecks: checks,
+  problems: found,
+  topology,
+}: CompiledServices): string {
   const rows = [HEADINGS, ...frontends.flatMap(tableRows)];
   const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const lines = rows.map((row) =>
@@ -178,9 +249,17 @@ export function compiledTable({ frontends, problems: found }: CompiledServices):
       .join('  ')
       .trimEnd(),
   );
+  for (const { service, portName, family, reason, topology: mode } of topology.filter(isIgnored))
+    lines.push('', `${service}:${portName} ${family}: hints are not followed (${mode}): ${reason}`);
+  for (const { service, port, localEndpoints } of checks)
+    lines.push('', `${service}: health check port ${port}: ${localEndpoints} local endpoints`);
   if (found.length > 0) lines.push('', 'PROBLEMS');
   for (const { object, field, message } of found) lines.push(`${object}${field === '' ? '' : ` ${field}`}: ${message}`);
   return lines.join('\n');
+}
+
+function isIgnored({ reason }: CompiledTopology): boolean {
+  return reason !== 'followed';
 }
 
 function hostText(address: string): string {
@@ -201,6 +280,7 @@ function tableRows(frontend: CompiledFrontend): string[][] {
     const left = frontend.excluded
       .filter((each) => each.view === name)
       .map((each) => `${hostText(each.address)}${each.port === null ? '' : `:${each.port}`} ${each.reason}`);
-    return [[...head, name, backends.join(', ') || '-', view.whenEmpty, view.topology, left.join(', ') || '-']];
+    const cells = [backends.join(', ') || '-', view.whenEmpty, view.topology, view.masquerade, left.join(', ') || '-'];
+    return [[...head, name, ...cells]];
   });
 }

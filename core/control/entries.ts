@@ -5,12 +5,11 @@ import type { Failure } from '../result.ts';
 import type { Operation } from '../store.ts';
 import { classifierOperations } from './classifier.ts';
 import type { MapImage } from './image.ts';
-import { hashHex, nameHash } from './names.ts';
+import { hashHex, keyText, nameHash } from './names.ts';
 import {
   emptySegment,
   endBackend,
   frontendsLeft,
-  keyText,
   planAddress,
   planNothing,
   prepareLess,

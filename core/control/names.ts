@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Names of Service ports and pods as text, and the stable 64-bit hashes that stand for them in map entries. */
 import { endpointText, protocolText, type Address, type Port, type Protocol } from '../address.ts';
-import type { ServicePortName } from '../service.ts';
+import type { Frontend, ServicePortName } from '../service.ts';
 
 /** Two unsigned 32-bit words. */
 export type Hash = readonly [number, number];
@@ -21,6 +21,11 @@ export function servicePortText(name: ServicePortName): string {
 /** `address:port/protocol`: who owns it is decided once for the whole node. */
 export function frontendText(address: Address, port: Port, protocol: Protocol): string {
   return `${endpointText(address, port)}/${protocolText(protocol)}`;
+}
+
+/** As claims and images know a frontend. */
+export function keyText({ address, port, protocol }: Pick<Frontend, 'address' | 'port' | 'protocol'>): string {
+  return frontendText(address, port, protocol);
 }
 
 /**

@@ -12,7 +12,6 @@ import {
   type BackendRecord,
 } from '../layout.gen.ts';
 import { fail, ok, type Result } from '../result.ts';
-import type { Frontend } from '../service.ts';
 import { deleteOperation, setOperation, wordOperation, type Operation } from '../store.ts';
 import { addKnown } from './classifier.ts';
 import {
@@ -28,7 +27,7 @@ import {
   type MapImage,
   type PortEntry,
 } from './image.ts';
-import { frontendText, hashHex, isOtherPod, nameHash, type Hash } from './names.ts';
+import { frontendText, hashHex, isOtherPod, keyText, nameHash, type Hash } from './names.ts';
 import { keysLeft, lessOf, mapFull, pairsOf, reserve, rowsMax, takeRow, type Reservation } from './reserve.ts';
 import { releaseBlock, releaseId } from './space.ts';
 import {
@@ -264,11 +263,6 @@ function freeFrontend(image: MapImage, segment: Segment, { row, port, blocks, re
     port?.blocks.delete(block);
     releaseBlock(image.pairs, block.pair, pairsOf(block.ids));
   }
-}
-
-/** As the image knows a frontend. */
-export function keyText({ address, port, protocol }: Frontend): string {
-  return frontendText(address, port, protocol);
 }
 
 function giveUpFrontends(segment: Segment, port: PortEntry, wanted: WantedPort): void {

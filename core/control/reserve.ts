@@ -4,7 +4,7 @@ import { maps, type ServiceRecord } from '../layout.gen.ts';
 import { fail, ok, type Result } from '../result.ts';
 import type { Frontend, View } from '../service.ts';
 import type { BackendEntry, Block, FrontendEntry, MapImage, PortEntry } from './image.ts';
-import { frontendText, sameHash, type Hash } from './names.ts';
+import { keyText, sameHash, type Hash } from './names.ts';
 import { freeElements, idsLeft, returnBlock, returnId, takeBlock, takeId } from './space.ts';
 import { sameService, serviceRecord, wantedBackends, type WantedBackend, type WantedPort } from './wanted.ts';
 
@@ -64,9 +64,7 @@ export function lessOf(image: MapImage, known: PortEntry, wanted: WantedPort): W
   const left = idsLeft(image.backendIds);
   const kept = backends.size - missing.length;
   if (missing.length > left + known.backends.size - kept) return undefined;
-  const had = wanted.frontends.filter(({ address, port, protocol }) =>
-    known.frontends.has(frontendText(address, port, protocol)),
-  );
+  const had = wanted.frontends.filter((frontend) => known.frontends.has(keyText(frontend)));
   const givenUp = known.frontends.size - had.length;
   if (wanted.frontends.length - had.length > keysLeft(image) + givenUp) return undefined;
   const later = new Set(missing.slice(left));
@@ -185,7 +183,7 @@ function reserveRows(
   reservation: Reservation,
 ): Result<never> | undefined {
   for (const frontend of wanted.frontends) {
-    const text = frontendText(frontend.address, frontend.port, frontend.protocol);
+    const text = keyText(frontend);
     const internal = blockFor(image, known, reservation, frontend.internal);
     const external = blockFor(image, known, reservation, frontend.external);
     if (internal === 'full' || external === 'full') {

@@ -3,12 +3,12 @@
 import { address, isIPv4, prefixText, type Address, type Prefix } from '../address.ts';
 import { SERVICE_RANGES, type ConfigRecord } from '../layout.gen.ts';
 import { fail, ok, type Result } from '../result.ts';
+import { prefixFamily } from './families.ts';
 
 export type NodeSettings = Pick<ConfigRecord, 'serviceRanges' | 'hairpinSource'>;
 
 const NOWHERE = address(0, 0, 0, 0);
 const NO_RANGE = { base: NOWHERE, mask: NOWHERE };
-const MAPPED_BITS = 96;
 
 function maskOf(length: number): Address {
   const word = (from: number): number => {
@@ -29,20 +29,19 @@ function rowsOf(family: string, prefixes: readonly Prefix[]): Result<readonly (t
   return ok([...rows, ...Array.from({ length: SERVICE_RANGES - rows.length }, () => NO_RANGE)]);
 }
 
-function isIPv4Range({ address: base, length }: Prefix): boolean {
-  return isIPv4(base) && length >= MAPPED_BITS;
-}
-
 /**
  * `serviceCIDRs`: addresses in them that no Service has are dropped; `nodeIPs`: the first of each family is the address
  * from which a pod that is its own backend hears itself; none: such packets are dropped by name.
  */
 export function nodeSettings(serviceCIDRs: readonly Prefix[], nodeIPs: readonly Address[]): Result<NodeSettings> {
-  const four = rowsOf('IPv4', serviceCIDRs.filter(isIPv4Range));
+  const four = rowsOf(
+    'IPv4',
+    serviceCIDRs.filter((prefix) => prefixFamily(prefix) === 'IPv4'),
+  );
   if (!four.ok) return four;
   const six = rowsOf(
     'IPv6',
-    serviceCIDRs.filter((prefix) => !isIPv4Range(prefix)),
+    serviceCIDRs.filter((prefix) => prefixFamily(prefix) === 'IPv6'),
   );
   if (!six.ok) return six;
   const hairpinSource = [

@@ -47,19 +47,25 @@ test('I1: nothing is programmed, and nothing removed, until Services and Endpoin
   expect(text(store)).toBe('');
 });
 
-test('an event computes one Service again, the zone of our node all of them, another node none', () => {
+test('an event computes one Service again, our node those that its zone or addresses can affect, another node none', () => {
   const loop = start(new MemoryStore());
   tell(loop, [...EMPTY_LISTS, ...web, added(service('api', '10.96.0.2'))]);
-  expect(loop.step().services).toBe(2);
+  expect(loop.step().owners).toBe(2);
   tell(loop, structuredClone(web.slice(1)));
-  expect(loop.step()).toMatchObject({ services: 1, planned: 0 });
+  expect(loop.step()).toMatchObject({ owners: 1, planned: 0 });
   tell(loop, web.slice(1));
   tell(loop, web.slice(1));
-  expect(loop.step(), 'the same object in memory').toMatchObject({ services: 1, planned: 0 });
+  expect(loop.step(), 'the same object in memory').toMatchObject({ owners: 1, planned: 0 });
   tell(loop, [added(node('node-b', 'z2'))]);
-  expect(loop.step()).toMatchObject({ services: 0, planned: 0 });
+  expect(loop.step()).toMatchObject({ owners: 0, planned: 0 });
   tell(loop, [added(node('node-a', 'z2'))]);
-  expect(loop.step()).toMatchObject({ services: 2 });
+  expect(loop.step(), 'only one has hints').toMatchObject({ owners: 1 });
+  const ports = [{ name: 'http', port: 80, nodePort: 30_080 }];
+  tell(loop, [added(service('outside', '10.96.0.3', { type: 'NodePort', ports }))]);
+  loop.step();
+  const addresses = [{ type: 'InternalIP', address: '192.0.2.10' }];
+  tell(loop, [added({ ...node('node-a', 'z2'), status: { addresses } })]);
+  expect(loop.step(), 'only one has a NodePort').toMatchObject({ owners: 1 });
 });
 
 test('the zone of our node decides, and its deletion brings the configured one back', () => {
@@ -85,7 +91,7 @@ test('a failed write is told and tried again by the next step without a new even
   store.failAt = 3;
   expect(loop.step()).toMatchObject({ done: 3, isSettled: false, waiting: ['shop/web:http/TCP', '10.96.0.1'] });
   expect(failures).toEqual(['store: posed failure']);
-  expect(loop.step()).toMatchObject({ isSettled: true, waiting: [], services: 0 });
+  expect(loop.step()).toMatchObject({ isSettled: true, waiting: [], owners: 0 });
   expect(text(store)).toContain('10.96.0.1:80/TCP');
 });
 

@@ -87,6 +87,7 @@ describe('tandem compile', () => {
         },
       ],
       healthChecks: [],
+      topology: [],
       problems: [{ object: 'Service shop/web', field: 'spec.externalIPs[0]', message: 'not an IP address: "nope"' }],
     });
   });
@@ -100,7 +101,7 @@ describe('tandem compile', () => {
     expect(schema.safeParse(document).error).toBeUndefined();
     expect(schema.safeParse({ ...(document as object), extra: 1 }).success).toBe(false);
     const { frontends } = document as { frontends: readonly object[] };
-    expect(frontends).toHaveLength(11);
+    expect(frontends).toHaveLength(12);
     expect(schema.safeParse({ ...(document as object), frontends: [{ ...frontends[0], kind: 'Other' }] }).success).toBe(
       false,
     );

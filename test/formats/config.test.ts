@@ -40,6 +40,7 @@ test('a file with nothing in it but its kind holds the defaults', () => {
     serviceProxyName: null,
     nodePortRange: { first: 30_000, last: 32_767 },
     hostPort: false,
+    externalClusterIP: false,
     algorithm: 'hash',
     selectionKey: null,
     compatibility: 'kube-proxy',

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createLoop, type Loop } from '../../agent/loop.ts';
+import { PLAIN_NODE } from '../../core/control/nodes.ts';
 import { maps, REASON_SOCKET_ENDED } from '../../core/layout.gen.ts';
 import type { EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
 import { failureText } from '../../core/result.ts';
@@ -70,14 +71,7 @@ beforeAll(async () => {
   const loaded = loadObject({ object: readFileSync(OBJECT), name: OBJECT, settings: { selectionKey: [5, 6] } });
   if (!loaded.ok) throw new Error(failureText(loaded.error));
   object = loaded.value;
-  const node = {
-    nodeName: 'node1',
-    zone: '',
-    serviceProxyName: null,
-    topology: true,
-    masqueradeAll: false,
-    clusterCIDRs: [],
-  };
+  const node = { ...PLAIN_NODE, nodeName: 'node1' };
   loop = createLoop({ store: new KernelStore(object), node, onProblem: () => undefined });
   loop.event({ type: 'LISTED', kind: 'Service', items: [dns] });
   loop.event({ type: 'LISTED', kind: 'EndpointSlice', items: [] });

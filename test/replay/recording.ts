@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Small recordings made by hand: packets on devices of one node, events beside them, and their replay. */
 import { createLoop } from '../../agent/loop.ts';
+import { PLAIN_NODE } from '../../core/control/nodes.ts';
 import { parsePrefix, type Prefix } from '../../core/address.ts';
 import { configOf, createDatapath } from '../../core/datapath/datapath.ts';
 import type { ConfigRecord } from '../../core/layout.gen.ts';
@@ -180,14 +181,7 @@ export function modelTwin(given: Partial<ConfigRecord> = {}): ReplayTwin {
   });
   const twin = createDatapath(config, sizes);
   const failures: Failure[] = [];
-  const node = {
-    nodeName: 'node1',
-    zone: '',
-    serviceProxyName: null,
-    topology: true,
-    masqueradeAll: false,
-    clusterCIDRs: [],
-  };
+  const node = { ...PLAIN_NODE, nodeName: 'node1' };
   const loop = createLoop({ store: twin.store, node, onProblem: (failure) => failures.push(failure) });
   return {
     twin,

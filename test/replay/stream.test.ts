@@ -3,6 +3,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { traceOf } from '../../replay/card.ts';
+import { PLAIN_NODE } from '../../core/control/nodes.ts';
 import { assert } from '../../core/result.ts';
 import { readHeaders, type Headers } from '../../replay/headers.ts';
 import { followPath, spanOf } from '../../replay/path.ts';
@@ -178,14 +179,14 @@ describe('a recording', () => {
     assert(one !== undefined, 'there is a connection');
     const { path, watch } = followPath(spanOf(one, tally.connections));
     replayed([capture], streams, undefined, { watch });
-    const config = { nodeName: 'node1', zone: '', serviceProxyName: null, topology: true, masqueradeAll: false };
+    const config = { ...PLAIN_NODE, nodeName: 'node1', serviceCIDRs: [] };
     const { events } = streams;
     const trace = traceOf({
       connection: one,
       path: path(),
       events,
       origin: tally.origin,
-      config: { ...config, clusterCIDRs: [], serviceCIDRs: [] },
+      config,
       setting,
       writes: new Map(),
       difference: undefined,

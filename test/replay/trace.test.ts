@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from 'vitest';
+import { PLAIN_NODE } from '../../core/control/nodes.ts';
 import { assert } from '../../core/result.ts';
 import type { EventStreams } from '../../formats/events.ts';
 import { traceOf, type Trace } from '../../replay/card.ts';
@@ -26,15 +27,7 @@ import {
   type Frame,
 } from './recording.ts';
 
-const config = {
-  nodeName: 'node1',
-  zone: '',
-  serviceProxyName: null,
-  topology: true,
-  masqueradeAll: false,
-  clusterCIDRs: [],
-  serviceCIDRs: [],
-};
+const config = { ...PLAIN_NODE, nodeName: 'node1', serviceCIDRs: [] };
 
 /** The trace of the connection that was opened as the n-th. */
 function traced(frames: readonly Frame[], streams: EventStreams, which = 0, kernel?: () => ReplayTwin): Trace {

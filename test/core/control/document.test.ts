@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the document tells besides endpoints, and what events do to it. */
 import { describe, expect, test } from 'vitest';
+import { addressFromIPv4 } from '../../../core/address.ts';
 import { applyEvent, emptyCluster } from '../../../core/control/cluster.ts';
 import { compiledTable, type CompiledServices } from '../../../core/control/document.ts';
 import type { ClusterEvent } from '../../../core/objects.ts';
@@ -15,7 +16,7 @@ describe('the document', () => {
     expect(only(compile(events, { masqueradeAll: true })).internal?.masquerade).toBe('always');
   });
 
-  test('parts that are not compiled are told, never left out in silence', () => {
+  test('a load balancer has a row for each of its addresses, and says what it cannot serve', () => {
     const spec = {
       type: 'LoadBalancer',
       externalTrafficPolicy: 'Local',
@@ -24,12 +25,22 @@ describe('the document', () => {
     };
     const object = service('web', '10.96.0.1', { ...spec, ports: [{ name: 'http', port: 80, nodePort: 30_080 }] });
     const balanced = { ...object, status: { loadBalancer: { ingress: [{ ip: '192.0.2.1' }, { hostname: 'x' }] } } };
-    expect(compile([added(balanced)]).problems.map(({ field, message }) => `${field}: ${message}`)).toEqual([
-      'spec.externalIPs: unsupported: an external IP is not compiled yet',
-      'spec.healthCheckNodePort: unsupported: the health check port is not compiled yet',
-      'spec.ports[0].nodePort: unsupported: NodePort 30080 is not compiled yet',
-      'status.loadBalancer.ingress: unsupported: a load balancer address is not compiled yet',
+    const events = [added(balanced), added(slice('web', [endpoint('10.0.0.1', { node: 'node-a' })]))];
+    const { frontends, healthChecks, problems } = compile(events);
+    expect(frontends.map(({ kind, address, port }) => `${kind} ${address} ${port}`)).toEqual([
+      'ClusterIP 10.96.0.1 80',
+      'ExternalIP 192.0.2.9 80',
+      'LoadBalancer 192.0.2.1 80',
     ]);
+    expect(healthChecks).toEqual([{ service: 'shop/web', port: 30_112, localEndpoints: 1 }]);
+    expect(problems.map(({ field, message }) => `${field}: ${message}`)).toEqual([
+      'spec.ports[0].nodePort: not served: this node has no IPv4 address for NodePorts; nodeIPs and nodePortAddresses say which',
+    ]);
+    const served = compile(events, { nodeIPs: [addressFromIPv4(0xc000_020a), addressFromIPv4(0xc000_020b)] });
+    expect(served.problems).toEqual([]);
+    expect(
+      served.frontends.filter(({ kind }) => kind === 'NodePort').map(({ address, port }) => `${address}:${port}`),
+    ).toEqual(['192.0.2.10:30080']);
   });
 
   test('objects that lack what they need are told by object and field, and the rest is compiled', () => {
@@ -103,8 +114,8 @@ describe('events', () => {
     let { state } = applyEvent(emptyCluster(), added(service('web', '10.96.0.1')));
     const moved = applyEvent(state, added(slice('web', [], { slice: 'x' })));
     state = moved.state;
-    expect([...moved.changed.services]).toEqual(['shop/web']);
-    expect([...applyEvent(state, added(slice('api', [], { slice: 'x' }))).changed.services]).toEqual([
+    expect([...moved.changed.owners]).toEqual(['shop/web']);
+    expect([...applyEvent(state, added(slice('api', [], { slice: 'x' }))).changed.owners]).toEqual([
       'shop/web',
       'shop/api',
     ]);
@@ -122,9 +133,9 @@ describe('the table', () => {
       added(slice('six', [endpoint('fd00::1')], { addressType: 'IPv6' })),
     ];
     expect(compiledTable(compile(events))).toMatchInlineSnapshot(`
-      "SERVICE        KIND       FRONTEND             VIEW      BACKENDS        WHEN EMPTY  TOPOLOGY  LEFT OUT
-      shop/six:http  ClusterIP  [fd00:96::1]:80/TCP  internal  [fd00::1]:8080  reject      none      -
-      shop/web:http  ClusterIP  10.96.0.1:80/TCP     internal  10.0.0.1:8080   reject      none      10.0.0.2:8080 not-ready
+      "SERVICE        KIND       FRONTEND             VIEW      BACKENDS        WHEN EMPTY  TOPOLOGY  MASQUERADE  LEFT OUT
+      shop/six:http  ClusterIP  [fd00:96::1]:80/TCP  internal  [fd00::1]:8080  reject      none      never       -
+      shop/web:http  ClusterIP  10.96.0.1:80/TCP     internal  10.0.0.1:8080   reject      none      never       10.0.0.2:8080 not-ready
 
       PROBLEMS
       Service shop/web spec.externalIPs[0]: not an IP address: "nope""

@@ -62,7 +62,7 @@ describe('what a Service becomes', () => {
       added(service('web', '10.96.0.1')),
       added(slice('web', [endpoint('10.0.0.10'), endpoint('10.0.0.9')])),
     );
-    expect(report).toMatchObject({ isSettled: true, services: 1, unlisted: [] });
+    expect(report).toMatchObject({ isSettled: true, owners: 1, unlisted: [] });
     expect(all.store.lookup(key('10.96.0.1', 80))).toMatchObject({
       whenEmpty: 'refuse',
       backends: ['10.0.0.10:8080', '10.0.0.9:8080'],
@@ -111,9 +111,11 @@ describe('what a Service becomes', () => {
     );
     expect(all.store.keys()).toHaveLength(6);
     expect(all.loop.problems().map(({ field, message }) => `${field}: ${message}`)).toEqual([
-      'spec.ports[0].nodePort: unsupported: NodePort 30000 is not compiled yet',
-      'spec.ports[1].nodePort: unsupported: NodePort 30001 is not compiled yet',
-      'spec.ports[2].nodePort: unsupported: NodePort 30002 is not compiled yet',
+      ...[0, 1, 2].map(
+        (port) =>
+          `spec.ports[${port}].nodePort: not served: this node has no IPv4 or IPv6 address for NodePorts; ` +
+          'nodeIPs and nodePortAddresses say which',
+      ),
       'spec.ports: unsupported: port "assoc" SCTP: SCTP is not programmed yet',
     ]);
   });
@@ -127,7 +129,7 @@ describe('what a Service becomes', () => {
       {
         object: 'Service shop/b',
         field: 'spec.ports',
-        message: '10.96.0.1:80/TCP belongs to shop/a:http/TCP already: this port is not served there',
+        message: '10.96.0.1:80/TCP belongs to ClusterIP of shop/a:http/TCP already: this ClusterIP is not served there',
       },
     ]);
     step(all, deleted(service('a', '10.96.0.1')));
@@ -140,7 +142,7 @@ describe('what a change writes', () => {
     const all = rig();
     const events = [added(service('web', '10.96.0.1')), added(slice('web', [endpoint('10.0.0.1', { pod: 'a' })]))];
     step(all, ...events);
-    expect(step(all, ...structuredClone(events))).toMatchObject({ planned: 0, services: 1, isSettled: true });
+    expect(step(all, ...structuredClone(events))).toMatchObject({ planned: 0, owners: 1, isSettled: true });
     expect(all.loop.resync()).toMatchObject({ done: 1, isSettled: true });
   });
 

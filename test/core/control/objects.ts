@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Builders of Kubernetes objects in the words of the domain. */
 import type { Loop } from '../../../agent/loop.ts';
+import { PLAIN_NODE } from '../../../core/control/nodes.ts';
 import type {
   ClusterEvent,
   EndpointObject,
@@ -10,14 +11,7 @@ import type {
 } from '../../../core/objects.ts';
 import type { NodeConfig } from '../../../core/service.ts';
 
-export const NODE: NodeConfig = {
-  nodeName: 'node-a',
-  zone: 'z1',
-  serviceProxyName: null,
-  topology: true,
-  masqueradeAll: false,
-  clusterCIDRs: [],
-};
+export const NODE: NodeConfig = { ...PLAIN_NODE, nodeName: 'node-a', zone: 'z1' };
 
 type ServiceSpec = NonNullable<ServiceObject['spec']>;
 

@@ -28,7 +28,7 @@ function view(members: number, pods: string): View {
   const backends = [0, 1, 2, 3, 4, 5]
     .filter((last) => (members & (1 << last)) !== 0)
     .map((last) => backend(last, `${pods}${last}`));
-  return { backends, whenEmpty: 'reject', topology: 'none', masquerade: 'never' };
+  return { backends, whenEmpty: 'reject', topology: 'none', topologyReason: 'no-hints', masquerade: 'never' };
 }
 
 const frontendArbitrary = fc.record({
@@ -40,6 +40,8 @@ const frontendArbitrary = fc.record({
 function frontend(name: string, place: number, number: number, internal: View, external: View): Frontend {
   return {
     kind: 'NodePort',
+    created: '',
+    algorithm: 'hash',
     servicePort: { namespace: 'shop', name, portName: '', protocol: TCP },
     address: addressFromIPv4(0xc000_0200 + place),
     port: port(number),

@@ -15,6 +15,8 @@ export type Frontend = {
   readonly address: Address;
   readonly protocol: Protocol;
   readonly port: Port;
+  /** 0: clients are not kept on their backends (E2). */
+  readonly affinitySeconds: number;
 };
 
 /** The frontends of the kinds that are judged, in no order: one for each address of the node that serves a NodePort. */
@@ -36,8 +38,8 @@ export function frontendsOf(views: readonly View[], surroundings: Surroundings):
   return [...claimants.values()].flatMap(({ address, claims }) => {
     const owner = ownerOf(claims);
     if (owner === undefined || (owner.kind !== 'ClusterIP' && !judged.has(owner.kind))) return [];
-    const { kind, owner: service, port, portName, protocol } = owner;
-    return [{ kind, service, portName, address, protocol, port }];
+    const { affinitySeconds, kind, owner: service, port, portName, protocol } = owner;
+    return [{ kind, service, portName, address, protocol, port, affinitySeconds }];
   });
 }
 

@@ -100,7 +100,8 @@ function putObject(fold: Fold, object: ClusterObject, claims: Claims, services: 
     case 'Node': {
       const facts = readNode(object);
       claims.set(`node ${name}`, claimOfNode(fold, name, facts));
-      if (isOwnNode(fold, name)) setZone(fold, facts.zone, services);
+      // One without the label says nothing of a zone, so the configuration's holds.
+      if (isOwnNode(fold, name)) setZone(fold, facts.zone ?? fold.options.zone, services);
       break;
     }
     case 'Pod': {

@@ -47,9 +47,9 @@ export function frontendKey(address: Address, protocol: Protocol, port: Port): s
   return `${addressKey(address)} ${portKey(protocol, port)}`;
 }
 
-/** The key of what one port of a Service means in a family. */
-export function listsKey({ name, port, protocol }: ServicePortFacts, family: Family): string {
-  return `${family} ${protocol}:${port} ${name}`;
+/** The key of what one port of a Service means in a family: its identity (A4). */
+export function listsKey({ name, protocol }: ServicePortFacts, family: Family): string {
+  return `${family} ${protocol} ${name}`;
 }
 
 const gathered = new WeakMap<ServiceFacts, Claims>();

@@ -75,11 +75,11 @@ const ZONE_LABEL = 'topology.kubernetes.io/zone';
 /** Facts of a Service that has a ClusterIP; undefined for one that no proxy handles (A1). */
 export function readService(object: ServiceObject, serviceProxyName: string | undefined): ServiceFacts | undefined {
   const { metadata, spec } = object;
-  if (metadata?.name === undefined || spec === undefined || spec.type === 'ExternalName') return undefined;
+  if (!metadata?.name || !metadata.namespace || !spec || spec.type === 'ExternalName') return undefined;
   if (typeof spec.clusterIP !== 'string' || spec.clusterIP === '' || spec.clusterIP === 'None') return undefined;
   const ingress = objects(object.status?.loadBalancer?.ingress).filter(isVip);
   return {
-    name: `${metadata.namespace ?? ''}/${metadata.name}`,
+    name: `${metadata.namespace}/${metadata.name}`,
     createdAt: readCreation(object),
     foreign: metadata.labels?.[PROXY_NAME_LABEL] !== serviceProxyName,
     clusterAddresses: readClusterAddresses(spec),
@@ -89,17 +89,19 @@ export function readService(object: ServiceObject, serviceProxyName: string | un
     loadBalancerAddresses: readAddresses(ingress.map((entry) => entry.ip)),
     externalAddresses: readAddresses(texts(spec.externalIPs)),
     sourceRanges: readSourceRanges(spec),
-    ports: objects(spec.ports).flatMap(readServicePort),
+    ports: readServicePorts(spec),
   };
 }
 
 const AFFINITY_SECONDS = 10_800;
+const AFFINITY_SECONDS_MAX = 86_400;
 
-/** E2. */
+/** E2; a time that the API server would not take counts as none given. */
 function readAffinity({ sessionAffinity, sessionAffinityConfig }: NonNullable<ServiceObject['spec']>): number {
   if (sessionAffinity !== 'ClientIP') return 0;
   const seconds = sessionAffinityConfig?.clientIP?.timeoutSeconds;
-  return typeof seconds === 'number' && seconds > 0 ? seconds : AFFINITY_SECONDS;
+  const isValid = Number.isInteger(seconds) && Number(seconds) > 0 && Number(seconds) <= AFFINITY_SECONDS_MAX;
+  return isValid ? Number(seconds) : AFFINITY_SECONDS;
 }
 
 /** A8: trimmed, and what cannot be read is skipped. */
@@ -113,11 +115,12 @@ function isVip(entry: { readonly ipMode?: string }): boolean {
   return entry.ipMode === undefined || entry.ipMode === null || entry.ipMode === 'VIP';
 }
 
-/** H1: by position where the families are named, else the one legacy field. */
+/** H1: by position where the families are named, else the one legacy field, which is the first of the list too. */
 function readClusterAddresses(spec: NonNullable<ServiceObject['spec']>): Address[] {
   const families = texts(spec.ipFamilies);
   if (families.length === 0) return readAddresses([spec.clusterIP]);
-  const clusterIPs = texts(spec.clusterIPs);
+  const listed = texts(spec.clusterIPs);
+  const clusterIPs = listed.length > 0 ? listed : [spec.clusterIP];
   const found = new Map<string, Address>();
   for (const [index, family] of families.entries()) {
     const [address] = readAddresses([clusterIPs[index]]);
@@ -126,13 +129,18 @@ function readClusterAddresses(spec: NonNullable<ServiceObject['spec']>): Address
   return [...found.values()];
 }
 
-type ServicePortObject = NonNullable<NonNullable<ServiceObject['spec']>['ports']>[number];
-
-function readServicePort(object: ServicePortObject): ServicePortFacts[] {
-  const number = readPort(object.port);
-  const protocol = readProtocol(object.protocol);
-  if (number === undefined || protocol === undefined) return [];
-  return [{ name: object.name ?? '', port: number, protocol, nodePort: readPort(object.nodePort) }];
+/** A4: of two ports with one identity the first is the Service's. */
+function readServicePorts(spec: NonNullable<ServiceObject['spec']>): ServicePortFacts[] {
+  const found = new Map<string, ServicePortFacts>();
+  for (const object of objects(spec.ports)) {
+    const number = readPort(object.port);
+    const protocol = readProtocol(object.protocol);
+    if (number === undefined || protocol === undefined) continue;
+    const name = object.name ?? '';
+    const key = `${protocol} ${name}`;
+    if (!found.has(key)) found.set(key, { name, port: number, protocol, nodePort: readPort(object.nodePort) });
+  }
+  return [...found.values()];
 }
 
 /** Facts of a slice that counts; undefined for FQDN, headless and invalid ones (A3, H1, H6). */

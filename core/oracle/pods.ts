@@ -4,7 +4,18 @@ import type { Address, Port, Protocol } from '../address.ts';
 import type { ContainerObject, PodObject } from '../objects.ts';
 import { claimText, type Claim } from './claims.ts';
 import type { PortLists } from './lists.ts';
-import { FAMILIES, familyOf, objects, readAddresses, readCreation, readName, readPort, readProtocol } from './read.ts';
+import { isLoopback } from './nodeports.ts';
+import {
+  FAMILIES,
+  familyOf,
+  objects,
+  readAddresses,
+  readCreation,
+  readName,
+  readPort,
+  readProtocol,
+  type Family,
+} from './read.ts';
 
 /** A host port of a pod; without an address it answers on every address of the pod's node. */
 export type HostPort = { readonly address: Address | undefined; readonly port: Port; readonly protocol: Protocol };
@@ -12,15 +23,6 @@ export type HostPort = { readonly address: Address | undefined; readonly port: P
 export type ServedHostPort = { readonly claim: Claim; readonly lists: PortLists };
 
 type PortObject = NonNullable<ContainerObject['ports']>[number];
-
-/** Fields of a pod that say where it is and whether it still runs. */
-type PodFields = PodObject & {
-  readonly status?: {
-    readonly phase?: string;
-    readonly podIP?: string;
-    readonly podIPs?: readonly { readonly ip?: string }[];
-  };
-};
 
 /** Host ports that need translation, on whatever node: in the host's own network the pod listens there itself. */
 export function readHostPorts(object: PodObject): HostPort[] {
@@ -38,13 +40,14 @@ export function readHostPorts(object: PodObject): HostPort[] {
 }
 
 /** Frontends of a pod that runs on the node, in each family that it has an address of. */
-export function readServedHostPorts(object: PodFields, nodeName: string): ServedHostPort[] {
+export function readServedHostPorts(object: PodObject, nodeName: string): ServedHostPort[] {
   const { spec, status } = object;
   const name = readName(object);
-  if (name === undefined || spec?.nodeName !== nodeName || spec.hostNetwork === true) return [];
+  if (!object.metadata?.name || !object.metadata.namespace || name === undefined) return [];
+  if (spec?.nodeName !== nodeName || spec.hostNetwork === true) return [];
   if (status?.phase === 'Succeeded' || status?.phase === 'Failed') return [];
-  const listed = objects(status?.podIPs).map(({ ip }) => ip);
-  const podAddresses = readAddresses(listed.length > 0 ? listed : [status?.podIP]);
+  const isListed = (status?.podIPs?.length ?? 0) > 0;
+  const podAddresses = readAddresses(isListed ? objects(status?.podIPs).map(({ ip }) => ip) : [status?.podIP]);
   const pod = { name, createdAt: readCreation(object) };
   const ports = lastingContainers(spec).flatMap((container) => objects(container.ports));
   return FAMILIES.flatMap((family) => {
@@ -55,8 +58,8 @@ export function readServedHostPorts(object: PodFields, nodeName: string): Served
 
 /** An init container counts where it goes on beside the others. */
 function lastingContainers(spec: NonNullable<PodObject['spec']>): readonly ContainerObject[] {
-  const first: readonly (ContainerObject & { readonly restartPolicy?: string })[] = objects(spec.initContainers);
-  return [...first.filter(({ restartPolicy }) => restartPolicy === 'Always'), ...objects(spec.containers)];
+  const sidecars = objects(spec.initContainers).filter(({ restartPolicy }) => restartPolicy === 'Always');
+  return [...sidecars, ...objects(spec.containers)];
 }
 
 function serve(
@@ -71,7 +74,7 @@ function serve(
   const family = familyOf(podAddress);
   const families = wildcardFamilies(entry);
   const [hostAddress] = families === undefined ? readAddresses([entry.hostIP]) : [];
-  const isServed = families?.includes(family) ?? (hostAddress !== undefined && familyOf(hostAddress) === family);
+  const isServed = families?.includes(family) ?? (hostAddress !== undefined && isOfFamily(hostAddress, family));
   if (!isServed) return [];
   const claim: Claim = {
     kind: 'HostPort',
@@ -95,9 +98,19 @@ function serve(
   return [{ claim, lists: { cluster, local: [], serving: [] } }];
 }
 
+/** Loopback addresses serve no host port, as they serve no NodePort (B8). */
+function isOfFamily(address: Address, family: Family): boolean {
+  return familyOf(address) === family && !isLoopback(address);
+}
+
 /** The families whose node addresses the port takes; undefined: it names one address, or nothing that can be read. */
-function wildcardFamilies({ hostIP }: PortObject): readonly ('IPv4' | 'IPv6')[] | undefined {
+function wildcardFamilies({ hostIP }: PortObject): readonly Family[] | undefined {
   if (hostIP === undefined || hostIP === null || hostIP === '') return FAMILIES;
-  if (hostIP === '0.0.0.0') return ['IPv4'];
-  return hostIP === '::' ? ['IPv6'] : undefined;
+  const [address] = readAddresses([hostIP]);
+  return address !== undefined && isUnspecified(address) ? [familyOf(address)] : undefined;
+}
+
+/** 0.0.0.0 and ::, however written (A8). */
+function isUnspecified({ a, b, c, d }: Address): boolean {
+  return a === 0 && b === 0 && (c === 0xffff || c === 0) && d === 0;
 }

@@ -35,8 +35,8 @@ export function readName(object: { readonly metadata?: ObjectMeta }): string | u
 
 /** As the API server writes it: always UTC and whole seconds, so texts stand in the order of time. Empty: none. */
 export function readCreation(object: { readonly metadata?: ObjectMeta }): string {
-  const metadata: (ObjectMeta & { readonly creationTimestamp?: unknown }) | undefined = object.metadata;
-  return typeof metadata?.creationTimestamp === 'string' ? metadata.creationTimestamp : '';
+  const created: unknown = object.metadata?.creationTimestamp;
+  return typeof created === 'string' ? created : '';
 }
 
 /** Valid addresses without repetition, in order. */

@@ -254,6 +254,22 @@ describe('what is remembered', () => {
     expect(made.versionCount()).toBe(before + 101);
   });
 
+  test('new addresses of the node are one version, however many Services have NodePorts there', () => {
+    const ports = [{ name: 'http', port: 80, nodePort: 30080 }];
+    const made = timeline([0, modified(web({ ports }))], [1, backends(1)], [2, modified(node(NODE, ['192.0.2.10']))]);
+    const before = made.versionCount();
+    made.apply(10, modified(node(NODE, ['192.0.2.12'])));
+    expect(made.versionCount()).toBe(before + 1);
+    const served = (timeNs: number): string[] =>
+      ['192.0.2.10:30080/TCP', '192.0.2.12:30080/TCP'].map((text) => made.answerAt(timeNs, question(text)).kind);
+    expect(served(9)).toEqual(['permitted', 'not-a-service']);
+    expect(served(10)).toEqual(['not-a-service', 'permitted']);
+    const { earlier } = made.judge(15, 10, question('192.0.2.10:30080/TCP'));
+    expect(earlier.map(({ answer, endedBy }) => [answerText(answer), endedBy])).toEqual([
+      ['permitted shop/web:http 10.0.0.1:8080', 3],
+    ]);
+  });
+
   test('forgetting keeps the answers from that time on, and frees the rest', () => {
     const made = timeline([0, modified(web())], [0, modified(service('shop/brief', { clusterIP: '10.96.0.3' }))]);
     made.apply(1, deleted(service('shop/brief')));

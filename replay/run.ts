@@ -130,7 +130,7 @@ function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
     room: sameRoom(),
     outside: quietOutside(0),
     twins: createTwins(input.model, input.kernel),
-    oracle: rememberAnswers(createOracleTimeline(input.oracle)),
+    oracle: rememberAnswers(createOracleTimeline({ ...input.oracle, judged: ['ClusterIP'] })),
     connections,
     tally: newTally(origin, places, connections.all),
     firstTick: ticksOf(origin),

@@ -41,7 +41,10 @@ export const ways: Readonly<Record<string, Way>> = {
     return statesOf(steps).map((state) => {
       const objects = [...state.objects.values()];
       const played = stage.tell([...objects.map((object) => ({ type: 'ADDED' as const, object })), ...state.gaps]);
-      const empty = stage.tell(objects.map((object) => ({ type: 'DELETED' as const, object })));
+      const gone = objects.map((object) => ({ type: 'DELETED' as const, object }));
+      // Only a list ends what a lost watch began.
+      const ended = state.gaps.map((gap) => ({ type: 'LISTED' as const, kind: kindOf(gap), items: [] }));
+      const empty = stage.tell([...gone, ...ended]);
       if (empty.dump !== '') throw new Error(`nothing is there, but the maps say:\n${empty.dump}`);
       return played;
     });

@@ -106,7 +106,17 @@ export function readNodeFacts(source: InputSource): Result<NodeFacts> {
   if (!text.ok) return text;
   const { documents, failures } = parseDocuments(file, text.value);
   const [failure] = failures;
-  if (failure !== undefined) return { ok: false, error: failure };
+  if (failure !== undefined) {
+    const message = `not the facts of a node: ${failure.message}`;
+    return {
+      ok: false,
+      error: {
+        ...failure,
+        message,
+        remedy: failure.remedy === '' ? 'docs/schema/node-facts.schema.json says what they hold' : failure.remedy,
+      },
+    };
+  }
   const [document] = documents;
   if (document === undefined) return fail('input', `${file} offset 0`, 'the file is empty');
   const checked = checkShape(file, schema, document.value, document.lineOf);

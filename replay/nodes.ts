@@ -159,6 +159,8 @@ export function clockText({ back, errorNs, node, offsetNs, there }: ClockOffset)
   const side = offsetNs >= 0 ? 'ahead' : 'behind';
   const off = `its clock is ${(Math.abs(offsetNs) / 1e6).toFixed(3)} ms ${side}`;
   const counts = `(${there} packets there, ${back} back)`;
-  if (errorNs === Infinity) return `${node}: ${off} at most ${counts}, seen one way only; taken off`;
+  // The way itself takes time: what is heard late says how far the clock is ahead at most, and how far behind at least.
+  const bound = there > 0 === offsetNs >= 0 ? 'at most' : 'at least';
+  if (errorNs === Infinity) return `${node}: ${off} ${bound} ${counts}, seen one way only; taken off`;
   return `${node}: ${off}, give or take ${(errorNs / 1e6).toFixed(3)} ms ${counts}; taken off`;
 }

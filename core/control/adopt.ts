@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The maps of an earlier run, or of a failed batch, to the image that says what they hold and what is free in them. */
 import { BACKEND_ACTIVE, BACKEND_STATE, BACKEND_TERMINATING, FRONTEND_WHOLE_ADDRESS, maps } from '../layout.gen.ts';
-import type { BackendRecord, FrontendKeyRecord, ServiceRecord, SlotPairRecord, ViewRecord } from '../layout.gen.ts';
-import { endpointText } from '../address.ts';
+import type {
+  BackendRecord,
+  FrontendKeyRecord,
+  NodeAddressKeyRecord,
+  ServiceRecord,
+  SlotPairRecord,
+  SourceRangeKeyRecord,
+  ViewRecord,
+} from '../layout.gen.ts';
+import { addressText, endpointText } from '../address.ts';
 import { ok, type Result } from '../result.ts';
 import type { MapStore } from '../store.ts';
 import { addKnown, readClassifier } from './classifier.ts';
 import { emptyImage, retire, type BackendEntry, type Block, type MapImage, type PortEntry } from './image.ts';
 import { frontendText, hashHex } from './names.ts';
+import { compareRanges, rangeOfKey, rangesText, type RangeSet } from './ranges.ts';
 import { claimBlock, returnId, type IdPool } from './space.ts';
 
 type Held = {
@@ -15,6 +24,9 @@ type Held = {
   readonly services: ReadonlyMap<number, ServiceRecord>;
   readonly slots: ReadonlyMap<number, SlotPairRecord>;
   readonly backends: ReadonlyMap<number, BackendRecord>;
+  /** By set. */
+  readonly ranges: ReadonlyMap<number, readonly SourceRangeKeyRecord[]>;
+  readonly nodeAddresses: readonly (readonly [NodeAddressKeyRecord, number])[];
 };
 
 function readMaps(store: MapStore): Result<Held> {
@@ -26,7 +38,16 @@ function readMaps(store: MapStore): Result<Held> {
   if (!slots.ok) return slots;
   const backends = store.entries(maps.backends);
   if (!backends.ok) return backends;
+  const ranges = store.entries(maps.sourceRanges);
+  if (!ranges.ok) return ranges;
+  const nodeAddresses = store.entries(maps.nodeAddresses);
+  if (!nodeAddresses.ok) return nodeAddresses;
   return ok({
+    ranges: Map.groupBy(
+      ranges.value.map(([key]) => key),
+      ({ set }) => set,
+    ),
+    nodeAddresses: nodeAddresses.value,
     frontends: frontends.value,
     services: new Map(services.value),
     slots: new Map(slots.value),
@@ -47,6 +68,9 @@ export function adopt(store: MapStore): Result<MapImage> {
   const owners = new Map<number, PortEntry>();
   for (const [key, row] of held.value.frontends) adoptFrontend(image, owners, held.value, key, row);
   adoptBackends(image, owners, held.value);
+  adoptRanges(image, held.value);
+  for (const [{ address }, flags] of held.value.nodeAddresses)
+    image.nodeAddresses.set(addressText(address), { address, flags });
   fillPool(image.rows, new Set(held.value.frontends.map(([, row]) => row)));
   fillPool(image.portIds, new Set(owners.keys()));
   const isEmpty = held.value.frontends.length === 0 && held.value.backends.size === 0 && held.value.services.size === 0;
@@ -66,18 +90,43 @@ function adoptFrontend(
   const record = held.services.get(row);
   const isOwn = record !== undefined && text === frontendText(record.key.address, record.key.port, record.key.protocol);
   if (isOwn && record.kind === FRONTEND_WHOLE_ADDRESS) {
-    image.frontends.set(text, { key, row, record, port: undefined, blocks: [] });
+    image.frontends.set(text, { key, row, record, port: undefined, blocks: [], ranges: undefined });
     return;
   }
   const port = isOwn ? adoptPort(image, owners, record) : undefined;
   const { blocks, isTrusted } = adoptBlocks(image, held, port, isOwn ? record.views : []);
   for (const block of blocks) block.references += 1;
   if (port === undefined || !isTrusted) {
-    image.frontends.set(text, { key, row, record: undefined, port: undefined, blocks });
+    image.frontends.set(text, { key, row, record: undefined, port: undefined, blocks, ranges: undefined });
     return;
   }
   port.frontends.add(text);
-  image.frontends.set(text, { key, row, record, port, blocks });
+  image.frontends.set(text, { key, row, record, port, blocks, ranges: adoptSet(image, held, record) });
+}
+
+/** The set that a row names, with all that the map holds of it. */
+function adoptSet(image: MapImage, held: Held, record: ServiceRecord | undefined): RangeSet | undefined {
+  const id = record?.sourceRanges ?? 0;
+  if (id === 0) return undefined;
+  const known = [...image.rangeSets.values()].find((set) => set.id === id);
+  if (known !== undefined) {
+    known.references += 1;
+    return known;
+  }
+  const keys = held.ranges.get(id) ?? [];
+  const text = rangesText(keys.map(rangeOfKey).sort(compareRanges));
+  const set: RangeSet = { id, keys, text, references: 1, isWritten: true };
+  // Two sets of equal ranges may have come of a crash: the second goes with its rows.
+  image.rangeSets.set(image.rangeSets.has(text) ? `${text} set ${id}` : text, set);
+  return set;
+}
+
+/** After the frontends: sets that no row names can't be reached, and go first. */
+function adoptRanges(image: MapImage, { ranges }: Held): void {
+  const named = new Set([...image.rangeSets.values()].map(({ id }) => id));
+  for (const [id, keys] of ranges) if (!named.has(id)) image.orphanRanges.push(...keys);
+  image.rangesHeld = [...ranges.values()].reduce((sum, keys) => sum + keys.length, 0);
+  fillPool(image.rangeIds, named, highestOf(ranges.keys()));
 }
 
 /** undefined: its id is another port's. */
@@ -111,10 +160,12 @@ function adoptBlocks(
 ): AdoptedBlocks {
   const blocks: Block[] = [];
   let isTrusted = true;
-  for (const { firstSlot, count } of views) {
-    if (count === 0) continue;
-    const known = [...(port?.blocks ?? [])].find((block) => block.pair * 2 === firstSlot && block.ids.length === count);
-    const block = known ?? claimSlots(image, held, firstSlot, count);
+  for (const { firstSlot, tableSize } of views) {
+    if (tableSize === 0) continue;
+    const known = [...(port?.blocks ?? [])].find(
+      (block) => block.pair * 2 === firstSlot && block.ids.length === tableSize,
+    );
+    const block = known ?? claimSlots(image, held, firstSlot, tableSize);
     if (block === undefined) {
       isTrusted = false;
       continue;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One owner of frontends, a Service or a pod with host ports, to what it should have on this node. */
-import { addressText, compareAddresses, prefixContains, type Address, type Port, type Prefix } from '../address.ts';
+import { addressText, prefixContains, type Address, type Port, type Prefix } from '../address.ts';
 import type { Family, Frontend, FrontendKind, NodeConfig, Problem } from '../service.ts';
 import type { ClusterState } from './cluster.ts';
 import type { ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
@@ -8,6 +8,7 @@ import { FAMILIES, familyOf, isWholeFamily, prefixFamily } from './families.ts';
 import { desiredPod } from './hostports.ts';
 import { addressesForNodePorts } from './nodes.ts';
 import { podOfOwner } from './pods.ts';
+import { distinctRanges } from './ranges.ts';
 import { viewsOfPort } from './views.ts';
 
 /** What one owner wants. `problems` are the compiler's own; those of the objects are kept with the objects. */
@@ -89,19 +90,6 @@ function sourceRangesOf(service: ServiceInfo, family: Family, config: NodeConfig
   const vips = service.loadBalancerIPs.filter((address) => familyOf(address) === family);
   const all = isNodeIn ? [...ranges, ...vips.map((address) => ({ address, length: 128 }))] : ranges;
   return distinctRanges(all);
-}
-
-/** By address, then the wider first. */
-function distinctRanges(ranges: readonly Prefix[]): readonly Prefix[] {
-  const sorted = ranges.toSorted(
-    (left, right) => compareAddresses(left.address, right.address) || left.length - right.length,
-  );
-  return sorted.filter((range, index) => {
-    const before = sorted[index - 1];
-    return (
-      before === undefined || before.length !== range.length || compareAddresses(before.address, range.address) !== 0
-    );
-  });
 }
 
 function portFrontends(

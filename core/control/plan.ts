@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One Service port, or one owned address, to the steps that bring the maps to what is wanted; all or nothing. */
-import type { Address } from '../address.ts';
+import { addressText, type Address } from '../address.ts';
 import {
   BACKEND_GENERATION_SHIFT,
   BACKEND_IN_EXTERNAL,
@@ -28,6 +28,8 @@ import {
   type PortEntry,
 } from './image.ts';
 import { frontendText, hashHex, isOtherPod, keyText, nameHash, type Hash } from './names.ts';
+import type { WantedNodeAddress } from './nodes.ts';
+import { fillRanges, leaveRanges } from './ranges.ts';
 import { keysLeft, lessOf, mapFull, pairsOf, reserve, rowsMax, takeRow, type Reservation } from './reserve.ts';
 import { releaseBlock, releaseId } from './space.ts';
 import {
@@ -240,21 +242,23 @@ function publishBlocks(segment: Segment, port: PortEntry, blocks: readonly Block
 }
 
 function publishRows(image: MapImage, segment: Segment, port: PortEntry, { rows }: Reservation): void {
-  for (const { frontend, text, row, record, isNew, blocks } of rows) {
+  for (const { frontend, text, row, record, isNew, blocks, ranges } of rows) {
     if (isNew) image.frontendsReserved -= 1;
+    if (ranges !== undefined) segment.prepare.push(...fillRanges(ranges));
     segment.prepare.push(setOperation(maps.services, row, record));
     segment.publish.push(setOperation(maps.frontends, frontendKey(frontend), row));
     addKnown(image.classifier, frontend.address, frontend.port, frontend.protocol);
     const before = image.frontends.get(text);
     if (before !== undefined) freeFrontend(image, segment, before);
-    image.frontends.set(text, { key: record.key, row, record, port, blocks });
+    image.frontends.set(text, { key: record.key, row, record, port, blocks, ranges });
     port.frontends.add(text);
   }
 }
 
 /** Gives back the row and, with its last reader, the slots of an entry that `frontends` no longer names. */
-function freeFrontend(image: MapImage, segment: Segment, { row, port, blocks, record }: FrontendEntry): void {
+function freeFrontend(image: MapImage, segment: Segment, { row, port, blocks, ranges, record }: FrontendEntry): void {
   segment.freed = true;
+  if (ranges !== undefined) segment.withdraw.push(...leaveRanges(image, ranges));
   // A row that can't be trusted may be somebody else's too.
   if (record !== undefined) releaseId(image.rows, row);
   for (const block of blocks) {
@@ -307,6 +311,32 @@ export function removeFrontend(image: MapImage, segment: Segment, text: string, 
   image.frontends.delete(text);
 }
 
+/** Brings the addresses of this node to those that are wanted, each by one word. */
+export function planNodeAddresses(
+  image: MapImage,
+  segment: Segment,
+  wanted: readonly WantedNodeAddress[],
+): Result<void> {
+  const { nodeAddresses, nodeAddressesMax } = image;
+  if (wanted.length > nodeAddressesMax) {
+    return mapFull(maps.nodeAddresses, 'this node', wanted.length, nodeAddressesMax, nodeAddressesMax);
+  }
+  const kept = new Set(wanted.map(({ address }) => addressText(address)));
+  for (const [text, { address }] of nodeAddresses) {
+    if (kept.has(text)) continue;
+    // First, so that the map never holds more than its size.
+    segment.prepare.push(deleteOperation(maps.nodeAddresses, { address }));
+    nodeAddresses.delete(text);
+  }
+  for (const { address, flags } of wanted) {
+    const text = addressText(address);
+    if (nodeAddresses.get(text)?.flags === flags) continue;
+    segment.prepare.push(setOperation(maps.nodeAddresses, { address }, flags));
+    nodeAddresses.set(text, { address, flags });
+  }
+  return ok(undefined);
+}
+
 /** Publishes or removes the row that answers for the rest of an address. */
 export function planAddress(image: MapImage, segment: Segment, address: Address, isOwned: boolean): Result<void> {
   const key = wholeAddressKey(address);
@@ -327,6 +357,6 @@ export function planAddress(image: MapImage, segment: Segment, address: Address,
   segment.publishWhole.push(setOperation(maps.frontends, key, row));
   addKnown(image.classifier, address, 0, 0);
   if (entry !== undefined) freeFrontend(image, segment, entry);
-  image.frontends.set(text, { key, row, record, port: undefined, blocks: [] });
+  image.frontends.set(text, { key, row, record, port: undefined, blocks: [], ranges: undefined });
   return ok(undefined);
 }

@@ -4,7 +4,9 @@ import { maps, type ServiceRecord } from '../layout.gen.ts';
 import { fail, ok, type Result } from '../result.ts';
 import type { Frontend, View } from '../service.ts';
 import type { BackendEntry, Block, FrontendEntry, MapImage, PortEntry } from './image.ts';
+import { maglevSize, tableOf } from './maglev.ts';
 import { keyText, sameHash, type Hash } from './names.ts';
+import { createRanges, forgetUnused, leaveRanges, rangesText, type RangeSet } from './ranges.ts';
 import { freeElements, idsLeft, returnBlock, returnId, takeBlock, takeId } from './space.ts';
 import { sameService, serviceRecord, wantedBackends, type WantedBackend, type WantedPort } from './wanted.ts';
 
@@ -24,6 +26,7 @@ export type Reservation = {
     /** Whether it is another key. */
     readonly isNew: boolean;
     readonly blocks: readonly Block[];
+    readonly ranges: RangeSet | undefined;
   }[];
 };
 
@@ -119,6 +122,7 @@ export function reserve(
     reserveBackends(image, wanted, known, backends, reservation) ?? reserveRows(image, wanted, known, reservation);
   if (taken === undefined) return ok(reservation);
   giveBack(image, known, reservation);
+  forgetUnused(image);
   return taken;
 }
 
@@ -126,8 +130,9 @@ export function reserve(
 export function giveBack(image: MapImage, known: PortEntry | undefined, reservation: Reservation): void {
   for (const backend of reservation.backends.values()) if (backend !== 0) returnId(image.backendIds, backend);
   for (const { pair, ids } of reservation.blocks) returnBlock(image.pairs, pair, pairsOf(ids));
-  for (const { blocks, isNew, row } of reservation.rows) {
+  for (const { blocks, isNew, ranges, row } of reservation.rows) {
     for (const block of blocks) block.references -= 1;
+    if (ranges !== undefined) leaveRanges(image, ranges);
     returnId(image.rows, row);
     if (isNew) image.frontendsReserved -= 1;
   }
@@ -165,15 +170,29 @@ function blockFor(
   known: PortEntry | undefined,
   reservation: Reservation,
   view: View | null,
+  { algorithm, protocol }: Frontend,
 ): Block | 'none' | 'full' {
   if (view === null || view.backends.length === 0) return 'none';
-  const ids = view.backends.map(({ text }) => reservation.backends.get(text) ?? known?.backends.get(text)?.id ?? 0);
+  const each = view.backends.map(({ text }) => reservation.backends.get(text) ?? known?.backends.get(text)?.id ?? 0);
+  const ids = algorithm === 'maglev' ? tableOf(view.backends, protocol).map((index) => each[index] ?? 0) : each;
   for (const block of [...(known?.blocks ?? []), ...reservation.blocks]) if (sameIds(block.ids, ids)) return block;
   const pair = takeBlock(image.pairs, pairsOf(ids));
   if (pair === undefined) return 'full';
   const block: Block = { pair, ids, references: 0 };
   reservation.blocks.push(block);
   return block;
+}
+
+/** The set of a frontend's source ranges, one that other rows have or a new one; undefined: it has none. */
+function rangesFor(image: MapImage, { sourceRanges }: Frontend): RangeSet | undefined | 'full' {
+  if (sourceRanges === null) return undefined;
+  return image.rangeSets.get(rangesText(sourceRanges)) ?? createRanges(image, sourceRanges) ?? 'full';
+}
+
+/** Slots that the larger view of a frontend needs. */
+function slotsNeeded({ algorithm, external, internal }: Frontend): number {
+  const count = Math.max(internal?.backends.length ?? 0, external?.backends.length ?? 0);
+  return algorithm === 'maglev' ? maglevSize(count) : count;
 }
 
 function reserveRows(
@@ -184,26 +203,38 @@ function reserveRows(
 ): Result<never> | undefined {
   for (const frontend of wanted.frontends) {
     const text = keyText(frontend);
-    const internal = blockFor(image, known, reservation, frontend.internal);
-    const external = blockFor(image, known, reservation, frontend.external);
+    const internal = blockFor(image, known, reservation, frontend.internal, frontend);
+    const external = blockFor(image, known, reservation, frontend.external, frontend);
     if (internal === 'full' || external === 'full') {
-      const need = Math.max(frontend.internal?.backends.length ?? 0, frontend.external?.backends.length ?? 0);
-      return mapFull(maps.slots, wanted.name, need, freeElements(image.pairs) * 2, image.pairs.limit * 2);
+      return mapFull(
+        maps.slots,
+        wanted.name,
+        slotsNeeded(frontend),
+        freeElements(image.pairs) * 2,
+        image.pairs.limit * 2,
+      );
     }
     const blocks = [internal, external].filter((block) => block !== 'none');
-    const record = serviceRecord(frontend, reservation.port, {
+    const ranges = rangesFor(image, frontend);
+    if (ranges === 'full') {
+      const need = frontend.sourceRanges?.length ?? 0;
+      return mapFull(maps.sourceRanges, wanted.name, need, image.rangesMax - image.rangesHeld, image.rangesMax);
+    }
+    const views = {
       internal: internal === 'none' ? undefined : internal,
       external: external === 'none' ? undefined : external,
-    });
+    };
+    const record = serviceRecord(frontend, reservation.port, views, ranges?.id ?? 0);
     const current = image.frontends.get(text);
     const isNew = current === undefined;
     if (isNew && keysLeft(image) < 1) return mapFull(maps.frontends, wanted.name, 1, 0, image.frontendsMax);
     if (current?.record !== undefined && sameService(current.record, record)) continue;
     const row = takeRow(image, current);
     if (row === undefined) return mapFull(maps.services, wanted.name, 1, 0, rowsMax(image));
+    if (ranges !== undefined) ranges.references += 1;
     // Counted before anything is freed: a block may pass from one frontend of the port to another.
     for (const block of blocks) block.references += 1;
-    reservation.rows.push({ frontend, text, row, record, isNew, blocks });
+    reservation.rows.push({ frontend, text, row, record, isNew, blocks, ranges });
     if (isNew) image.frontendsReserved += 1;
   }
   return undefined;

@@ -89,5 +89,10 @@ describe('the clock of another node', () => {
     expect(clockText({ ...early, back: 0, errorNs: Infinity, offsetNs: 1_500_000, there: 3 })).toBe(
       'node2: its clock is 1.500 ms ahead at most (3 packets there, 0 back), seen one way only; taken off',
     );
+    const oneWay = (offsetNs: number, there: number, back: number): string =>
+      clockText({ node: 'n', errorNs: Infinity, offsetNs, there, back });
+    expect(oneWay(-1e6, 3, 0)).toContain('1.000 ms behind at least');
+    expect(oneWay(-1e6, 0, 3)).toContain('1.000 ms behind at most');
+    expect(oneWay(1e6, 0, 3)).toContain('1.000 ms ahead at least');
   });
 });

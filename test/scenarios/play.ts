@@ -3,7 +3,7 @@
 import { createLoop, type Loop } from '../../agent/loop.ts';
 import { canonical } from '../../core/control/canonical.ts';
 import { applyEvent, emptyCluster, type ClusterState } from '../../core/control/cluster.ts';
-import { compileServices } from '../../core/control/document.ts';
+import { compileServices, type CompiledServices } from '../../core/control/document.ts';
 import type { ClusterEvent, ObjectKind } from '../../core/objects.ts';
 import { failureText } from '../../core/result.ts';
 import type { TandemConfiguration } from '../../formats/config.ts';
@@ -11,8 +11,13 @@ import { MemoryStore } from '../core/control/memory.ts';
 import { readableDump } from './dump.ts';
 import { scenarioTable } from './table.ts';
 
-/** After one turn of events. */
-export type Played = { readonly table: string; readonly dump: string };
+/** After one turn of events. `maps`: the dump as the control plane compares it. */
+export type Played = {
+  readonly table: string;
+  readonly dump: string;
+  readonly maps: string;
+  readonly document: CompiledServices;
+};
 
 export const KINDS: readonly ObjectKind[] = ['Service', 'EndpointSlice', 'Node', 'Pod'];
 
@@ -34,7 +39,8 @@ export class Stage {
     const onProblem = (failure: Parameters<typeof failureText>[0]): void => {
       this.#failures.push(failureText(failure));
     };
-    return createLoop({ store: this.#store, node: this.#config, onProblem });
+    // All kinds, whether the programs can serve them or not: what is shown is what they would be told.
+    return createLoop({ store: this.#store, node: this.#config, onProblem, whyNot: () => undefined });
   }
 
   /** Takes events in, brings the maps there, and says what is so. */
@@ -60,9 +66,12 @@ export class Stage {
     if (strays.length > 0) throw new Error(`live backends that nothing reaches: ${strays.join(', ')}`);
     const text = canonical(this.#store);
     if (!text.ok) throw new Error(failureText(text.error));
+    const document = compileServices(this.#cluster, this.#config);
     return {
-      table: scenarioTable(compileServices(this.#cluster, this.#config)),
+      document,
+      table: scenarioTable(document),
       dump: readableDump(text.value, this.#cluster),
+      maps: text.value,
     };
   }
 }

@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { failureText } from '../../core/result.ts';
 import { readScenario } from '../../formats/scenario.ts';
+import { documentLines, dumpLines } from './agreement.ts';
 import { playScenario, ways } from './expand.ts';
 import { scenarioFiles } from './files.ts';
 
@@ -23,6 +24,10 @@ describe.each(scenarioFiles())('$name', ({ name, text }) => {
       dump: dump === undefined ? undefined : played[index]?.dump,
     }));
     expect(found).toEqual(expected);
+  });
+
+  test('maps and document say the same', () => {
+    for (const { document, dump } of played) expect(dumpLines(dump)).toEqual(documentLines(document));
   });
 
   test.each(Object.entries(ways))('%s', (_, way) => {

@@ -36,6 +36,7 @@ export type ScenarioText = { readonly head: string; readonly sections: readonly 
 const TITLE = /^-- (.+) --$/;
 const STEP = 'step: ';
 const CONFIG_HEAD = 'apiVersion: tandem/v1alpha1\nkind: TandemConfiguration\n';
+const CONFIG_HEAD_LINES = 2;
 /** As `kubectl apply` would have it. */
 const DEFAULT_NAMESPACE = 'default';
 
@@ -68,7 +69,8 @@ export function readScenario(name: string, text: string): Result<Scenario> {
   if (!described.ok) return described;
   const [first, ...rest] = sections;
   if (first?.title !== 'config') return fail('input', name, 'the first section is not "config"');
-  const source = { name: `${name} config`, bytes: new TextEncoder().encode(CONFIG_HEAD + first.body) };
+  const lines = '\n'.repeat(Math.max(0, first.line - CONFIG_HEAD_LINES));
+  const source = { name, bytes: new TextEncoder().encode(lines + CONFIG_HEAD + first.body) };
   const config = readConfiguration(source);
   if (!config.ok) return config;
   const steps = readSteps(name, rest);
@@ -106,13 +108,14 @@ function readSteps(name: string, sections: readonly Section[]): Result<ScenarioS
 }
 
 function readEvents(name: string, line: number, body: string, isStep: boolean): Result<ClusterEvent[]> {
-  const { documents, failures } = parseDocuments(`${name} section of line ${line},`, body);
+  // What is said of a line is said of the line of the file.
+  const { documents, failures } = parseDocuments(name, '\n'.repeat(line) + body);
   const [failure] = failures;
   if (failure !== undefined) return { ok: false, error: failure };
   const events: ClusterEvent[] = [];
   for (const document of documents) {
     const event = readEvent(document, isStep);
-    if (typeof event === 'string') return fail('input', `${name} line ${line + document.lineOf([])}`, event);
+    if (typeof event === 'string') return fail('input', `${name} line ${document.lineOf([])}`, event);
     events.push(event);
   }
   return ok(events);

@@ -5,39 +5,44 @@ import { kindOf, type ClusterEvent, type ClusterObject } from '../../core/object
 import type { Scenario } from '../../formats/scenario.ts';
 import { KINDS, Stage, type Played } from './play.ts';
 
+/** How a node begins: tests of the ways have one that goes wrong. */
+export type Start = (config: Scenario['config']) => Stage;
+
+const startStage: Start = (config) => new Stage(config);
+
 /** What is so after each step, as the scenario tells it. */
-export function playScenario({ config, steps }: Scenario): Played[] {
-  const stage = new Stage(config);
+export function playScenario({ config, steps }: Scenario, start: Start = startStage): Played[] {
+  const stage = start(config);
   return steps.map(({ events }) => stage.tell(events));
 }
 
 /** `undefined`: this step is passed over on this way. */
-export type Way = (scenario: Scenario) => readonly (Played | undefined)[];
+export type Way = (scenario: Scenario, start?: Start) => readonly (Played | undefined)[];
 
 /** By what differs from the scenario. */
 export const ways: Readonly<Record<string, Way>> = {
-  'in reverse order': ({ config, steps }) => {
+  'in reverse order': ({ config, steps }, start = startStage) => {
     const events = reversed(steps.flatMap((step) => step.events));
-    return atTheEnd(steps.length, new Stage(config).tell(events));
+    return atTheEnd(steps.length, start(config).tell(events));
   },
-  'each step in reverse order': ({ config, steps }) => {
-    const stage = new Stage(config);
+  'each step in reverse order': ({ config, steps }, start = startStage) => {
+    const stage = start(config);
     return steps.map(({ events }) => stage.tell(reversed(events)));
   },
-  'in one step': ({ config, steps }) => {
+  'in one step': ({ config, steps }, start = startStage) => {
     const events = steps.flatMap((step) => step.events);
-    return atTheEnd(steps.length, new Stage(config).tell(events));
+    return atTheEnd(steps.length, start(config).tell(events));
   },
-  'each event alone': ({ config, steps }) => {
-    const stage = new Stage(config);
+  'each event alone': ({ config, steps }, start = startStage) => {
+    const stage = start(config);
     return steps.map(({ events }) => events.map((event) => stage.tell([event])).at(-1));
   },
-  'each event twice': ({ config, steps }) => {
-    const stage = new Stage(config);
+  'each event twice': ({ config, steps }, start = startStage) => {
+    const stage = start(config);
     return steps.map(({ events }) => stage.tell(events.flatMap((event) => [event, copyOf(event)])));
   },
-  'with nothing there between the steps': ({ config, steps }) => {
-    const stage = new Stage(config);
+  'with nothing there between the steps': ({ config, steps }, start = startStage) => {
+    const stage = start(config);
     const nothing = stage.tell([]).maps;
     return statesOf(steps).map((state) => {
       const objects = [...state.objects.values()];
@@ -50,12 +55,12 @@ export const ways: Readonly<Record<string, Way>> = {
       return played;
     });
   },
-  'by lists instead of events': ({ config, steps }) => {
-    const stage = new Stage(config);
+  'by lists instead of events': ({ config, steps }, start = startStage) => {
+    const stage = start(config);
     return statesOf(steps).map((state) => stage.tell(lists(state)));
   },
-  'with a restart at each step': ({ config, steps }) => {
-    const stage = new Stage(config);
+  'with a restart at each step': ({ config, steps }, start = startStage) => {
+    const stage = start(config);
     return statesOf(steps).map((state) => stage.restart(lists(state)));
   },
 };

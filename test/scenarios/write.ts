@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * `node test/scenarios/write.ts [--dump] [NAME...]`: writes what the compiler and the maps say now into the expected
- * parts of scenarios, for review by a person; `--dump` adds the dumps that are missing. No test does this.
+ * parts of scenarios, for review by a person, and the scenarios into the table of rules; `--dump` adds the dumps that
+ * are missing. No test does this.
  */
-import { writeFileSync } from 'node:fs';
 import { failureText } from '../../core/result.ts';
 import { cutScenario, joinScenario, readScenario, type Section } from '../../formats/scenario.ts';
 import { playScenario } from './expand.ts';
-import { SCENARIOS, scenarioFiles } from './files.ts';
+import { readRules, rulesOfScenarios, scenarioFiles, writeRules, writeScenario } from './files.ts';
 import type { Played } from './play.ts';
+import { withScenarios } from './rules.ts';
 
 function write(names: readonly string[], withDumps: boolean): void {
   for (const { name, text } of scenarioFiles()) {
@@ -21,7 +22,7 @@ function write(names: readonly string[], withDumps: boolean): void {
     }
     const written = rewritten(text, playScenario(scenario.value), withDumps);
     if (written === text) continue;
-    writeFileSync(`${SCENARIOS}${name}.txt`, written);
+    writeScenario(name, written);
     console.log(name);
   }
 }
@@ -52,3 +53,4 @@ write(
   words.filter((word) => word !== '--dump'),
   words.includes('--dump'),
 );
+if (process.exitCode === undefined) writeRules(withScenarios(readRules(), rulesOfScenarios()));

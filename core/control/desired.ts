@@ -3,12 +3,13 @@
 import { addressText, prefixContains, type Address, type Port, type Prefix } from '../address.ts';
 import type { Family, Frontend, FrontendKind, NodeConfig, Problem } from '../service.ts';
 import type { ClusterState } from './cluster.ts';
-import type { ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
+import type { ServiceInfo, ServicePortInfo } from './decode.ts';
 import { FAMILIES, familyOf, isWholeFamily, prefixFamily } from './families.ts';
 import { desiredPod } from './hostports.ts';
 import { addressesForNodePorts } from './nodes.ts';
 import { podOfOwner } from './pods.ts';
 import { distinctRanges } from './ranges.ts';
+import type { SliceInfo } from './slices.ts';
 import { viewsOfPort } from './views.ts';
 
 /** What one owner wants. `problems` are the compiler's own; those of the objects are kept with the objects. */

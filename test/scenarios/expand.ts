@@ -59,6 +59,8 @@ export const ways: Readonly<Record<string, Way>> = {
     const stage = start(config);
     return statesOf(steps).map((state) => stage.tell(lists(state)));
   },
+  'each state alone': ({ config, steps }, start = startStage) =>
+    statesOf(steps).map((state) => start(config).tell(lists(state))),
   'with a restart at each step': ({ config, steps }, start = startStage) => {
     const stage = start(config);
     return statesOf(steps).map((state) => stage.restart(lists(state)));

@@ -93,6 +93,7 @@ const faults: Readonly<Record<string, () => Hears>> = {
   'each event twice': withoutRepeated,
   'with nothing there between the steps': () => (events) => events.filter(({ type }) => type !== 'DELETED'),
   'by lists instead of events': () => (events) => events.filter(({ type }) => type !== 'LISTED'),
+  'each state alone': () => (events) => events.filter(({ type }) => type !== 'LISTED'),
   'with a restart at each step': () => (events) =>
     events.filter((event) => event.type !== 'LISTED' || event.kind !== 'EndpointSlice'),
 };

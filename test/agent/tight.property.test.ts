@@ -81,7 +81,7 @@ test(
         }
         expectRoomAgain(store, loop, config);
       }),
-      { numRuns: isFull ? 3000 : 100 },
+      { numRuns: isFull ? 1000 : 80 },
     );
     expect(short).toBeGreaterThan(10);
   },

@@ -96,6 +96,22 @@ export const commands: readonly CommandSpec[] = [
     ],
   },
   {
+    name: 'service',
+    summary: 'the Services of manifests or event streams: a line each, or one in full, for people',
+    arguments: [
+      { name: '<action>', help: 'list, or show NAMESPACE/NAME', choices: ['list', 'show'] },
+      {
+        name: '<words...>',
+        help: 'with show the name; then manifests, Lists, *.ndjson, folders, - for standard input',
+      },
+    ],
+    options: [config, nodeName, output('text', 'json')],
+    examples: [
+      './tandem service list fixtures/outside/*.events.ndjson',
+      './tandem service show shop/web-lb fixtures/outside/*.events.ndjson --node-name node1',
+    ],
+  },
+  {
     name: 'replay',
     summary: 'a capture and event streams through both twins: what happened, and was it permitted',
     arguments: [

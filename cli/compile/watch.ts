@@ -33,7 +33,8 @@ export function watchStream({ manifests, events }: ClusterInput, config: Documen
     printNdjson({ kind: 'ChangesSummary', events: events.length, changed, unchanged, services, frontends });
   else
     printText(
-      `${events.length} events: ${changed} changed something, ${unchanged} nothing; at the end ${services} Services with ${frontends} frontends`,
+      `+ may get new connections now, - no longer, ~ as before but changed, . neither before nor now
+${events.length} events: ${changed} changed something, ${unchanged} nothing; at the end ${services} Services with ${frontends} frontends`,
     );
 }
 

@@ -13,7 +13,7 @@ import type {
   TopologyChange,
   ViewChange,
 } from './changes.ts';
-import { EMPTY_WORDS, EXCLUSION_WORDS, placeText, TOPOLOGY_WORDS, VIEW_WORDS } from './reasons.ts';
+import { EMPTY_WORDS, EXCLUSION_WORDS, MASQUERADE_WORDS, placeText, TOPOLOGY_WORDS, VIEW_WORDS } from './reasons.ts';
 
 /** A list of thousands of endpoints or Services is told in full by JSON; people get its beginning. */
 const ENDPOINTS_SHOWN = 24;
@@ -116,12 +116,33 @@ function countLines(
 }
 
 function settingText({ name, from, to }: SettingChange): string {
-  return `${name}: ${valueText(from)} -> ${valueText(to)}`;
+  return `${SETTING_WORDS[name] ?? name}: ${valueText(name, from)} -> ${valueText(name, to)}`;
 }
 
-function valueText(value: SettingValue): string {
-  if (value === null) return '(none)';
-  return typeof value === 'object' ? (value.length === 0 ? '(empty)' : value.join(' ')) : String(value);
+const SETTING_WORDS: Readonly<Record<string, string>> = {
+  affinitySeconds: 'session affinity',
+  sourceRanges: 'source ranges',
+  whenEmpty: 'when empty',
+  masquerade: 'the backend sees',
+};
+
+/** What no value means, by setting. */
+const NONE_WORDS: Readonly<Record<string, string>> = {
+  affinitySeconds: 'none',
+  sourceRanges: 'everyone',
+  whenEmpty: 'not taken',
+  topology: 'not taken',
+  masquerade: 'nothing',
+};
+
+function valueText(name: string, value: SettingValue): string {
+  if (value === null) return NONE_WORDS[name] ?? '(none)';
+  if (typeof value === 'object')
+    return value.length === 0 ? (name === 'sourceRanges' ? 'nobody' : '(empty)') : value.join(' ');
+  if (name === 'affinitySeconds') return `${value} s`;
+  const words: Readonly<Record<string, string>> =
+    name === 'whenEmpty' ? EMPTY_WORDS : name === 'masquerade' ? MASQUERADE_WORDS : {};
+  return words[value] ?? String(value);
 }
 
 /** `+` may get new connections now, `-` no longer, `~` still but otherwise, `.` neither before nor now. */

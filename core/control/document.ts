@@ -90,11 +90,19 @@ export type CompiledServices = {
 
 export type DocumentConfig = NodeConfig & { readonly serviceCIDRs: readonly Prefix[] };
 
-/** Computes every Service and writes down the outcome; equal for equal clusters, whatever order they came in. */
-export function compileServices(cluster: ClusterState, config: DocumentConfig): CompiledServices {
+/** What a node makes of a cluster: itself with all that is known of it, and what every owner wants. */
+export type Everything = { readonly node: NodeConfig; readonly desired: Desired };
+
+export function computeEverything(cluster: ClusterState, config: NodeConfig): Everything {
   const desired = emptyDesired();
   const node = effectiveNode(cluster.nodes, config);
   updateDesired(desired, cluster, node, everyOwner(cluster));
+  return { node, desired };
+}
+
+/** Computes every Service and writes down the outcome; equal for equal clusters, whatever order they came in. */
+export function compileServices(cluster: ClusterState, config: DocumentConfig): CompiledServices {
+  const { node, desired } = computeEverything(cluster, config);
   const frontends = allFrontends(desired).sort(compareFrontends);
   return {
     apiVersion: 'tandem/v1alpha1',
@@ -178,7 +186,7 @@ export function healthChecks({ owners }: Desired): CompiledHealthCheck[] {
   return checks.sort((left, right) => compareText(left.service, right.service));
 }
 
-function compiledView(view: View | null): CompiledView | null {
+export function compiledView(view: View | null): CompiledView | null {
   if (view === null) return null;
   const backends = view.backends.map(({ address, port, state, node, zone }) => ({
     address: addressText(address),

@@ -6,10 +6,11 @@ import type { Frontend, NodeConfig, Problem } from '../service.ts';
 import { ownersAffected } from './affected.ts';
 import { changesBetween, type Changes, type Settings, type Situation } from './changes.ts';
 import { allFrontends, emptyDesired, lostProblems, ownedFrontends, updateDesired, type Desired } from './claims.ts';
-import { applyEvent, emptyCluster, everyOwner, type ClusterState } from './cluster.ts';
+import { applyEvent, emptyCluster, type ClusterState } from './cluster.ts';
 import { objectKey, type ServiceInfo, type SliceInfo } from './decode.ts';
 import {
   compareFrontends,
+  computeEverything,
   gapProblems,
   healthChecks,
   problems,
@@ -23,9 +24,7 @@ import type { PodInfo } from './pods.ts';
 
 /** The whole outcome for a cluster and a node. */
 export function situationOf(cluster: ClusterState, config: DocumentConfig): Situation {
-  const desired = emptyDesired();
-  const node = effectiveNode(cluster.nodes, config);
-  updateDesired(desired, cluster, node, everyOwner(cluster));
+  const { node, desired } = computeEverything(cluster, config);
   const frontends = allFrontends(desired).sort(compareFrontends);
   return {
     settings: settingsOf(node, config),

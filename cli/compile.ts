@@ -5,7 +5,7 @@ import { fail, type Failure, type Result } from '../core/result.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
 import { clusterOf, readInputs, type ClusterInput } from './compile/inputs.ts';
 import { readNode } from './compile/node.ts';
-import { exitCode, printJson, printNote, printText, reportFailure } from './output.ts';
+import { exitCode, printLargeJson, printNote, printText, reportFailure } from './output.ts';
 
 type Mode = 'compile' | 'watch-stream' | 'diff';
 
@@ -33,7 +33,7 @@ export const run: CommandRun = async (files, options) => {
   } else {
     const document = compileServices(clusterOf(input), first);
     if (format === 'table') printText(compiledTable(document));
-    else printJson(document);
+    else printLargeJson(document);
   }
   return finish([input]);
 };

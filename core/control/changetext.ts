@@ -28,7 +28,7 @@ export function changeLines(changes: Changes): string[] {
     ...node.map((one) => `this node: ${settingText(one)}`),
     ...limited(groupsOf(frontends).map(blockLines), BLOCKS_SHOWN, 'Service ports').flat(),
     ...owners.map(ownerText),
-    ...topology.map(topologyText),
+    ...topology.filter((one) => !isOfGonePort(one, frontends)).map(topologyText),
     ...healthChecks.map(healthCheckText),
     ...limited(problems.appeared.map(problemText('problem')), PROBLEMS_SHOWN, 'problems'),
     ...limited(problems.gone.map(problemText('no longer a problem')), PROBLEMS_SHOWN, 'problems gone'),
@@ -178,9 +178,19 @@ function ownerText({ from, to }: OwnerChange): string {
   return `${placeText(to.address, to.port)}/${to.protocol} passes from ${holder(from)} to ${holder(to)}`;
 }
 
+/** Who is gone follows no hints: that is no news of its own. */
+function isOfGonePort(
+  { to, service, portName, protocol }: TopologyChange,
+  frontends: readonly FrontendChange[],
+): boolean {
+  const isSamePort = (one: FrontendChange): boolean =>
+    one.service === service && one.portName === portName && one.protocol === protocol;
+  return to === null && frontends.some((one) => one.change === 'removed' && isSamePort(one));
+}
+
 function topologyText({ from, to, family, ...port }: TopologyChange): string {
   const said = (one: TopologyChange['from']): string => {
-    if (one === null) return 'not told';
+    if (one === null) return TOPOLOGY_WORDS['no-hints'];
     return one.topology === 'none' ? TOPOLOGY_WORDS[one.reason] : `followed by ${one.topology}`;
   };
   return `${portText(port)} ${family} hints: ${said(from)} -> ${said(to)}`;

@@ -245,7 +245,7 @@ export function compiledTable({
   topology,
 }: CompiledServices): string {
   const rows = [HEADINGS, ...frontends.flatMap(tableRows)];
-  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const widths = HEADINGS.map((_, column) => rows.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0));
   const lines = rows.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
@@ -269,6 +269,14 @@ function hostText(address: string): string {
   return address.includes(':') ? `[${address}]` : address;
 }
 
+/** One Service with a thousand endpoints would make every line as long as its own. */
+const CELL_ITEMS_MAX = 12;
+
+function cellText(items: readonly string[]): string {
+  const more = items.length - CELL_ITEMS_MAX;
+  return (more > 1 ? [...items.slice(0, CELL_ITEMS_MAX), `and ${more} more`] : items).join(', ') || '-';
+}
+
 function tableRows(frontend: CompiledFrontend): string[][] {
   const { service, portName, kind, address, port, protocol } = frontend;
   const head = [`${service}:${portName}`, kind, `${hostText(address)}:${port}/${protocol}`];
@@ -283,7 +291,7 @@ function tableRows(frontend: CompiledFrontend): string[][] {
     const left = frontend.excluded
       .filter((each) => each.view === name)
       .map((each) => `${hostText(each.address)}${each.port === null ? '' : `:${each.port}`} ${each.reason}`);
-    const cells = [backends.join(', ') || '-', view.whenEmpty, view.topology, view.masquerade, left.join(', ') || '-'];
+    const cells = [cellText(backends), view.whenEmpty, view.topology, view.masquerade, cellText(left)];
     return [[...head, name, ...cells]];
   });
 }

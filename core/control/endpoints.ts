@@ -2,7 +2,7 @@
 /** The endpoints that the slices of a Service name for one of its ports, each once, and those that can't be used. */
 import type { Backend, Exclusion, Family } from '../service.ts';
 import type { Candidate } from './categorize.ts';
-import type { EndpointInfo, ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
+import type { EndpointInfo, ServiceInfo, ServicePortInfo, SliceInfo, SlicePortInfo } from './decode.ts';
 
 /** An endpoint that no view of a Service port can have. */
 export type Unusable = Omit<Exclusion, 'view'>;
@@ -34,13 +34,32 @@ export function gatherEndpoints(
   return { candidates, unusable };
 }
 
+/** From so many ports of a slice on, looking through them for each port of its Service is dearer than an index. */
+const INDEXED_PORTS = 16;
+const indexes = new WeakMap<SliceInfo, ReadonlyMap<string, readonly SlicePortInfo[]>>();
+const NO_PORTS: readonly SlicePortInfo[] = [];
+
+/** Ports of a slice that stand for a port of its Service: the same name and protocol (services B14). */
+export function portsNamed(slice: SliceInfo, { name, protocol }: ServicePortName): readonly SlicePortInfo[] {
+  if (slice.ports.length < INDEXED_PORTS)
+    return slice.ports.filter((port) => port.name === name && port.protocol === protocol);
+  let index = indexes.get(slice);
+  if (index === undefined) {
+    index = Map.groupBy(slice.ports, (port) => `${port.protocol} ${port.name}`);
+    indexes.set(slice, index);
+  }
+  return index.get(`${protocol} ${name}`) ?? NO_PORTS;
+}
+
+type ServicePortName = Pick<ServicePortInfo, 'name' | 'protocol'>;
+
 function gatherSlice(
   slice: SliceInfo,
   port: ServicePortInfo,
   found: Map<string, Candidate>,
   unusable: Unusable[],
 ): void {
-  const ports = slice.ports.filter(({ name, protocol }) => name === port.name && protocol === port.protocol);
+  const ports = portsNamed(slice, port);
   for (const endpoint of slice.endpoints) {
     if (ports.length === 0) unusable.push({ address: endpoint.text, port: null, reason: 'no-such-port' });
     for (const { port: number } of ports) {
@@ -60,7 +79,7 @@ function gatherSlice(
 /** Endpoints of a family in which the Service has no address serve nobody; of the others each family tells its own. */
 function otherFamily(service: ServiceInfo, slice: SliceInfo, port: ServicePortInfo, unusable: Unusable[]): void {
   if (slice.family === null || service.clusterIPs[slice.family] !== null) return;
-  const match = slice.ports.find(({ name, protocol }) => name === port.name && protocol === port.protocol);
+  const [match] = portsNamed(slice, port);
   for (const { text } of slice.endpoints)
     unusable.push({ address: text, port: match?.port ?? null, reason: 'other-family' });
 }

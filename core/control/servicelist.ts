@@ -129,32 +129,44 @@ function rangesText(ranges: NonNullable<ServiceInfo['sourceRanges']>): string {
   return ranges.length > 2 ? `${shown} and ${ranges.length - 2} more ranges` : shown;
 }
 
+/** What holds for every port is said of none. */
 function unusualOfFrontends({ frontends, healthCheck }: OwnerDesired, { desired }: Everything): string[] {
-  const found = new Set<string>();
+  const found = new Map<string, Set<string>>();
+  const ports = new Set<string>();
   const lost: string[] = [];
   for (const frontend of frontends) {
+    const { portName, protocol } = frontend.servicePort;
+    const port = portName === '' ? `${frontend.port}/${protocolText(protocol)}` : portName;
+    ports.add(port);
     const [first] = desired.claims.get(keyText(frontend)) ?? [];
     if (first !== undefined && first !== frontend) {
       lost.push(`${keyText(frontend)} belongs to ${serviceText(first.servicePort.namespace, first.servicePort.name)}`);
       continue;
     }
-    for (const text of unusualOfFrontend(frontend)) found.add(text);
+    for (const text of unusualOfFrontend(frontend)) {
+      const known = found.get(text);
+      if (known === undefined) found.set(text, new Set([port]));
+      else known.add(port);
+    }
   }
-  if (healthCheck !== null) found.add(`health check ${healthCheck.localEndpoints > 0 ? 200 : 503}`);
+  const unusual = [...found].map(([text, of]) => (of.size === ports.size ? text : `${namesText([...of])}: ${text}`));
   const [one] = lost;
-  if (one !== undefined) found.add(lost.length === 1 ? one : `${one}, and ${lost.length - 1} more lost`);
-  return [...found];
+  if (one !== undefined) unusual.push(lost.length === 1 ? one : `${one}, and ${lost.length - 1} more lost`);
+  if (healthCheck !== null) unusual.push(`health check ${healthCheck.localEndpoints > 0 ? 200 : 503}`);
+  return unusual;
 }
 
-function unusualOfFrontend(frontend: Frontend): string[] {
-  const { internal, external, servicePort, address } = frontend;
+function namesText(names: readonly string[]): string {
+  const more = names.length - PORTS_SHOWN;
+  return more <= 0 ? names.join(', ') : `${names.slice(0, PORTS_SHOWN).join(', ')} and ${more} more ports`;
+}
+
+function unusualOfFrontend({ internal, external, address }: Frontend): string[] {
   const unusual: string[] = [];
-  const port = servicePort.portName === '' ? '' : `${servicePort.portName}: `;
-  if (internal?.backends.length === 0) unusual.push(`${port}NO BACKEND, ${EMPTY_WORDS[internal.whenEmpty]}`);
-  else if (external?.backends.length === 0)
-    unusual.push(`${port}no backend from outside, ${EMPTY_WORDS[external.whenEmpty]}`);
+  if (internal?.backends.length === 0) unusual.push(`NO BACKEND, ${EMPTY_WORDS[internal.whenEmpty]}`);
+  else if (external?.backends.length === 0) unusual.push(`no backend from outside, ${EMPTY_WORDS[external.whenEmpty]}`);
   if (internal?.backends.some(({ state }) => state === 'terminating') === true)
-    unusual.push(`${port}only terminating endpoints`);
+    unusual.push('only terminating endpoints');
   if (internal !== null && internal.topology !== 'none')
     unusual.push(`${familyOf(address)} hints followed by ${internal.topology}`);
   else if (internal?.topologyReason === 'endpoint-without-hints' || internal?.topologyReason === 'no-hint-names-us')

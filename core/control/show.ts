@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One Service as a person asks after it: who reaches what from where, why not the others, and what stands in the way. */
-import { prefixText, protocolText } from '../address.ts';
+import { prefixText, protocolText, TCP } from '../address.ts';
 import type {
   Algorithm,
   Exclusion,
@@ -29,6 +29,7 @@ import {
   type CompiledHealthCheck,
   type Everything,
 } from './document.ts';
+import { portsNamed } from './endpoints.ts';
 import { usesLocal } from './nodename.ts';
 import { keyText } from './names.ts';
 import { EXCLUSION_WORDS } from './reasons.ts';
@@ -210,16 +211,30 @@ function shownView(frontend: Frontend, name: ViewName, around: Surroundings): Sh
 function shownExclusion(one: Exclusion, frontend: Frontend, around: Surroundings): ShownExclusion {
   const { address, port, reason } = one;
   const places = around.places.get(address) ?? [];
-  const place = places.find(({ endpoint }) => isMeant(reason, endpoint)) ?? places[0];
+  const place = places.find((candidate) => isMeant(reason, candidate, frontend)) ?? places[0];
   const why = place === undefined ? EXCLUSION_WORDS[reason] : whyLeftOut(reason, place, places, frontend, around.node);
   return { address, port, node: orNull(place?.endpoint.node ?? ''), reason, why };
 }
 
 /** Of several with one address, the one that the reason is about. */
-function isMeant(reason: ExclusionReason, { ready, terminating, address }: EndpointInfo): boolean {
-  if (reason === 'invalid-address') return address === null;
-  if (reason === 'not-ready') return !ready;
-  return reason === 'terminating' ? terminating : true;
+function isMeant(reason: ExclusionReason, { endpoint, slice }: Place, { servicePort }: Frontend): boolean {
+  const { portName, protocol } = servicePort;
+  switch (reason) {
+    case 'invalid-address':
+      return endpoint.address === null;
+    case 'not-ready':
+      return !endpoint.ready;
+    case 'terminating':
+      return endpoint.terminating;
+    case 'no-such-port':
+      return portsNamed(slice, { name: portName, protocol }).length === 0;
+    case 'not-local':
+    case 'other-zone':
+    case 'other-node':
+    case 'other-family':
+    case 'duplicate':
+      return true;
+  }
 }
 
 function whyLeftOut(
@@ -252,7 +267,7 @@ function whyLeftOut(
     case 'duplicate':
       return `named ${places.length} times, by ${firstOf([...new Set(places.map((place) => nameIn(place.slice)))])}: counted once`;
     case 'invalid-address':
-      return `slice ${nameIn(slice)} says it is ${slice.family ?? 'an address'}`;
+      return `not an ${slice.family ?? 'IP'} address, as slice ${nameIn(slice)} says it is`;
   }
 }
 
@@ -269,10 +284,12 @@ function firstOf(texts: readonly string[]): string {
 
 /** What decided for and against hints: each Service port and family once. */
 function shownTopologies(frontends: readonly Frontend[], slices: readonly SliceInfo[]): ShownTopology[] {
+  const protocols = new Map(frontends.map((frontend) => [protocolText(frontend.protocol), frontend.protocol]));
   return topologies(frontends).map(({ portName, protocol, family, topology, reason }) => {
+    const number = protocols.get(protocol) ?? TCP;
     const ready = slices
       .filter((slice) => !slice.headless && slice.family === family)
-      .filter(({ ports }) => ports.some((port) => port.name === portName && protocolText(port.protocol) === protocol))
+      .filter((slice) => portsNamed(slice, { name: portName, protocol: number }).length > 0)
       .flatMap(({ endpoints }) => endpoints.filter((one) => one.ready && one.address !== null));
     const without = ready.filter(({ zoneHints, nodeHints }) => zoneHints.length + nodeHints.length === 0);
     const hints = ready.flatMap(({ zoneHints, nodeHints }) => [

@@ -11,11 +11,11 @@ import {
 import { ownersAffected } from '../core/control/affected.ts';
 import { applyEvent, clusterProblems, emptyCluster, everyOwner, type ClusterState } from '../core/control/cluster.ts';
 import { wantedSocketHooks, type SocketHook } from '../core/control/hooks.ts';
-import { effectiveNode } from '../core/control/nodes.ts';
+import { effectiveNode, wantedNodeAddresses } from '../core/control/nodes.ts';
 import { unsupportedProblems, whyNotProgrammed, type WantedPort } from '../core/control/wanted.ts';
 import type { ClusterEvent, ObjectKind } from '../core/objects.ts';
 import type { Failure } from '../core/result.ts';
-import type { NodeConfig, Problem } from '../core/service.ts';
+import type { Frontend, NodeConfig, Problem } from '../core/service.ts';
 import type { MapStore } from '../core/store.ts';
 import { createReconciler, type Everything } from './reconcile.ts';
 
@@ -25,6 +25,8 @@ const NEEDED: readonly ObjectKind[] = ['Service', 'EndpointSlice'];
 export type LoopOptions = {
   readonly store: MapStore;
   readonly node: NodeConfig;
+  /** Why a frontend is kept out of the maps; undefined: it is not. Else: what the programs of this build can't serve. */
+  readonly whyNot?: (frontend: Frontend) => string | undefined;
   /** Told of each failure of a step, once per step. */
   readonly onProblem: (failure: Failure) => void;
 };
@@ -59,12 +61,12 @@ export interface Loop {
   gaps(): ReadonlyMap<ObjectKind, string>;
 }
 
-export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
+export function createLoop({ store, node, onProblem, whyNot = whyNotProgrammed }: LoopOptions): Loop {
   let cluster: ClusterState = emptyCluster();
   let desired: Desired = emptyDesired();
   let effective = effectiveNode(cluster.nodes, node);
   let dirty = new Set<string>();
-  const reconciler = createReconciler(store, () => everythingWanted(desired));
+  const reconciler = createReconciler(store, () => everythingWanted(desired, effective, whyNot));
 
   function event(incoming: ClusterEvent): void {
     const { state, changed } = applyEvent(cluster, incoming);
@@ -73,6 +75,7 @@ export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
     if (!changed.nodes.has(node.nodeName)) return;
     const before = effective;
     effective = effectiveNode(cluster.nodes, node);
+    reconciler.node(wantedNodeAddresses(effective));
     for (const owner of ownersAffected(cluster, before, effective)) dirty.add(owner);
   }
 
@@ -85,7 +88,7 @@ export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
     dirty = new Set();
     const change = updateDesired(desired, cluster, effective, owners);
     for (const name of change.ports) {
-      const port = wantedPort(desired, name);
+      const port = wantedPort(desired, name, whyNot);
       if (port.frontends.length === 0) reconciler.delete(name);
       else reconciler.update(port);
     }
@@ -112,17 +115,20 @@ export function createLoop({ store, node, onProblem }: LoopOptions): Loop {
   return { event, step, resync, problems, socketHooks: hooks, gaps: () => cluster.gaps };
 }
 
-function wantedPort(desired: Desired, name: string): WantedPort {
-  return {
-    name,
-    frontends: ownedFrontends(desired, name).filter((frontend) => whyNotProgrammed(frontend) === undefined),
-  };
+type WhyNot = NonNullable<LoopOptions['whyNot']>;
+
+function wantedPort(desired: Desired, name: string, whyNot: WhyNot): WantedPort {
+  return { name, frontends: ownedFrontends(desired, name).filter((frontend) => whyNot(frontend) === undefined) };
 }
 
-function everythingWanted(desired: Desired): Everything {
+function everythingWanted(desired: Desired, node: NodeConfig, whyNot: WhyNot): Everything {
   const ports = [...desired.ports.keys()]
-    .map((name) => wantedPort(desired, name))
+    .map((name) => wantedPort(desired, name, whyNot))
     .filter(({ frontends }) => frontends.length > 0);
   const addresses = [...desired.addresses.values()];
-  return { ports, addresses: addresses.map(({ address }) => ({ address, isOwned: true })) };
+  return {
+    ports,
+    addresses: addresses.map(({ address }) => ({ address, isOwned: true })),
+    nodeAddresses: wantedNodeAddresses(node),
+  };
 }

@@ -4,6 +4,7 @@ import { addressText, type Address } from '../core/address.ts';
 import { adopt } from '../core/control/adopt.ts';
 import { diff, type WantedAddress } from '../core/control/entries.ts';
 import type { MapImage } from '../core/control/image.ts';
+import type { WantedNodeAddress } from '../core/control/nodes.ts';
 import type { WantedPort } from '../core/control/wanted.ts';
 import type { Failure } from '../core/result.ts';
 import type { MapStore } from '../core/store.ts';
@@ -22,7 +23,11 @@ export type ReconcileReport = {
 };
 
 /** Everything wanted, for the first commit and for the one after a failed batch. */
-export type Everything = { readonly ports: readonly WantedPort[]; readonly addresses: readonly WantedAddress[] };
+export type Everything = {
+  readonly ports: readonly WantedPort[];
+  readonly addresses: readonly WantedAddress[];
+  readonly nodeAddresses: readonly WantedNodeAddress[];
+};
 
 /**
  * Contract: staging never fails and later words replace earlier ones; a failed commit keeps what was staged and what
@@ -36,6 +41,8 @@ export interface Reconciler {
   delete(name: string): void;
   /** This address should, or should not, be answered for as a whole. */
   own(address: Address, isOwned: boolean): void;
+  /** These, and no others, are the addresses of this node. */
+  node(addresses: readonly WantedNodeAddress[]): void;
   /** What isn't wanted should be gone, and the maps themselves are asked what they hold. */
   prune(): void;
   commit(): ReconcileReport;
@@ -44,9 +51,14 @@ export interface Reconciler {
 export function createReconciler(store: MapStore, everything: () => Everything): Reconciler {
   const ports = new Map<string, WantedPort>();
   const addresses = new Map<string, WantedAddress>();
+  let nodeAddresses: readonly WantedNodeAddress[] | undefined;
   let image: MapImage | undefined;
 
-  const waiting = (): string[] => [...ports.keys(), ...addresses.keys()];
+  const waiting = (): string[] => [
+    ...ports.keys(),
+    ...addresses.keys(),
+    ...(nodeAddresses === undefined ? [] : ['node addresses']),
+  ];
 
   function commit(): ReconcileReport {
     const isAdopted = image === undefined;
@@ -55,7 +67,8 @@ export function createReconciler(store: MapStore, everything: () => Everything):
       if (!adopted.ok) return { done: 0, planned: 0, failures: [adopted.error], waiting: waiting(), isAdopted };
       image = adopted.value;
     }
-    const staged = { ports: [...ports.values()], addresses: [...addresses.values()] };
+    const node = nodeAddresses === undefined ? {} : { nodeAddresses };
+    const staged = { ports: [...ports.values()], addresses: [...addresses.values()], ...node };
     const change = isAdopted ? everything() : staged;
     const difference = diff(image, { ...change, isComplete: isAdopted });
     const batch = store.batch(difference.operations);
@@ -66,6 +79,7 @@ export function createReconciler(store: MapStore, everything: () => Everything):
     }
     ports.clear();
     addresses.clear();
+    nodeAddresses = difference.remaining.nodeAddresses;
     for (const port of difference.remaining.ports) ports.set(port.name, port);
     for (const { address, isOwned } of difference.remaining.addresses) own(address, isOwned);
     return { ...report, failures: difference.failures, waiting: waiting() };
@@ -79,6 +93,9 @@ export function createReconciler(store: MapStore, everything: () => Everything):
     update: (port) => void ports.set(port.name, port),
     delete: (name) => void ports.set(name, { name, frontends: [] }),
     own,
+    node: (wanted) => {
+      nodeAddresses = wanted;
+    },
     prune: () => {
       image = undefined;
     },

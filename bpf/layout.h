@@ -26,6 +26,9 @@ enum limit {
 	SERVICES_MAX = 65536,
 	SLOT_PAIRS_MAX = 262144,
 	BACKENDS_MAX = 262144,
+	SOURCE_RANGES_MAX = 65536, /* ranges of all sets together */
+	SOURCE_RANGE_SETS_MAX = 16384,
+	NODE_ADDRESSES_MAX = 1024,
 	PEERS_MAX = 65536,
 	/* sockets */
 	AFFINITY_MAX = 65536,
@@ -152,13 +155,34 @@ struct service {
 	__u32 name_hash[2] DOC("of namespace/name:portName/protocol: the same on every node");
 	__u32 flags;
 	__u32 affinity_seconds;
-	__u32 source_ranges;
+	__u32 source_ranges DOC("set of ranges that clients must come from; 0: from everywhere");
 	__u32 kind;
 	struct view views[VIEW_MAX];
 };
 
 struct slot_pair {
 	backend_id backends[2];
+};
+
+/* Key of a trie: what comes first counts in bits. A set without a row lets nobody in. */
+struct source_range_key {
+	__u32 prefix_length DOC("32 bits of the set and those of the range, IPv4 ones mapped");
+	__u32 set;
+	struct address address;
+};
+
+enum source_range_rule {
+	SOURCE_RANGE_ALLOW = 1,
+};
+
+struct node_address_key {
+	struct address address;
+};
+
+enum node_address_flag {
+	NODE_ADDRESS_LOCAL = 1,	    /* of this node */
+	NODE_ADDRESS_NODE_PORT = 2, /* serves NodePorts */
+	NODE_ADDRESS_PRIMARY = 4,   /* the first of its family */
 };
 
 enum backend_live {
@@ -598,6 +622,22 @@ struct {
 	__type(key, backend_id);
 	__type(value, struct backend);
 } backends SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SOURCE_RANGES_MAX);
+	__type(key, struct source_range_key);
+	__type(value, enum source_range_rule);
+} source_ranges SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, NODE_ADDRESSES_MAX);
+	__type(key, struct node_address_key);
+	__type(value, enum node_address_flag);
+} node_addresses SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -73,10 +73,11 @@ static __always_inline void select_input_client(struct select_input *input,
 	input->words[7] = SELECT_CLIENT;
 }
 
-/* Multiply-shift: an even share of 2^32 for each of count slots. */
+/* Multiply-shift: an even share of 2^32 for each slot of the table, where a backend may stand
+ * often. */
 static __always_inline __u32 select_slot(__u32 hash, const struct view *view)
 {
-	return view->first_slot + (__u32)((__u64)hash * view->count >> 32);
+	return view->first_slot + (__u32)((__u64)hash * view->table_size >> 32);
 }
 
 /* Whether a backend serves at all: a conversation goes on with one that new ones no longer get. */

@@ -17,6 +17,8 @@ export function maxEntriesOf(sizes: MapSizes): Readonly<Record<string, number>> 
     frontends: sizes.frontends,
     services: sizes.services,
     slots: sizes.slotPairs,
+    source_ranges: sizes.sourceRanges,
+    node_addresses: sizes.nodeAddresses,
     backends: sizes.backends,
     flows: sizes.flowBuckets,
     peers: sizes.peers,

@@ -4,7 +4,15 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = 'c10543a4dfa18b20';
+export const LAYOUT_HASH = '30e2b251ef58bfb7';
+
+/* enum node_address_flag */
+export const NODE_ADDRESS_LOCAL = 1;
+export const NODE_ADDRESS_NODE_PORT = 2;
+export const NODE_ADDRESS_PRIMARY = 4;
+
+/* enum source_range_rule */
+export const SOURCE_RANGE_ALLOW = 1;
 
 /* enum limit */
 export const FLOW_SLOTS = 16;
@@ -20,6 +28,9 @@ export const FRONTENDS_MAX = 65536;
 export const SERVICES_MAX = 65536;
 export const SLOT_PAIRS_MAX = 262144;
 export const BACKENDS_MAX = 262144;
+export const SOURCE_RANGES_MAX = 65536;
+export const SOURCE_RANGE_SETS_MAX = 16384;
+export const NODE_ADDRESSES_MAX = 1024;
 export const PEERS_MAX = 65536;
 export const AFFINITY_MAX = 65536;
 export const NETNS_MAX = 4096;
@@ -561,6 +572,10 @@ export const NETNS_ROW_PAD_AT = 12;
 export const NETNS_ROW_IPV4_AT = 16;
 export const NETNS_ROW_IPV6_AT = 32;
 
+/* struct node_address_key: size and offsets */
+export const NODE_ADDRESS_KEY_SIZE = 16;
+export const NODE_ADDRESS_KEY_ADDRESS_AT = 0;
+
 /* struct peer: size and offsets */
 export const PEER_SIZE = 44;
 export const PEER_FRONTEND_AT = 0;
@@ -607,6 +622,12 @@ export const SOCKET_STATE_SIZE = 512;
 export const SOCKET_STATE_ROWS_AT = 0;
 export const SOCKET_STATE_TURN_AT = 504;
 export const SOCKET_STATE_ATTEMPTS_AT = 508;
+
+/* struct source_range_key: size and offsets */
+export const SOURCE_RANGE_KEY_SIZE = 24;
+export const SOURCE_RANGE_KEY_PREFIX_LENGTH_AT = 0;
+export const SOURCE_RANGE_KEY_SET_AT = 4;
+export const SOURCE_RANGE_KEY_ADDRESS_AT = 8;
 
 /* struct outside: size and offsets */
 export const OUTSIDE_SIZE = 56;
@@ -1020,6 +1041,25 @@ export const netnsRowCodec: Codec<NetnsRowRecord> = {
     ].join(' '),
 };
 
+/** struct node_address_key */
+export type NodeAddressKeyRecord = {
+  readonly address: Address;
+};
+
+export const nodeAddressKeyCodec: Codec<NodeAddressKeyRecord> = {
+  size: 16,
+  encode: (view, offset, value) => {
+    addressCodec.encode(view, offset, value.address);
+  },
+  decode: (view, offset) => ({
+    address: addressCodec.decode(view, offset),
+  }),
+  text: (value) =>
+    [
+      `address=${addressText(value.address)}`,
+    ].join(' '),
+};
+
 /** struct peer */
 export type PeerRecord = {
   readonly frontend: FrontendKeyRecord;
@@ -1092,6 +1132,7 @@ export type ServiceRecord = {
   readonly nameHash: readonly [number, number];
   readonly flags: number;
   readonly affinitySeconds: number;
+  /** set of ranges that clients must come from; 0: from everywhere */
   readonly sourceRanges: number;
   readonly kind: number;
   readonly views: readonly [ViewRecord, ViewRecord];
@@ -1236,6 +1277,34 @@ export const socketStateCodec: Codec<SocketStateRecord> = {
       `rows=[${value.rows.map((item) => `{${socketRowCodec.text(item)}}`).join(',')}]`,
       `turn=${value.turn}`,
       `attempts=${value.attempts}`,
+    ].join(' '),
+};
+
+/** struct source_range_key */
+export type SourceRangeKeyRecord = {
+  /** 32 bits of the set and those of the range, IPv4 ones mapped */
+  readonly prefixLength: number;
+  readonly set: number;
+  readonly address: Address;
+};
+
+export const sourceRangeKeyCodec: Codec<SourceRangeKeyRecord> = {
+  size: 24,
+  encode: (view, offset, value) => {
+    view.setUint32(offset, value.prefixLength, true);
+    view.setUint32(offset + 4, value.set, true);
+    addressCodec.encode(view, offset + 8, value.address);
+  },
+  decode: (view, offset) => ({
+    prefixLength: view.getUint32(offset, true),
+    set: view.getUint32(offset + 4, true),
+    address: addressCodec.decode(view, offset + 8),
+  }),
+  text: (value) =>
+    [
+      `prefixLength=${value.prefixLength}`,
+      `set=${value.set}`,
+      `address=${addressText(value.address)}`,
     ].join(' '),
 };
 
@@ -1530,11 +1599,13 @@ export const maps: {
   readonly frontends: MapSpec<FrontendKeyRecord, number>;
   readonly netns: MapSpec<bigint, number>;
   readonly netnsRows: MapSpec<number, NetnsRowRecord>;
+  readonly nodeAddresses: MapSpec<NodeAddressKeyRecord, number>;
   readonly peers: MapSpec<bigint, PeerRecord>;
   readonly serviceCounters: MapSpec<number, CounterRecord>;
   readonly services: MapSpec<number, ServiceRecord>;
   readonly slots: MapSpec<number, SlotPairRecord>;
   readonly sockets: MapSpec<number, SocketStateRecord>;
+  readonly sourceRanges: MapSpec<SourceRangeKeyRecord, number>;
   readonly testControl: MapSpec<number, TestControlRecord>;
 } = {
   affinity: {
@@ -1601,6 +1672,14 @@ export const maps: {
     key: u32Codec,
     value: netnsRowCodec,
   },
+  nodeAddresses: {
+    name: 'node_addresses',
+    kind: 'hash',
+    mmapable: false,
+    maxEntries: 1024,
+    key: nodeAddressKeyCodec,
+    value: u32Codec,
+  },
   peers: {
     name: 'peers',
     kind: 'lru-hash',
@@ -1640,6 +1719,14 @@ export const maps: {
     maxEntries: 0,
     key: u32Codec,
     value: socketStateCodec,
+  },
+  sourceRanges: {
+    name: 'source_ranges',
+    kind: 'lpm-trie',
+    mmapable: false,
+    maxEntries: 65536,
+    key: sourceRangeKeyCodec,
+    value: u32Codec,
   },
   testControl: {
     name: 'test_control',

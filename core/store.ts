@@ -14,7 +14,7 @@ export type Codec<T> = {
 /** A map of bpf/layout.h. `maxEntries` is the default size. */
 export type MapSpec<K, V> = {
   readonly name: string;
-  readonly kind: 'array' | 'hash' | 'lru-hash' | 'percpu-array' | 'socket-storage';
+  readonly kind: 'array' | 'hash' | 'lpm-trie' | 'lru-hash' | 'percpu-array' | 'socket-storage';
   readonly mmapable: boolean;
   readonly maxEntries: number;
   readonly key: Codec<K>;

@@ -26,7 +26,7 @@ export type LayoutField = {
 export type LayoutStruct = { readonly name: string; readonly size: number; readonly fields: readonly LayoutField[] };
 export type LayoutEnum = { readonly name: string; readonly values: readonly (readonly [string, number])[] };
 
-export type MapKind = 'array' | 'hash' | 'lru-hash' | 'percpu-array' | 'socket-storage';
+export type MapKind = 'array' | 'hash' | 'lpm-trie' | 'lru-hash' | 'percpu-array' | 'socket-storage';
 
 /** `key` and `value` are undefined for a map that user space has no business in: its value holds a lock. */
 export type LayoutMap = {
@@ -51,6 +51,7 @@ const MAP_KINDS = new Map<number, MapKind>([
   [2, 'array'],
   [6, 'percpu-array'],
   [9, 'lru-hash'],
+  [11, 'lpm-trie'],
   [24, 'socket-storage'],
 ]);
 const NESTING_MAX = 16;

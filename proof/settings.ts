@@ -29,6 +29,8 @@ const SIZES: MapSizes = {
   classifierWords: 64,
   frontends: 256,
   services: 256,
+  sourceRanges: 256,
+  nodeAddresses: 16,
   slotPairs: 4096,
   backends: 8192,
   flowBuckets: 4,

@@ -67,6 +67,8 @@ export function sizesFor(services: number): MapSizes {
     classifierWords: 4096,
     frontends: least(services * 6 + 64),
     services: least(services * 8 + 64),
+    sourceRanges: 256,
+    nodeAddresses: 16,
     slotPairs: least(services * 32 + 256),
     backends: least(services * 24 + 8192),
     flowBuckets: 256,

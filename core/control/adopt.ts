@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The maps of an earlier run, or of a failed batch, to the image that says what they hold and what is free in them. */
 import { BACKEND_ACTIVE, BACKEND_STATE, BACKEND_TERMINATING, FRONTEND_WHOLE_ADDRESS, maps } from '../layout.gen.ts';
-import type { BackendRecord, FrontendKeyRecord, ServiceRecord, SlotPairRecord, ViewRecord } from '../layout.gen.ts';
-import { endpointText } from '../address.ts';
+import type {
+  BackendRecord,
+  FrontendKeyRecord,
+  NodeAddressKeyRecord,
+  ServiceRecord,
+  SlotPairRecord,
+  SourceRangeKeyRecord,
+  ViewRecord,
+} from '../layout.gen.ts';
+import { addressText, endpointText } from '../address.ts';
 import { ok, type Result } from '../result.ts';
 import type { MapStore } from '../store.ts';
 import { addKnown, readClassifier } from './classifier.ts';
-import { emptyImage, retire, type BackendEntry, type Block, type MapImage, type PortEntry } from './image.ts';
+import { heldFrom, NONE_HELD, type BackendEntry } from './backends.ts';
+import { emptyImage, retire, type Block, type MapImage, type PortEntry } from './image.ts';
 import { frontendText, hashHex } from './names.ts';
+import { compareRanges, rangeOfKey, rangesText, type RangeSet } from './ranges.ts';
 import { claimBlock, returnId, type IdPool } from './space.ts';
 
 type Held = {
@@ -15,6 +25,11 @@ type Held = {
   readonly services: ReadonlyMap<number, ServiceRecord>;
   readonly slots: ReadonlyMap<number, SlotPairRecord>;
   readonly backends: ReadonlyMap<number, BackendRecord>;
+  /** By set. */
+  readonly ranges: ReadonlyMap<number, readonly SourceRangeKeyRecord[]>;
+  readonly nodeAddresses: readonly (readonly [NodeAddressKeyRecord, number])[];
+  /** Backends of each Service port by `address:port`. */
+  readonly found: Map<PortEntry, Map<string, BackendEntry>>;
 };
 
 function readMaps(store: MapStore): Result<Held> {
@@ -26,7 +41,17 @@ function readMaps(store: MapStore): Result<Held> {
   if (!slots.ok) return slots;
   const backends = store.entries(maps.backends);
   if (!backends.ok) return backends;
+  const ranges = store.entries(maps.sourceRanges);
+  if (!ranges.ok) return ranges;
+  const nodeAddresses = store.entries(maps.nodeAddresses);
+  if (!nodeAddresses.ok) return nodeAddresses;
   return ok({
+    ranges: Map.groupBy(
+      ranges.value.map(([key]) => key),
+      ({ set }) => set,
+    ),
+    nodeAddresses: nodeAddresses.value,
+    found: new Map(),
     frontends: frontends.value,
     services: new Map(services.value),
     slots: new Map(slots.value),
@@ -47,6 +72,9 @@ export function adopt(store: MapStore): Result<MapImage> {
   const owners = new Map<number, PortEntry>();
   for (const [key, row] of held.value.frontends) adoptFrontend(image, owners, held.value, key, row);
   adoptBackends(image, owners, held.value);
+  adoptRanges(image, held.value);
+  for (const [{ address }, flags] of held.value.nodeAddresses)
+    image.nodeAddresses.set(addressText(address), { address, flags });
   fillPool(image.rows, new Set(held.value.frontends.map(([, row]) => row)));
   fillPool(image.portIds, new Set(owners.keys()));
   const isEmpty = held.value.frontends.length === 0 && held.value.backends.size === 0 && held.value.services.size === 0;
@@ -66,18 +94,43 @@ function adoptFrontend(
   const record = held.services.get(row);
   const isOwn = record !== undefined && text === frontendText(record.key.address, record.key.port, record.key.protocol);
   if (isOwn && record.kind === FRONTEND_WHOLE_ADDRESS) {
-    image.frontends.set(text, { key, row, record, port: undefined, blocks: [] });
+    image.frontends.set(text, { key, row, record, port: undefined, blocks: [], ranges: undefined });
     return;
   }
   const port = isOwn ? adoptPort(image, owners, record) : undefined;
   const { blocks, isTrusted } = adoptBlocks(image, held, port, isOwn ? record.views : []);
   for (const block of blocks) block.references += 1;
   if (port === undefined || !isTrusted) {
-    image.frontends.set(text, { key, row, record: undefined, port: undefined, blocks });
+    image.frontends.set(text, { key, row, record: undefined, port: undefined, blocks, ranges: undefined });
     return;
   }
   port.frontends.add(text);
-  image.frontends.set(text, { key, row, record, port, blocks });
+  image.frontends.set(text, { key, row, record, port, blocks, ranges: adoptSet(image, held, record) });
+}
+
+/** The set that a row names, with all that the map holds of it. */
+function adoptSet(image: MapImage, held: Held, record: ServiceRecord | undefined): RangeSet | undefined {
+  const id = record?.sourceRanges ?? 0;
+  if (id === 0) return undefined;
+  const known = [...image.rangeSets.values()].find((set) => set.id === id);
+  if (known !== undefined) {
+    known.references += 1;
+    return known;
+  }
+  const keys = held.ranges.get(id) ?? [];
+  const text = rangesText(keys.map(rangeOfKey).sort(compareRanges));
+  const set: RangeSet = { id, keys, text, references: 1, isWritten: true };
+  // Two sets of equal ranges may have come of a crash: the second goes with its rows.
+  image.rangeSets.set(image.rangeSets.has(text) ? `${text} set ${id}` : text, set);
+  return set;
+}
+
+/** After the frontends: sets that no row names can't be reached, and go first. */
+function adoptRanges(image: MapImage, { ranges }: Held): void {
+  const named = new Set([...image.rangeSets.values()].map(({ id }) => id));
+  for (const [id, keys] of ranges) if (!named.has(id)) image.orphanRanges.push(...keys);
+  image.rangesHeld = [...ranges.values()].reduce((sum, keys) => sum + keys.length, 0);
+  fillPool(image.rangeIds, named, highestOf(ranges.keys()));
 }
 
 /** undefined: its id is another port's. */
@@ -91,7 +144,7 @@ function adoptPort(image: MapImage, owners: Map<number, PortEntry>, record: Serv
     id: record.servicePort,
     hash: record.nameHash,
     name: '',
-    backends: new Map(),
+    held: NONE_HELD,
     frontends: new Set(),
     blocks: new Set(),
   };
@@ -111,10 +164,12 @@ function adoptBlocks(
 ): AdoptedBlocks {
   const blocks: Block[] = [];
   let isTrusted = true;
-  for (const { firstSlot, count } of views) {
-    if (count === 0) continue;
-    const known = [...(port?.blocks ?? [])].find((block) => block.pair * 2 === firstSlot && block.ids.length === count);
-    const block = known ?? claimSlots(image, held, firstSlot, count);
+  for (const { firstSlot, tableSize } of views) {
+    if (tableSize === 0) continue;
+    const known = [...(port?.blocks ?? [])].find(
+      (block) => block.pair * 2 === firstSlot && block.ids.length === tableSize,
+    );
+    const block = known ?? claimSlots(image, held, firstSlot, tableSize);
     if (block === undefined) {
       isTrusted = false;
       continue;
@@ -123,7 +178,7 @@ function adoptBlocks(
     if (block === known) continue;
     if (port !== undefined && ownsSlots(held, port, block)) {
       port.blocks.add(block);
-      for (const id of block.ids) adoptBackend(port, id, held.backends.get(id));
+      for (const id of block.ids) adoptBackend(held, port, id, held.backends.get(id));
     } else isTrusted = false;
   }
   return { blocks, isTrusted };
@@ -154,10 +209,13 @@ function isLive({ live }: BackendRecord): boolean {
 }
 
 /** The first entry for an address wins; a second one is an orphan. */
-function adoptBackend(port: PortEntry, id: number, record: BackendRecord | undefined): void {
-  if (record === undefined) return;
+function adoptBackend({ found }: Held, port: PortEntry, id: number, record: BackendRecord | undefined): boolean {
+  if (record === undefined) return false;
   const text = endpointText(record.address, record.port);
-  if (!port.backends.has(text)) port.backends.set(text, { id, record });
+  const own = found.get(port) ?? new Map<string, BackendEntry>();
+  if (!own.has(text)) own.set(text, { id, record });
+  found.set(port, own);
+  return own.get(text)?.id === id;
 }
 
 /** After the slots, so that a backend which packets reach goes before one that a crash left behind. */
@@ -173,12 +231,9 @@ function adoptBackends(image: MapImage, owners: ReadonlyMap<number, PortEntry>, 
     used.add(id);
     const port = owners.get(record.servicePort);
     const entry: BackendEntry = { id, record };
-    if (port === undefined) image.orphans.push(entry);
-    else {
-      adoptBackend(port, id, record);
-      if (port.backends.get(endpointText(record.address, record.port))?.id !== id) image.orphans.push(entry);
-    }
+    if (port === undefined || !adoptBackend(held, port, id, record)) image.orphans.push(entry);
   }
+  for (const [port, entries] of held.found) port.held = heldFrom(entries);
   fillPool(image.backendIds, used, highestOf(image.retired.keys()));
 }
 

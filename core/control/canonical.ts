@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What maps mean, as text: equal for equal meaning, whatever the ids, rows, slots and generations are. */
-import { endpointText } from '../address.ts';
+import { addressText, endpointText, prefixText } from '../address.ts';
 import {
   algorithmNames,
   BACKEND_ACTIVE,
@@ -10,14 +10,19 @@ import {
   BACKEND_TERMINATING,
   frontendKindNames,
   maps,
+  NODE_ADDRESS_LOCAL,
+  NODE_ADDRESS_NODE_PORT,
+  NODE_ADDRESS_PRIMARY,
   type BackendRecord,
   type ServiceRecord,
   type SlotPairRecord,
+  type SourceRangeKeyRecord,
   type ViewRecord,
 } from '../layout.gen.ts';
 import { ok, type Result } from '../result.ts';
 import type { MapStore } from '../store.ts';
 import { frontendText, hashHex } from './names.ts';
+import { compareRanges, rangeOfKey } from './ranges.ts';
 
 const STATE_NAMES: readonly string[] = ['free', 'active', 'terminating', 'reused'];
 
@@ -27,6 +32,8 @@ const SLOTS_MAX = 1 << 24;
 type Rows = {
   readonly slots: ReadonlyMap<number, SlotPairRecord>;
   readonly backends: ReadonlyMap<number, BackendRecord>;
+  /** Texts of the ranges of each set. */
+  readonly ranges: ReadonlyMap<number, readonly string[]>;
 };
 
 /**
@@ -43,7 +50,15 @@ export function canonical(store: MapStore): Result<string> {
   if (!slots.ok) return slots;
   const backends = store.entries(maps.backends);
   if (!backends.ok) return backends;
-  const rows: Rows = { slots: new Map(slots.value), backends: new Map(backends.value) };
+  const ranges = store.entries(maps.sourceRanges);
+  if (!ranges.ok) return ranges;
+  const nodeAddresses = store.entries(maps.nodeAddresses);
+  if (!nodeAddresses.ok) return nodeAddresses;
+  const rows: Rows = {
+    slots: new Map(slots.value),
+    backends: new Map(backends.value),
+    ranges: rangesBySet(ranges.value.map(([key]) => key)),
+  };
   const records = new Map(services.value);
   const lines = frontends.value.map(([key, row]) => {
     const text = frontendText(key.address, key.port, key.protocol);
@@ -59,10 +74,32 @@ export function canonical(store: MapStore): Result<string> {
         rows,
         frontends.value.map(([, row]) => records.get(row)),
       ),
+      ...nodeAddresses.value.map(([{ address }, flags]) => `node ${addressText(address)}${flagsText(flags)}`),
     ]
       .toSorted()
       .join('\n'),
   );
+}
+
+function rangesBySet(keys: readonly SourceRangeKeyRecord[]): Map<number, readonly string[]> {
+  const texts = new Map<number, string[]>();
+  for (const key of keys.toSorted((left, right) => compareRanges(rangeOfKey(left), rangeOfKey(right)))) {
+    const text = prefixText(rangeOfKey(key));
+    const same = texts.get(key.set);
+    if (same === undefined) texts.set(key.set, [text]);
+    else same.push(text);
+  }
+  return texts;
+}
+
+const NODE_FLAGS: readonly (readonly [flag: number, name: string])[] = [
+  [NODE_ADDRESS_LOCAL, 'local'],
+  [NODE_ADDRESS_NODE_PORT, 'node-port'],
+  [NODE_ADDRESS_PRIMARY, 'primary'],
+];
+
+function flagsText(flags: number): string {
+  return NODE_FLAGS.map(([flag, name]) => ((flags & flag) === 0 ? '' : ` ${name}`)).join('');
 }
 
 /** Backends that are in no view and live all the same: conversations of datagrams go on there. A line for each owner. */
@@ -87,7 +124,8 @@ function recordText(rows: Rows, record: ServiceRecord): string {
   const [internal, external] = record.views.map((view) => viewText(rows, record, view));
   const kind = frontendKindNames[record.kind] ?? String(record.kind);
   const head = `${kind} ${hashHex(record.nameHash)} flags=${record.flags} affinity=${record.affinitySeconds}`;
-  return `${head} ranges=${record.sourceRanges} internal=${internal} external=${external}`;
+  const ranges = record.sourceRanges === 0 ? '-' : `[${(rows.ranges.get(record.sourceRanges) ?? []).join(' ')}]`;
+  return `${head} ranges=${ranges} internal=${internal} external=${external}`;
 }
 
 function viewText(rows: Rows, record: ServiceRecord, { firstSlot, count, tableSize, algorithm }: ViewRecord): string {

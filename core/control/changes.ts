@@ -12,7 +12,7 @@ import type {
   WhenEmpty,
 } from '../service.ts';
 import { compareFrontends, compareProblems, type CompiledHealthCheck, type CompiledTopology } from './document.ts';
-import { keyText, servicePortText, serviceText } from './names.ts';
+import { isOtherPod, keyText, servicePortText, serviceText } from './names.ts';
 
 /** An outcome of the compiler, or the part of it that something touched. */
 export type Situation = {
@@ -225,17 +225,14 @@ function middles<T>(
 }
 
 function sameBackend(left: Backend, right: Backend): boolean {
+  if (left === right) return true;
   return (
     left.text === right.text &&
     left.state === right.state &&
     left.node === right.node &&
     left.zone === right.zone &&
-    !isOtherPod(left, right)
+    !isOtherPod(left.identity, right.identity)
   );
-}
-
-function isOtherPod(left: Backend, right: Backend): boolean {
-  return left.pod !== '' && right.pod !== '' && left.pod !== right.pod;
 }
 
 function sameExclusion(left: Exclusion, right: Exclusion): boolean {
@@ -281,7 +278,7 @@ function endpointChange(before: Place | undefined, after: Place | undefined): En
     zone: told === null || told.zone === '' ? null : told.zone,
     from,
     to,
-    otherPod: was !== null && is !== null && isOtherPod(was, is),
+    otherPod: was !== null && is !== null && isOtherPod(was.identity, is.identity),
   };
 }
 

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One owner of frontends, a Service or a pod with host ports, to what it should have on this node. */
-import { addressText, compareAddresses, prefixContains, type Address, type Port, type Prefix } from '../address.ts';
+import { addressText, prefixContains, type Address, type Port, type Prefix } from '../address.ts';
 import type { Family, Frontend, FrontendKind, NodeConfig, Problem } from '../service.ts';
 import type { ClusterState } from './cluster.ts';
-import type { ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
-import { portsNamed } from './endpoints.ts';
+import type { ServiceInfo, ServicePortInfo } from './decode.ts';
+import { portsOf } from './endpoints.ts';
 import { FAMILIES, familyOf, isWholeFamily, prefixFamily } from './families.ts';
 import { desiredPod } from './hostports.ts';
 import { addressesForNodePorts } from './nodes.ts';
 import { podOfOwner } from './pods.ts';
+import { distinctRanges } from './ranges.ts';
+import type { SliceInfo } from './slices.ts';
 import { viewsOfPort } from './views.ts';
 
 /** What one owner wants. `problems` are the compiler's own; those of the objects are kept with the objects. */
@@ -112,19 +114,6 @@ function sourceRangesOf(service: ServiceInfo, family: Family, config: NodeConfig
   return distinctRanges(all);
 }
 
-/** By address, then the wider first. */
-function distinctRanges(ranges: readonly Prefix[]): readonly Prefix[] {
-  const sorted = ranges.toSorted(
-    (left, right) => compareAddresses(left.address, right.address) || left.length - right.length,
-  );
-  return sorted.filter((range, index) => {
-    const before = sorted[index - 1];
-    return (
-      before === undefined || before.length !== range.length || compareAddresses(before.address, range.address) !== 0
-    );
-  });
-}
-
 function portFrontends(
   service: ServiceInfo,
   port: ServicePortInfo,
@@ -179,7 +168,7 @@ function healthCheckOf(service: ServiceInfo, slices: readonly SliceInfo[], confi
   const local = new Set<string>();
   for (const slice of slices) {
     if (slice.family !== service.primaryFamily) continue;
-    const hasPort = service.ports.some((port) => portsNamed(slice, port).length > 0);
+    const hasPort = service.ports.some((port) => portsOf(slice, port).length > 0);
     for (const { node, ready, text, address } of slice.endpoints)
       if (hasPort && ready && address !== null && node !== '' && node === config.nodeName) local.add(text);
   }

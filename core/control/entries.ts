@@ -2,7 +2,8 @@
 /** The difference between what the maps hold and what is wanted, as ordered steps. */
 import { addressText, type Address } from '../address.ts';
 import type { Failure } from '../result.ts';
-import type { Operation } from '../store.ts';
+import { maps } from '../layout.gen.ts';
+import { deleteOperation, type Operation } from '../store.ts';
 import { classifierOperations } from './classifier.ts';
 import type { MapImage } from './image.ts';
 import { hashHex, keyText, nameHash } from './names.ts';
@@ -11,6 +12,7 @@ import {
   endBackend,
   frontendsLeft,
   planAddress,
+  planNodeAddresses,
   planNothing,
   prepareLess,
   preparePort,
@@ -22,14 +24,16 @@ import {
   type PlannedPort,
   type Segment,
 } from './plan.ts';
+import type { WantedNodeAddress } from './nodes.ts';
 import { giveBack } from './reserve.ts';
 import { releaseId, settleBlocks, settleIds } from './space.ts';
 import type { WantedPort } from './wanted.ts';
 
 export type WantedAddress = { readonly address: Address; readonly isOwned: boolean };
 
-/** `isComplete`: what isn't named is removed; else it stays as it is. */
+/** `isComplete`: what isn't named is removed; else it stays as it is, as node addresses do where none are told. */
 export type WantedChange = {
+  readonly nodeAddresses?: readonly WantedNodeAddress[];
   readonly ports: readonly WantedPort[];
   readonly addresses: readonly WantedAddress[];
   readonly isComplete: boolean;
@@ -66,14 +70,16 @@ export function diff(image: MapImage, wanted: WantedChange): Difference {
   };
   if (image.needsBarrier) operations.push({ op: 'barrier' });
   image.needsBarrier = false;
+  const node = carryOut(planNode(image, wanted));
   for (let change = wanted; ;) {
     const full = carryOut(planAll(image, change, preparePort));
-    if (full.failures.length === 0) return { operations, failures: [], remaining: NOTHING };
+    if (full.failures.length === 0) return { operations, failures: node.failures, remaining: node.remaining };
     if (!isCooling(image, full) && !isCooling(image, carryOut(planAll(image, full.remaining, prepareLess)))) {
       const { deferred, failures, remaining } = full;
       const last = carryOut(planAll(image, { ...NOTHING, addresses: deferred }, preparePort));
       const addresses = [...remaining.addresses, ...last.remaining.addresses];
-      return { operations, failures: [...failures, ...last.failures], remaining: { ...remaining, addresses } };
+      const all = [...node.failures, ...failures, ...last.failures];
+      return { operations, failures: all, remaining: { ...node.remaining, ...remaining, addresses } };
     }
     // What was freed a moment ago may be enough.
     operations.push({ op: 'barrier' });
@@ -85,26 +91,43 @@ export function diff(image: MapImage, wanted: WantedChange): Difference {
 
 const NOTHING: WantedChange = { ports: [], addresses: [], isComplete: false };
 
+function planNode(image: MapImage, { nodeAddresses }: WantedChange): Planned {
+  const nothing = { operations: [], failures: [], deferred: [], remaining: NOTHING };
+  if (nodeAddresses === undefined) return nothing;
+  const segment = emptySegment();
+  const planned = planNodeAddresses(image, segment, nodeAddresses);
+  if (planned.ok) return { ...nothing, operations: segment.prepare };
+  return { ...nothing, failures: [planned.error], remaining: { ...NOTHING, nodeAddresses } };
+}
+
 /** `deferred`: addresses that are to be owned once the ports on them are there. */
 type Planned = Difference & { readonly deferred: readonly WantedAddress[] };
 
-function isCooling({ backendIds, rows, pairs, portIds }: MapImage, { operations }: Difference): boolean {
-  const left = backendIds.cooling.length + rows.cooling.length + pairs.cooling.length + portIds.cooling.length;
-  return left > 0 || operations.some(({ op }) => op === 'barrier');
+function isCooling(image: MapImage, { operations }: Difference): boolean {
+  const { backendIds, pairs, portIds, rangeIds, rows } = image;
+  const pools = [backendIds, rows, pairs, portIds, rangeIds];
+  return pools.some(({ cooling }) => cooling.length > 0) || operations.some(({ op }) => op === 'barrier');
 }
 
 /** Carried out where a barrier was: what was freed before it may be used again. */
-function settle({ backendIds, rows, pairs, portIds }: MapImage): void {
-  settleIds(backendIds);
-  settleIds(rows);
-  settleIds(portIds);
-  settleBlocks(pairs);
+function settle(image: MapImage): void {
+  settleIds(image.backendIds);
+  settleIds(image.rows);
+  settleIds(image.portIds);
+  settleIds(image.rangeIds);
+  settleBlocks(image.pairs);
+  image.rangesHeld -= image.rangesCooling;
+  image.rangesCooling = 0;
 }
 
 function planAll(image: MapImage, change: WantedChange, prepare: typeof preparePort): Planned {
   const segment = emptySegment();
   for (const orphan of image.orphans) endBackend(segment, orphan);
   image.orphans = [];
+  // Behind a barrier, as everything that a process before us may have left.
+  for (const key of image.orphanRanges) segment.prepare.push(deleteOperation(maps.sourceRanges, key));
+  image.rangesHeld -= image.orphanRanges.length;
+  image.orphanRanges = [];
   const { failures, ports } = planPorts(image, segment, change.ports, prepare);
   const hosts = new Set(ports.flatMap(({ frontends }) => frontends.map(({ address }) => addressText(address))));
   // What is removed leaves after what is added has come: it makes no room for it yet.

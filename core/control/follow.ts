@@ -7,7 +7,7 @@ import { ownersAffected } from './affected.ts';
 import { changesBetween, type Changes, type Settings, type Situation } from './changes.ts';
 import { allFrontends, emptyDesired, lostProblems, ownedFrontends, updateDesired, type Desired } from './claims.ts';
 import { applyEvent, emptyCluster, type ClusterState } from './cluster.ts';
-import { objectKey, type ServiceInfo, type SliceInfo } from './decode.ts';
+import { objectKey, type ServiceInfo } from './decode.ts';
 import {
   compareFrontends,
   computeEverything,
@@ -21,6 +21,7 @@ import {
 import { countNodeNames, judgeNodeName, usesLocal } from './nodename.ts';
 import { effectiveNode } from './nodes.ts';
 import type { PodInfo } from './pods.ts';
+import type { SliceInfo } from './slices.ts';
 
 /** The whole outcome for a cluster and a node. */
 export function situationOf(cluster: ClusterState, config: DocumentConfig): Situation {

@@ -3,13 +3,18 @@
 import {
   BACKEND_GENERATION_SHIFT,
   maps,
+  SOURCE_RANGE_SETS_MAX,
   type BackendRecord,
   type FrontendKeyRecord,
   type ServiceRecord,
+  type SourceRangeKeyRecord,
 } from '../layout.gen.ts';
+import type { Address } from '../address.ts';
 import type { MapStore } from '../store.ts';
+import type { BackendEntry, HeldBackends } from './backends.ts';
 import { emptyClassifier, type Classifier } from './classifier.ts';
 import { frontendText, type Hash } from './names.ts';
+import type { RangeSet } from './ranges.ts';
 import { emptySpace, idPool, type IdPool, type Space } from './space.ts';
 
 /**
@@ -20,13 +25,11 @@ const BACKEND_QUARANTINE = 4096;
 /** Generations have 24 bits; 0 is that of a row never used. */
 const GENERATION_MAX = 0xff_ffff;
 
-/** A backend that is published, or about to be. `record.live` is what the map holds. */
-export type BackendEntry = { readonly id: number; record: BackendRecord };
-
 /** Slots of one or more equal views of one Service port, packed two by two. */
 export type Block = {
   /** Index in `slots`, which holds pairs. */
   readonly pair: number;
+  /** Of backends: each once, or as often as it stands in a table. */
   readonly ids: readonly number[];
   references: number;
 };
@@ -40,7 +43,11 @@ export type FrontendEntry = {
   /** undefined: the row of a whole address, or one that can't be trusted. */
   readonly port: PortEntry | undefined;
   readonly blocks: readonly Block[];
+  readonly ranges: RangeSet | undefined;
 };
+
+/** An address of this node. */
+export type NodeAddressEntry = { readonly address: Address; readonly flags: number };
 
 /** A Service port that has something in the maps. */
 export type PortEntry = {
@@ -48,8 +55,7 @@ export type PortEntry = {
   readonly hash: Hash;
   /** Full name; empty after a restart until somebody wants a port with this hash. */
   name: string;
-  /** By `address:port`. */
-  readonly backends: Map<string, BackendEntry>;
+  held: HeldBackends;
   /** Keys in `frontends` of the image; a key that passed to another port is removed at the end of the batch. */
   readonly frontends: Set<string>;
   readonly blocks: Set<Block>;
@@ -75,6 +81,18 @@ export type MapImage = {
   /** Ids in `retired` whose address may yet pass to another pod, by `address:port/protocol`. */
   readonly retiredAt: Map<string, Set<number>>;
   readonly classifier: Classifier;
+  /** By text. */
+  readonly rangeSets: Map<string, RangeSet>;
+  readonly rangeIds: IdPool;
+  readonly rangesMax: number;
+  /** Entries of sets, those included that will be deleted behind the next barrier. */
+  rangesHeld: number;
+  rangesCooling: number;
+  /** Ranges of sets that no row names: left behind by a crash. */
+  orphanRanges: SourceRangeKeyRecord[];
+  /** Flags by address. */
+  readonly nodeAddresses: Map<string, NodeAddressEntry>;
+  readonly nodeAddressesMax: number;
   /** Live backends that no Service port claims: left behind by a crash. */
   orphans: BackendEntry[];
   /** Whether a process before us may have freed what programs still read. */
@@ -95,6 +113,14 @@ export function emptyImage(store: MapStore): MapImage {
     retired: new Map(),
     retiredAt: new Map(),
     classifier: emptyClassifier(store.capacity(maps.classifier)),
+    rangeSets: new Map(),
+    rangeIds: idPool(SOURCE_RANGE_SETS_MAX, 0),
+    rangesMax: store.capacity(maps.sourceRanges),
+    rangesHeld: 0,
+    rangesCooling: 0,
+    orphanRanges: [],
+    nodeAddresses: new Map(),
+    nodeAddressesMax: store.capacity(maps.nodeAddresses),
     orphans: [],
     needsBarrier: false,
   };

@@ -2,13 +2,17 @@
 /** What is known of our node: its zone, its addresses, and which of them serve NodePorts (services B7). */
 import { addressEquals, addressText, parseAddress, port, prefixContains, type Address } from '../address.ts';
 import type { NodeObject } from '../objects.ts';
+import { NODE_ADDRESS_LOCAL, NODE_ADDRESS_NODE_PORT, NODE_ADDRESS_PRIMARY } from '../layout.gen.ts';
 import type { Family, NodeConfig } from '../service.ts';
-import { familyOf, prefixFamily } from './families.ts';
+import { FAMILIES, familyOf, prefixFamily } from './families.ts';
 import { fieldsOf, listOf, textOf } from './fields.ts';
 
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
 /** In this order, as kube-proxy prefers them (GetNodeHostIPs of Kubernetes). */
 const ADDRESS_TYPES: readonly string[] = ['InternalIP', 'ExternalIP'];
+
+/** What is wanted of an address of this node. */
+export type WantedNodeAddress = { readonly address: Address; readonly flags: number };
 
 /** `addresses`: internal ones first. */
 export type NodeInfo = { readonly name: string; readonly zone: string; readonly addresses: readonly Address[] };
@@ -73,17 +77,33 @@ export function isLoopback(address: Address): boolean {
   return isFour ? address.d >>> 24 === 127 : addressText(address) === '::1';
 }
 
-/** Each once, in the order of the configuration; loopback never (services B8). */
-export function addressesForNodePorts(config: NodeConfig, family: Family): readonly Address[] {
+/** Of one family, each once, in the order of the configuration; loopback never (services B8). */
+function ownAddresses({ nodeIPs }: NodeConfig, family: Family): readonly Address[] {
   const seen = new Set<string>();
-  const own = config.nodeIPs.filter((address) => {
+  return nodeIPs.filter((address) => {
     const text = addressText(address);
     if (familyOf(address) !== family || isLoopback(address) || seen.has(text)) return false;
     seen.add(text);
     return true;
   });
+}
+
+/** In the order of the configuration. */
+export function addressesForNodePorts(config: NodeConfig, family: Family): readonly Address[] {
+  const own = ownAddresses(config, family);
   const { nodePortAddresses } = config;
   if (nodePortAddresses === 'primary') return own.slice(0, 1);
   const ranges = nodePortAddresses.filter((range) => prefixFamily(range) === family);
   return ranges.length === 0 ? own : own.filter((address) => ranges.some((range) => prefixContains(range, address)));
+}
+
+/** What the map `node_addresses` should hold. */
+export function wantedNodeAddresses(config: NodeConfig): readonly WantedNodeAddress[] {
+  return FAMILIES.flatMap((family) => {
+    const serving = new Set(addressesForNodePorts(config, family));
+    return ownAddresses(config, family).map((address, index) => {
+      const serves = serving.has(address) ? NODE_ADDRESS_NODE_PORT : 0;
+      return { address, flags: NODE_ADDRESS_LOCAL | serves | (index === 0 ? NODE_ADDRESS_PRIMARY : 0) };
+    });
+  });
 }

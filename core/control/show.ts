@@ -19,7 +19,7 @@ import type {
 import { nameOf, type FrontendName } from './changes.ts';
 import type { Desired } from './claims.ts';
 import type { ClusterState } from './cluster.ts';
-import type { EndpointInfo, ServiceInfo, SliceInfo } from './decode.ts';
+import type { ServiceInfo } from './decode.ts';
 import {
   compareFrontends,
   compiledView,
@@ -29,7 +29,8 @@ import {
   type CompiledHealthCheck,
   type Everything,
 } from './document.ts';
-import { portsNamed } from './endpoints.ts';
+import { portsOf } from './endpoints.ts';
+import type { EndpointInfo, SliceInfo } from './slices.ts';
 import { usesLocal } from './nodename.ts';
 import { keyText } from './names.ts';
 import { EXCLUSION_WORDS } from './reasons.ts';
@@ -227,7 +228,7 @@ function isMeant(reason: ExclusionReason, { endpoint, slice }: Place, { serviceP
     case 'terminating':
       return endpoint.terminating;
     case 'no-such-port':
-      return portsNamed(slice, { name: portName, protocol }).length === 0;
+      return portsOf(slice, { name: portName, protocol }).length === 0;
     case 'not-local':
     case 'other-zone':
     case 'other-node':
@@ -289,7 +290,7 @@ function shownTopologies(frontends: readonly Frontend[], slices: readonly SliceI
     const number = protocols.get(protocol) ?? TCP;
     const ready = slices
       .filter((slice) => !slice.headless && slice.family === family)
-      .filter((slice) => portsNamed(slice, { name: portName, protocol: number }).length > 0)
+      .filter((slice) => portsOf(slice, { name: portName, protocol: number }).length > 0)
       .flatMap(({ endpoints }) => endpoints.filter((one) => one.ready && one.address !== null));
     const without = ready.filter(({ zoneHints, nodeHints }) => zoneHints.length + nodeHints.length === 0);
     const hints = ready.flatMap(({ zoneHints, nodeHints }) => [

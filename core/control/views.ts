@@ -4,14 +4,14 @@ import type { Backend, Exclusion, Family, Frontend, FrontendKind, Masquerade, No
 import {
   categorizeEndpoints,
   LOCAL_POLICY,
-  type Candidate,
   type Categories,
   type Categorization,
   type Category,
 } from './categorize.ts';
-import type { ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
+import type { ServiceInfo, ServicePortInfo } from './decode.ts';
 import { backendOf, gatherEndpoints, type Unusable } from './endpoints.ts';
 import { familyOf, prefixFamily } from './families.ts';
+import type { Candidate, SliceInfo } from './slices.ts';
 
 /** What differs between the kinds of a port's frontends. */
 export type PortViews = Pick<Frontend, 'internal' | 'external' | 'excluded' | 'serving'>;

@@ -3,10 +3,7 @@
 import { protocolText, TCP, UDP, type Address, type Port, type Protocol } from '../address.ts';
 import {
   ALGORITHM_HASH,
-  BACKEND_ACTIVE,
-  BACKEND_IN_EXTERNAL,
-  BACKEND_IN_INTERNAL,
-  BACKEND_TERMINATING,
+  ALGORITHM_MAGLEV,
   FRONTEND_CLUSTER_IP,
   FRONTEND_EXTERNAL_IP,
   FRONTEND_HOST_PORT,
@@ -19,9 +16,9 @@ import {
   type ServiceRecord,
   type ViewRecord,
 } from '../layout.gen.ts';
-import type { Backend, Frontend, FrontendKind, Problem } from '../service.ts';
+import type { Algorithm, Frontend, FrontendKind, Problem, View } from '../service.ts';
 import type { Block } from './image.ts';
-import { podIdentity, type Hash } from './names.ts';
+import type { Hash } from './names.ts';
 
 const EMPTY_VIEW: ViewRecord = { firstSlot: 0, count: 0, tableSize: 0, algorithm: ALGORITHM_HASH };
 
@@ -50,36 +47,6 @@ export function unsupportedProblems(frontends: readonly Frontend[]): Problem[] {
   return [...problems.values()];
 }
 
-/** A backend of a Service port over both views. */
-export type WantedBackend = {
-  readonly backend: Backend;
-  readonly protocol: Protocol;
-  readonly identity: Hash;
-  /** State and views, the low bits of `live`. */
-  bits: number;
-};
-
-/** Every backend of the views of these frontends, and those that only serve on, by `address:port`. */
-export function wantedBackends(frontends: readonly Frontend[]): Map<string, WantedBackend> {
-  const backends = new Map<string, WantedBackend>();
-  const add = (listed: readonly Backend[], bit: number, protocol: Protocol): void => {
-    for (const backend of listed) {
-      const known = backends.get(backend.text);
-      if (known !== undefined) known.bits |= bit;
-      else {
-        const state = backend.state === 'active' ? BACKEND_ACTIVE : BACKEND_TERMINATING;
-        backends.set(backend.text, { backend, protocol, identity: podIdentity(backend.pod), bits: state | bit });
-      }
-    }
-  };
-  for (const { internal, external, serving, protocol } of frontends) {
-    add(internal?.backends ?? [], BACKEND_IN_INTERNAL, protocol);
-    add(external?.backends ?? [], BACKEND_IN_EXTERNAL, protocol);
-    add(serving, 0, protocol);
-  }
-  return backends;
-}
-
 function kindNumber(kind: FrontendKind): number {
   switch (kind) {
     case 'ClusterIP':
@@ -105,29 +72,36 @@ export function wholeAddressKey(address: Address): FrontendKeyRecord {
   return { address, port: 0 as Port, protocol: 0 as Protocol };
 }
 
-function viewRecord(block: Block | undefined): ViewRecord {
-  if (block === undefined) return EMPTY_VIEW;
-  const count = block.ids.length;
-  return { firstSlot: block.pair * 2, count, tableSize: count, algorithm: ALGORITHM_HASH };
+/** `count`: backends; the block may hold each of them many times. */
+function viewRecord(block: Block | undefined, view: View | null, algorithm: Algorithm): ViewRecord {
+  if (block === undefined || view === null) return EMPTY_VIEW;
+  return {
+    firstSlot: block.pair * 2,
+    count: view.backends.length,
+    tableSize: block.ids.length,
+    algorithm: algorithm === 'maglev' ? ALGORITHM_MAGLEV : ALGORITHM_HASH,
+  };
 }
 
-/** The row of a frontend whose views lie in these blocks; an empty view has none. */
+/** The row of a frontend whose views lie in these blocks, an empty one in none; `ranges`: its set, 0 where it has none. */
 export function serviceRecord(
   frontend: Frontend,
   port: { readonly id: number; readonly hash: Hash },
   blocks: { readonly internal: Block | undefined; readonly external: Block | undefined },
+  ranges: number,
 ): ServiceRecord {
-  const dropsInternal = frontend.internal?.whenEmpty === 'drop' ? SERVICE_DROP_WHEN_INTERNAL_EMPTY : 0;
-  const dropsExternal = frontend.external?.whenEmpty === 'drop' ? SERVICE_DROP_WHEN_EXTERNAL_EMPTY : 0;
+  const { algorithm, external, internal } = frontend;
+  const dropsInternal = internal?.whenEmpty === 'drop' ? SERVICE_DROP_WHEN_INTERNAL_EMPTY : 0;
+  const dropsExternal = external?.whenEmpty === 'drop' ? SERVICE_DROP_WHEN_EXTERNAL_EMPTY : 0;
   return {
     key: frontendKey(frontend),
     servicePort: port.id,
     nameHash: port.hash,
     flags: dropsInternal | dropsExternal,
     affinitySeconds: frontend.affinitySeconds ?? 0,
-    sourceRanges: 0,
+    sourceRanges: ranges,
     kind: kindNumber(frontend.kind),
-    views: [viewRecord(blocks.internal), viewRecord(blocks.external)],
+    views: [viewRecord(blocks.internal, internal, algorithm), viewRecord(blocks.external, external, algorithm)],
   };
 }
 

@@ -13,11 +13,15 @@ import {
   FRONTENDS_MAX,
   NETNS_MAX,
   NETNS_ROW_SIZE,
+  NODE_ADDRESSES_MAX,
+  NODE_ADDRESS_KEY_SIZE,
   PEERS_MAX,
   PEER_SIZE,
   REASON_MAX,
   SERVICES_MAX,
   SLOT_PAIRS_MAX,
+  SOURCE_RANGES_MAX,
+  SOURCE_RANGE_KEY_SIZE,
   type ConfigRecord,
 } from '../layout.gen.ts';
 import type { MapSpec, MapStore, Operation } from '../store.ts';
@@ -31,6 +35,8 @@ export type MapSizes = {
   readonly services: number;
   readonly slotPairs: number;
   readonly backends: number;
+  readonly sourceRanges: number;
+  readonly nodeAddresses: number;
   readonly flowBuckets: number;
   readonly peers: number;
   readonly affinity: number;
@@ -43,6 +49,8 @@ export const defaultSizes: MapSizes = {
   services: SERVICES_MAX,
   slotPairs: SLOT_PAIRS_MAX,
   backends: BACKENDS_MAX,
+  sourceRanges: SOURCE_RANGES_MAX,
+  nodeAddresses: NODE_ADDRESSES_MAX,
   flowBuckets: FLOW_BUCKETS,
   peers: PEERS_MAX,
   affinity: AFFINITY_MAX,
@@ -56,6 +64,8 @@ export type Maps = {
   readonly services: Uint32Array;
   readonly slots: Uint32Array;
   readonly backends: Uint32Array;
+  readonly sourceRanges: WordTable;
+  readonly nodeAddresses: WordTable;
   readonly flows: Uint32Array;
   /** The same memory as `flows`, for the fingerprints. */
   readonly fingerprints: Uint16Array;
@@ -110,6 +120,8 @@ export function createMaps(config: ConfigRecord, sizes: MapSizes = defaultSizes)
     services: new Uint32Array(sizes.services * 20),
     slots: new Uint32Array(sizes.slotPairs * 2),
     backends: new Uint32Array(sizes.backends * 10),
+    sourceRanges: createTable(SOURCE_RANGE_KEY_SIZE / 4, 1, sizes.sourceRanges),
+    nodeAddresses: createTable(NODE_ADDRESS_KEY_SIZE / 4, 1, sizes.nodeAddresses),
     flows: flowWords,
     fingerprints: new Uint16Array(flows, LINE_OFFSET, flowWords.length * 2),
     peers: createTable(2, PEER_SIZE / 4, sizes.peers),
@@ -166,6 +178,10 @@ function tableOf(maps: Maps, name: string): WordTable | undefined {
   switch (name) {
     case 'frontends':
       return maps.frontends;
+    case 'source_ranges':
+      return maps.sourceRanges;
+    case 'node_addresses':
+      return maps.nodeAddresses;
     case 'peers':
       return maps.peers;
     case 'affinity':

@@ -18,10 +18,10 @@ import {
   SERVICE_NAME_HASH_AT,
   SERVICE_SERVICE_PORT_AT,
   SERVICE_VIEWS_AT,
-  VIEW_COUNT_AT,
   VIEW_FIRST_SLOT_AT,
   VIEW_INTERNAL,
   VIEW_SIZE,
+  VIEW_TABLE_SIZE_AT,
 } from '../layout.gen.ts';
 import { mark, type Log } from './log.ts';
 import type { Maps } from './maps.ts';
@@ -110,10 +110,10 @@ export function viewOf(service: number, view: number): number {
   return service + (SERVICE_VIEWS_AT + view * VIEW_SIZE) / 4;
 }
 
-/** Multiply-shift: an even share of 2^32 for each of count slots. */
+/** Multiply-shift: an even share of 2^32 for each slot of the table, where a backend may stand often. */
 export function selectSlot(maps: Maps, hash: number, view: number): number {
   const rows = maps.services;
-  return (rows[view + VIEW_FIRST_SLOT_AT / 4]! + multiplyHigh(hash, rows[view + VIEW_COUNT_AT / 4]!)) >>> 0;
+  return (rows[view + VIEW_FIRST_SLOT_AT / 4]! + multiplyHigh(hash, rows[view + VIEW_TABLE_SIZE_AT / 4]!)) >>> 0;
 }
 
 /** Whether a backend serves at all: a conversation goes on with one that new ones no longer get. */

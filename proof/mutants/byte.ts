@@ -86,8 +86,8 @@ export const byteFaults: readonly Fault[] = [
   {
     name: 'one-slot-too-many',
     file: 'select.h',
-    find: '(__u64)hash * view->count >> 32',
-    replace: '(__u64)hash * (view->count + 1) >> 32',
+    find: '(__u64)hash * view->table_size >> 32',
+    replace: '(__u64)hash * (view->table_size + 1) >> 32',
     meaning: 'the choice sometimes lands one slot behind the view',
     shows: FATE,
   },

@@ -163,6 +163,8 @@ const sizes = {
   classifierWords: 1024,
   frontends: 64,
   services: 64,
+  sourceRanges: 256,
+  nodeAddresses: 16,
   slotPairs: 64,
   backends: 64,
   flowBuckets: 64,

@@ -68,8 +68,8 @@ describe('what a Service becomes', () => {
       backends: ['10.0.0.10:8080', '10.0.0.9:8080'],
     });
     expect(text(all.store)).toMatchInlineSnapshot(`
-      "10.96.0.1:0/0 whole-address 0000000000000000 flags=0 affinity=0 ranges=0 internal=[] external=[]
-      10.96.0.1:80/TCP cluster-ip 49d71cfe59d1e5c0 flags=0 affinity=0 ranges=0 internal=[10.0.0.10:8080/6 active i 0000000000000000, 10.0.0.9:8080/6 active i 0000000000000000] external=[]"
+      "10.96.0.1:0/0 whole-address 0000000000000000 flags=0 affinity=0 ranges=- internal=[] external=[]
+      10.96.0.1:80/TCP cluster-ip 49d71cfe59d1e5c0 flags=0 affinity=0 ranges=- internal=[10.0.0.10:8080/6 active i 0000000000000000, 10.0.0.9:8080/6 active i 0000000000000000] external=[]"
     `);
     expect(classifierCovers(all.store)).toEqual({ ok: true, value: true });
   });

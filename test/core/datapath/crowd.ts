@@ -55,6 +55,8 @@ export function crowdSettings(flowBuckets: number, more: Partial<ConfigRecord> =
       classifierWords: 1024,
       frontends: 64,
       services: 64,
+      sourceRanges: 256,
+      nodeAddresses: 16,
       slotPairs: 64,
       backends: 64,
       flowBuckets,

@@ -27,6 +27,8 @@ const SIZES = {
   ...defaultSizes,
   services: 64,
   frontends: 64,
+  sourceRanges: 256,
+  nodeAddresses: 16,
   slotPairs: 256,
   backends: 1024,
   flowBuckets: 2,

@@ -73,6 +73,8 @@ export const settings: Settings = {
     classifierWords: 1024,
     frontends: 256,
     services: 256,
+    sourceRanges: 256,
+    nodeAddresses: 16,
     slotPairs: 1024,
     backends: 8192,
     flowBuckets: 1,

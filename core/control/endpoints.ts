@@ -36,8 +36,23 @@ export function gatherEndpoints(
   return { candidates, unusable };
 }
 
-function portsOf(slice: SliceInfo, { name, protocol }: ServicePortInfo): SliceInfo['ports'] {
-  return slice.ports.filter((one) => one.name === name && one.protocol === protocol);
+/** From so many ports of a slice on, looking through them for each port of its Service is dearer than an index. */
+const INDEXED_PORTS = 16;
+const indexes = new WeakMap<SliceInfo, ReadonlyMap<string, SliceInfo['ports']>>();
+
+/** Ports of a slice that stand for a port of its Service: the same name and protocol (services B14). */
+export function portsOf(
+  slice: SliceInfo,
+  { name, protocol }: Pick<ServicePortInfo, 'name' | 'protocol'>,
+): SliceInfo['ports'] {
+  if (slice.ports.length < INDEXED_PORTS)
+    return slice.ports.filter((one) => one.name === name && one.protocol === protocol);
+  let index = indexes.get(slice);
+  if (index === undefined) {
+    index = Map.groupBy(slice.ports, (one) => `${one.protocol} ${one.name}`);
+    indexes.set(slice, index);
+  }
+  return index.get(`${protocol} ${name}`) ?? [];
 }
 
 /** What most Services have: one slice without anything odd, whose order is that of the list. */

@@ -9,7 +9,7 @@ import type { InputSource } from '../formats/input.ts';
 import { nanosecondsBetween, type Instant } from '../formats/instant.ts';
 import { LINK_ETHERNET, newLinkHeader, parseLink, type LinkHeader } from '../formats/link.ts';
 import type { NodeFacts } from '../formats/node.ts';
-import { noteAffinity } from './affinity.ts';
+import { noteAffinity, settingsFor } from './affinity.ts';
 import { noteApplied } from './applied.ts';
 import { createAttribution, forgetSightings, whyNoInput, type Attribution, type Sighted } from './attribute.ts';
 import { createConnections } from './connections.ts';
@@ -136,7 +136,7 @@ function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
     firstTick: ticksOf(origin),
     completeNs: completeUntil === undefined ? Infinity : nanosecondsBetween(origin, completeUntil),
     openings: new Map(),
-    affinity: new Map(),
+    affinity: settingsFor(input.streams.events.map(({ event }) => event)),
     observedLedger: new Map(),
     modelLedger: new Map(),
     keepsSeveral: input.facts.proxy.includes('iptables'),

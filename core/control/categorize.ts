@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which endpoints of a Service port may get new connections, and why the others may not (services 2.4, to the letter). */
-import type { Port } from '../address.ts';
 import type { ExclusionReason, TopologyMode, TopologyReason, TrafficPolicy } from '../service.ts';
-import type { EndpointInfo } from './decode.ts';
-
-/** An endpoint that has the Service port, once per `address:port`. */
-export type Candidate = {
-  readonly endpoint: EndpointInfo;
-  readonly port: Port;
-  /** `address:port`, the order of every list. */
-  readonly text: string;
-};
+import type { Candidate, EndpointInfo } from './slices.ts';
 
 /** What of a Service port and the node decides. */
 export type Categorization = {

@@ -141,14 +141,18 @@ export function allFrontends(desired: Desired): Frontend[] {
 export function desiredProblems(desired: Desired): Problem[] {
   const problems: Problem[] = [];
   for (const owner of desired.owners.values()) {
-    problems.push(...owner.problems);
-    for (const frontend of owner.frontends) {
-      const [first] = desired.claims.get(keyText(frontend)) ?? [];
-      if (first === undefined || first === frontend) continue;
-      problems.push(lostProblem(frontend, first));
-    }
+    for (const problem of owner.problems) problems.push(problem);
+    for (const problem of lostProblems(desired, owner.frontends)) problems.push(problem);
   }
   return problems;
+}
+
+/** Those of the frontends that another one owns. */
+export function lostProblems(desired: Desired, frontends: readonly Frontend[]): Problem[] {
+  return frontends.flatMap((frontend) => {
+    const [first] = desired.claims.get(keyText(frontend)) ?? [];
+    return first === undefined || first === frontend ? [] : [lostProblem(frontend, first)];
+  });
 }
 
 const FIELDS: { readonly [kind in FrontendKind]: string } = {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The endpoints that the slices of a Service name for one of its ports, each once, and those that can't be used. */
-import { assert } from '../result.ts';
-import type { Backend, Exclusion, Family } from '../service.ts';
+import type { Exclusion, Family } from '../service.ts';
 import type { ServiceInfo, ServicePortInfo } from './decode.ts';
 import { candidateOf, type Candidate, type EndpointInfo, type SliceInfo } from './slices.ts';
 
@@ -37,8 +36,23 @@ export function gatherEndpoints(
   return { candidates, unusable };
 }
 
-function portsOf(slice: SliceInfo, { name, protocol }: ServicePortInfo): SliceInfo['ports'] {
-  return slice.ports.filter((one) => one.name === name && one.protocol === protocol);
+/** From so many ports of a slice on, looking through them for each port of its Service is dearer than an index. */
+const INDEXED_PORTS = 16;
+const indexes = new WeakMap<SliceInfo, ReadonlyMap<string, SliceInfo['ports']>>();
+
+/** Ports of a slice that stand for a port of its Service: the same name and protocol (services B14). */
+export function portsOf(
+  slice: SliceInfo,
+  { name, protocol }: Pick<ServicePortInfo, 'name' | 'protocol'>,
+): SliceInfo['ports'] {
+  if (slice.ports.length < INDEXED_PORTS)
+    return slice.ports.filter((one) => one.name === name && one.protocol === protocol);
+  let index = indexes.get(slice);
+  if (index === undefined) {
+    index = Map.groupBy(slice.ports, (one) => `${one.protocol} ${one.name}`);
+    indexes.set(slice, index);
+  }
+  return index.get(`${protocol} ${name}`) ?? [];
 }
 
 /** What most Services have: one slice without anything odd, whose order is that of the list. */
@@ -79,10 +93,4 @@ function otherFamily(service: ServiceInfo, slice: SliceInfo, port: ServicePortIn
   const [match] = portsOf(slice, port);
   for (const { text } of slice.endpoints)
     unusable.push({ address: text, port: match?.port ?? null, reason: 'other-family' });
-}
-
-/** A candidate as a view shows it. */
-export function backendOf({ backend, text }: Candidate): Backend {
-  assert(backend !== undefined, `${text} was chosen, so it has an address`);
-  return backend;
 }

@@ -49,7 +49,7 @@ describe('a dump', () => {
     ['another backend', '10.0.0.2:8080', '10.0.0.3:8080'],
     ['another state', '10.0.0.2:8080 active', '10.0.0.2:8080 terminating'],
     ['no view', /\n {2}external .*/, ''],
-    ['one view for both', '  external ', '  both '],
+    ['one view for both', / {2}internal (.*\n) {2}external .*\n/, '  both $1'],
     ['another kind', 'load-balancer', 'external-ip'],
     ['another owner', 'default/web:http', 'default/api:http'],
     ['another port', ':80/TCP', ':81/TCP'],

@@ -7,6 +7,7 @@ import {
   ownedFrontends,
   updateDesired,
   type Desired,
+  type DesiredChange,
 } from '../core/control/claims.ts';
 import { ownersAffected } from '../core/control/affected.ts';
 import { applyEvent, clusterProblems, emptyCluster, everyOwner, type ClusterState } from '../core/control/cluster.ts';
@@ -14,9 +15,10 @@ import { wantedSocketHooks, type SocketHook } from '../core/control/hooks.ts';
 import { effectiveNode, wantedNodeAddresses } from '../core/control/nodes.ts';
 import { unsupportedProblems, whyNotProgrammed, type WantedPort } from '../core/control/wanted.ts';
 import type { ClusterEvent, ObjectKind } from '../core/objects.ts';
-import type { Failure } from '../core/result.ts';
+import { fail, type Failure } from '../core/result.ts';
 import type { Frontend, NodeConfig, Problem } from '../core/service.ts';
 import type { MapStore } from '../core/store.ts';
+import { createAudit } from './audit.ts';
 import { createReconciler, type Everything } from './reconcile.ts';
 
 /** Nothing is programmed until these have been listed once (services I1): half a cluster would refuse the other half. */
@@ -27,6 +29,8 @@ export type LoopOptions = {
   readonly node: NodeConfig;
   /** Why a frontend is kept out of the maps; undefined: it is not. Else: what the programs of this build can't serve. */
   readonly whyNot?: (frontend: Frontend) => string | undefined;
+  /** Owners that each step computes anew, in turn, to compare them with what is kept; 0: none. */
+  readonly auditPerStep?: number;
   /** Told of each failure of a step, once per step. */
   readonly onProblem: (failure: Failure) => void;
 };
@@ -40,6 +44,8 @@ export type StepReport = {
   readonly done: number;
   readonly planned: number;
   readonly failures: readonly Failure[];
+  /** What was kept wrongly, a bug of ours: everything was computed again. */
+  readonly differences: readonly Problem[];
   /** What the next step will try again. */
   readonly waiting: readonly string[];
   /** Whether the maps are now as wanted. */
@@ -61,11 +67,15 @@ export interface Loop {
   gaps(): ReadonlyMap<ObjectKind, string>;
 }
 
-export function createLoop({ store, node, onProblem, whyNot = whyNotProgrammed }: LoopOptions): Loop {
+const NOTHING_DONE = { owners: 0, done: 0, planned: 0, failures: [], differences: [], isSettled: false };
+
+export function createLoop(options: LoopOptions): Loop {
+  const { node, onProblem, store, whyNot = whyNotProgrammed } = options;
   let cluster: ClusterState = emptyCluster();
   let desired: Desired = emptyDesired();
   let effective = effectiveNode(cluster.nodes, node);
   let dirty = new Set<string>();
+  const audit = createAudit(options.auditPerStep ?? 1);
   const reconciler = createReconciler(store, () => everythingWanted(desired, effective, whyNot));
 
   function event(incoming: ClusterEvent): void {
@@ -82,11 +92,9 @@ export function createLoop({ store, node, onProblem, whyNot = whyNotProgrammed }
   function step(): StepReport {
     const unlisted = NEEDED.filter((kind) => !cluster.listed.has(kind));
     if (unlisted.length > 0) {
-      return { unlisted, owners: 0, done: 0, planned: 0, failures: [], waiting: [...dirty], isSettled: false };
+      return { ...NOTHING_DONE, unlisted, waiting: [...dirty] };
     }
-    const owners = dirty;
-    dirty = new Set();
-    const change = updateDesired(desired, cluster, effective, owners);
+    const { change, differences, owners } = bringUpToDate();
     for (const name of change.ports) {
       const port = wantedPort(desired, name, whyNot);
       if (port.frontends.length === 0) reconciler.delete(name);
@@ -95,24 +103,41 @@ export function createLoop({ store, node, onProblem, whyNot = whyNotProgrammed }
     for (const [text, address] of change.addresses) reconciler.own(address, desired.addresses.has(text));
     const report = reconciler.commit();
     for (const failure of report.failures) onProblem(failure);
-    const { done, planned, failures, waiting } = report;
-    return { unlisted, owners: owners.size, done, planned, failures, waiting, isSettled: failures.length === 0 };
+    const { done, failures, planned, waiting } = report;
+    return { unlisted, owners, done, planned, failures, differences, waiting, isSettled: failures.length === 0 };
   }
 
-  function resync(): StepReport {
+  function bringUpToDate(): { change: DesiredChange; differences: readonly Problem[]; owners: number } {
+    const owners = dirty;
+    dirty = new Set();
+    const change = updateDesired(desired, cluster, effective, owners);
+    const differences = audit.next(desired, cluster, effective);
+    if (differences.length === 0) return { change, differences, owners: owners.size };
+    for (const { object, message } of differences) onProblem(fail('environment', object, message).error);
+    const all = forget();
+    return { change: updateDesired(desired, cluster, effective, all), differences, owners: all.length };
+  }
+
+  /** Nothing kept is trusted any more, the maps included; returns who must be computed. */
+  function forget(): readonly string[] {
     desired = emptyDesired();
-    dirty = new Set(everyOwner(cluster));
+    effective = effectiveNode(cluster.nodes, node);
     reconciler.prune();
-    return step();
+    return everyOwner(cluster);
   }
 
+  const resync = (): StepReport => {
+    dirty = new Set(forget());
+    return step();
+  };
   const problems = (): Problem[] => [
     ...clusterProblems(cluster),
     ...desiredProblems(desired),
     ...unsupportedProblems(allFrontends(desired)),
+    ...audit.seen,
   ];
-  const hooks = (): readonly SocketHook[] => wantedSocketHooks(allFrontends(desired));
-  return { event, step, resync, problems, socketHooks: hooks, gaps: () => cluster.gaps };
+  const socketHooks = (): readonly SocketHook[] => wantedSocketHooks(allFrontends(desired));
+  return { event, step, resync, problems, socketHooks, gaps: () => cluster.gaps };
 }
 
 type WhyNot = NonNullable<LoopOptions['whyNot']>;

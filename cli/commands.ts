@@ -54,7 +54,7 @@ function output(...choices: readonly string[]): OptionSpec {
   return { flags: '-o, --output <format>', help: 'how to print', choices, default: first };
 }
 
-const suites = ['unit', 'command', 'api', 'kernel', 'lab', 'proof'];
+const suites = ['unit', 'command', 'api', 'proxy', 'kernel', 'lab', 'proof'];
 
 /** All commands that exist, in the order of `--help`. */
 export const commands: readonly CommandSpec[] = [

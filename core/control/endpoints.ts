@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The endpoints that the slices of a Service name for one of its ports, each once, and those that can't be used. */
-import { assert } from '../result.ts';
-import type { Backend, Exclusion, Family } from '../service.ts';
+import type { Exclusion, Family } from '../service.ts';
 import type { ServiceInfo, ServicePortInfo } from './decode.ts';
 import { candidateOf, type Candidate, type EndpointInfo, type SliceInfo } from './slices.ts';
 
@@ -94,10 +93,4 @@ function otherFamily(service: ServiceInfo, slice: SliceInfo, port: ServicePortIn
   const [match] = portsOf(slice, port);
   for (const { text } of slice.endpoints)
     unusable.push({ address: text, port: match?.port ?? null, reason: 'other-family' });
-}
-
-/** A candidate as a view shows it. */
-export function backendOf({ backend, text }: Candidate): Backend {
-  assert(backend !== undefined, `${text} was chosen, so it has an address`);
-  return backend;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** EndpointSlices as they come over the wire, checked field by field; what a version says as the last one is kept. */
-import { addressText, parseAddress, type Address, type Port, type Protocol } from '../address.ts';
+import { addressText, endpointText, parseAddress, type Address, type Port, type Protocol } from '../address.ts';
 import type { EndpointSliceObject } from '../objects.ts';
+import { assert } from '../result.ts';
 import type { Backend, Family, Problem } from '../service.ts';
 import { identity } from './decode.ts';
 import { familyOf } from './families.ts';
@@ -27,8 +28,6 @@ export type EndpointInfo = {
   readonly address: Address | null;
   /** Canonical text of the address; what the slice says where it is not one. */
   readonly text: string;
-  /** What stands before the port in a backend's text, `10.0.0.1:` or `[fd00::1]:`; the order of all lists. */
-  readonly host: string;
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
@@ -40,18 +39,11 @@ export type EndpointInfo = {
   readonly pod: string;
   readonly identity: Hash;
   /** By place of the port in the slice: made once, so that the lists of all views and versions share them. */
-  readonly candidates: Candidate[];
+  candidates: readonly (Candidate | undefined)[];
 };
 
-/** An endpoint with a port that it has. */
-export type Candidate = {
-  readonly endpoint: EndpointInfo;
-  readonly port: Port;
-  /** `address:port`, the order of every list. */
-  readonly text: string;
-  /** undefined: it has no address. */
-  readonly backend: Backend | undefined;
-};
+/** An endpoint with a port that it has, as views show it. */
+export type Candidate = Backend & { readonly endpoint: EndpointInfo };
 
 export type SlicePortInfo = {
   readonly place: number;
@@ -69,7 +61,7 @@ export type SliceInfo = {
   /** null: names, or something we don't know. */
   readonly family: Family | null;
   readonly ports: readonly SlicePortInfo[];
-  /** Ordered by `host`; equal ones as in the slice. */
+  /** In the order of their backends' texts; equal ones as in the slice. */
   readonly endpoints: readonly EndpointInfo[];
   /** Whether each has an address, and no two the same. */
   readonly isPlain: boolean;
@@ -78,18 +70,31 @@ export type SliceInfo = {
 };
 
 const NO_NAMES: readonly string[] = [];
+const NO_CANDIDATES: readonly undefined[] = [];
+
+/** The order of `10.0.0.1:80` and `10.0.0.10:80`, of `[fd00::1]:80` and `[fd00::10]:80`, whatever the port. */
+function compareHosts(left: string, right: string): number {
+  if (left === right) return 0;
+  const end = left.includes(':') ? ']' : ':';
+  if (right.startsWith(left)) return end < (right[left.length] ?? '') ? -1 : 1;
+  if (left.startsWith(right)) return (left[right.length] ?? '') < end ? -1 : 1;
+  return left < right ? -1 : 1;
+}
 
 /** The same endpoint and port give the same object; `place`: of the port in its slice. */
 export function candidateOf(endpoint: EndpointInfo, { place, port }: SlicePortInfo): Candidate {
   const known = endpoint.candidates[place];
   if (known !== undefined && known.port === port) return known;
   const { address, identity: who, node, ready, zone } = endpoint;
-  const text = `${endpoint.host}${port}`;
+  assert(address !== null, `${endpoint.text} is chosen, so it is an address`);
+  const text = endpointText(address, port);
   const state = ready ? 'active' : 'terminating';
-  const backend: Backend | undefined =
-    address === null ? undefined : { address, port, state, node, zone, identity: who, text };
-  const made = { endpoint, port, text, backend };
-  endpoint.candidates[place] = made;
+  const made: Candidate = { address, port, state, node, zone, identity: who, text, endpoint };
+  // No larger than it has to be: there are a hundred thousand of them.
+  const { candidates } = endpoint;
+  endpoint.candidates = Array.from({ length: Math.max(candidates.length, place + 1) }, (_, at) =>
+    at === place ? made : candidates[at],
+  );
   return made;
 }
 
@@ -151,7 +156,6 @@ function endpointOf(fields: Fields, address: Address | null, given: string | und
   return {
     address,
     text,
-    host: text.includes(':') ? `[${text}]:` : `${text}:`,
     ready: conditions['ready'] !== false,
     serving: conditions['serving'] !== false,
     terminating: conditions['terminating'] === true,
@@ -161,7 +165,7 @@ function endpointOf(fields: Fields, address: Address | null, given: string | und
     nodeHints: hintNames(hints['forNodes']),
     pod,
     identity: podIdentity(pod),
-    candidates: [],
+    candidates: NO_CANDIDATES,
   };
 }
 
@@ -220,7 +224,7 @@ function readSlice(object: EndpointSliceObject, before: SliceInfo | undefined): 
     const endpoint = readEndpoint(findings, index, family, item, lookup);
     if (endpoint !== undefined) endpoints.push(endpoint);
   }
-  endpoints.sort((left, right) => (left.host < right.host ? -1 : left.host > right.host ? 1 : 0));
+  endpoints.sort((left, right) => compareHosts(left.text, right.text));
   return {
     key,
     service: serviceText(id.namespace, service),
@@ -228,7 +232,7 @@ function readSlice(object: EndpointSliceObject, before: SliceInfo | undefined): 
     family,
     ports: slicePorts(findings, object.ports),
     endpoints,
-    isPlain: endpoints.every(({ address, host }, index) => address !== null && host !== endpoints[index - 1]?.host),
+    isPlain: endpoints.every(({ address, text }, index) => address !== null && text !== endpoints[index - 1]?.text),
     hasZoneHints: endpoints.some(({ zoneHints }) => zoneHints.length > 0),
     problems: findings.problems,
   };

@@ -26,6 +26,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 };
 /** Narrower than their room. */
 const allowedByFile: Readonly<Record<string, readonly string[]>> = {
+  'agent/audit.ts': ['core'],
   'agent/loop.ts': ['core'],
   'agent/reconcile.ts': ['core'],
   'agent/takeover.ts': ['core'],

@@ -7,30 +7,48 @@ import {
   BACKEND_LIVE_AT,
   BACKEND_STATE,
   BACKEND_TERMINATING,
+  frontendKindNames,
   maps,
+  SERVICE_DROP_WHEN_EXTERNAL_EMPTY,
+  SERVICE_DROP_WHEN_INTERNAL_EMPTY,
   type BackendRecord,
   type FrontendKeyRecord,
+  type NodeAddressKeyRecord,
   type ServiceRecord,
+  type SourceRangeKeyRecord,
+  type ViewRecord,
 } from '../../../core/layout.gen.ts';
 import { assert, fail, ok, type Result } from '../../../core/result.ts';
 import type { MapSpec, MapStore, Operation } from '../../../core/store.ts';
-import { endpointText } from '../../../core/address.ts';
-import { frontendText } from '../../../core/control/names.ts';
+import { addressText, endpointText, prefixContains, prefixText, type Address } from '../../../core/address.ts';
+import { frontendText, hashHex } from '../../../core/control/names.ts';
+import { compareRanges, rangeOfKey } from '../../../core/control/ranges.ts';
+import { classifierHash } from '../../../core/datapath/classify.ts';
 
 export type Sizes = {
   readonly frontends?: number;
   readonly services?: number;
   readonly slots?: number;
   readonly backends?: number;
+  readonly source_ranges?: number;
+  readonly node_addresses?: number;
 };
 
 type WordOperation = Extract<Operation, { op: 'word' }>;
 
-/** What a frontend answers: `refuse`, `drop`, or backends; undefined: nobody owns it. */
+/** What a frontend answers, in both views: `refuse`, `drop`, or backends; undefined: nobody owns it. */
 export type Answer = {
+  readonly kind: string | undefined;
+  /** Hash of the name of the Service port. */
+  readonly owner: string;
+  readonly affinitySeconds: number;
   readonly whenEmpty: 'refuse' | 'drop';
+  readonly whenExternalEmpty: 'refuse' | 'drop';
+  /** Slot by slot: a Maglev table names each many times. */
   readonly backends: readonly string[];
   readonly external: readonly string[];
+  /** Where clients must come from; null: everywhere. */
+  readonly ranges: readonly string[] | null;
 };
 
 /** `failAt`: steps until one fails, once. `onStep` runs after every step that was carried out. */
@@ -39,7 +57,7 @@ export class MemoryStore implements MapStore {
   readonly sizes: Sizes;
   failAt: number = Number.POSITIVE_INFINITY;
   steps: number = 0;
-  onStep: () => void = () => undefined;
+  onStep: (operation: Operation) => void = () => undefined;
   /** Freed since the last barrier: must not be written. */
   readonly #freedRows = new Set<number>();
   readonly #freedPairs = new Set<number>();
@@ -72,7 +90,7 @@ export class MemoryStore implements MapStore {
     this.#carryOut(operation);
     this.#checkUnderWay();
     this.steps += 1;
-    this.onStep();
+    this.onStep(operation);
     return ok(undefined);
   }
 
@@ -99,9 +117,54 @@ export class MemoryStore implements MapStore {
     const service = this.#value(maps.services, row);
     const name = keyText(key);
     assert(service !== undefined && keyText(service.key) === name, `${name}: the row is its own`);
-    const whenEmpty = (service.flags & 1) === 0 ? 'refuse' : 'drop';
     const { internal, external } = this.#resolve(service);
-    return { whenEmpty, backends: internal, external };
+    const { flags, sourceRanges } = service;
+    return {
+      kind: frontendKindNames[service.kind],
+      owner: hashHex(service.nameHash),
+      affinitySeconds: service.affinitySeconds,
+      whenEmpty: (flags & SERVICE_DROP_WHEN_INTERNAL_EMPTY) === 0 ? 'refuse' : 'drop',
+      whenExternalEmpty: (flags & SERVICE_DROP_WHEN_EXTERNAL_EMPTY) === 0 ? 'refuse' : 'drop',
+      backends: internal,
+      external,
+      ranges: sourceRanges === 0 ? null : this.#ranges(sourceRanges).map((key) => prefixText(rangeOfKey(key))),
+    };
+  }
+
+  /** Whether a client of this address may speak to a frontend, by what the maps hold now. */
+  permits(key: FrontendKeyRecord, client: Address): boolean {
+    const row = this.#value(maps.frontends, key);
+    const set = row === undefined ? 0 : (this.#value(maps.services, row)?.sourceRanges ?? 0);
+    return set === 0 || this.#ranges(set).some((range) => prefixContains(rangeOfKey(range), client));
+  }
+
+  #ranges(set: number): SourceRangeKeyRecord[] {
+    const keys = [...this.#table(maps.sourceRanges).values()].map(([key]) => key as SourceRangeKeyRecord);
+    return keys
+      .filter((key) => key.set === set)
+      .sort((left, right) => compareRanges(rangeOfKey(left), rangeOfKey(right)));
+  }
+
+  /** Entries of sets that no row names: there should be none between two steps of the loop. */
+  strayRanges(): string[] {
+    const named = this.#namedSets();
+    return [...this.#table(maps.sourceRanges)].flatMap(([text, [key]]) =>
+      named.has((key as SourceRangeKeyRecord).set) ? [] : [text],
+    );
+  }
+
+  /** Sets that a packet may be led to: by a frontend, or by a row that was freed since the last barrier. */
+  #namedSets(): Set<number> {
+    const rows = [...this.#table(maps.frontends).values()].map(([, row]) => row as number);
+    return new Set([...rows, ...this.#freedRows].map((row) => this.#value(maps.services, row)?.sourceRanges ?? 0));
+  }
+
+  /** Flags by address. */
+  nodeAddresses(): Map<string, number> {
+    const entries = [...this.#table(maps.nodeAddresses).values()];
+    return new Map(
+      entries.map(([key, flags]) => [addressText((key as NodeAddressKeyRecord).address), flags as number]),
+    );
   }
 
   keys(): FrontendKeyRecord[] {
@@ -138,9 +201,10 @@ export class MemoryStore implements MapStore {
     };
   }
 
-  #backends(service: ServiceRecord, { firstSlot, count }: { firstSlot: number; count: number }, bit: number): string[] {
+  #backends(service: ServiceRecord, { firstSlot, count, tableSize }: ViewRecord, bit: number): string[] {
     const found: string[] = [];
-    for (let slot = firstSlot; slot < firstSlot + count; slot += 1) {
+    const ids = new Set<number>();
+    for (let slot = firstSlot; slot < firstSlot + tableSize; slot += 1) {
       const id = this.#value(maps.slots, slot >> 1)?.backends[(slot & 1) as 0 | 1] ?? 0;
       const backend = this.#value(maps.backends, id);
       const name = `${keyText(service.key)} slot ${slot} backend ${id}`;
@@ -148,7 +212,9 @@ export class MemoryStore implements MapStore {
       assert(backend.servicePort === service.servicePort, `${name}: it is the port's own`);
       assert(isLive(backend) && (backend.live & bit) !== 0, `${name}: it serves the view`);
       found.push(endpointText(backend.address, backend.port));
+      ids.add(id);
     }
+    assert(ids.size === count, `${keyText(service.key)}: ${ids.size} backends in its slots, it says ${count}`);
     return found;
   }
 
@@ -177,6 +243,7 @@ export class MemoryStore implements MapStore {
         this.#checkSet(operation.map.name, operation.key, operation.value);
         return this.#set(operation.map, operation.key, operation.value);
       case 'delete':
+        if (operation.map.name === 'source_ranges') this.#checkRange(operation.key as SourceRangeKeyRecord);
         this.#noteFreed(operation.map.name, operation.key);
         this.#table(operation.map).delete(this.#text(operation.map, operation.key));
         return;
@@ -242,7 +309,27 @@ export class MemoryStore implements MapStore {
         generation(value as BackendRecord) !== generation(before),
         `backend ${String(key)} gets another generation`,
       );
-    } else if (name === 'frontends') this.#noteFreed(name, key);
+    } else if (name === 'source_ranges') this.#checkRange(key as SourceRangeKeyRecord);
+    else if (name === 'frontends') {
+      this.#checkClassifier(key as FrontendKeyRecord);
+      this.#noteFreed(name, key);
+    }
+  }
+
+  /** Half a set refuses clients that it lets in, or lets in those that it refuses. */
+  #checkRange({ set }: SourceRangeKeyRecord): void {
+    if (this.#isDamaged) return;
+    assert(!this.#namedSets().has(set), `set ${set} of ranges changes only while nothing names it`);
+  }
+
+  /** What is published must pass the filter from its first packet on. */
+  #checkClassifier({ address: { a, b, c, d }, port, protocol }: FrontendKeyRecord): void {
+    const hash = classifierHash(a, b, c, d, port | (protocol << 16));
+    const word = this.#value(maps.classifier, hash & (this.capacity(maps.classifier) - 1));
+    for (const bit of [(hash >>> 20) & 63, (hash >>> 26) & 63]) {
+      const half = word?.bits[bit >> 5] ?? 0;
+      assert(((half >>> (bit & 31)) & 1) === 1, `${endpointText({ a, b, c, d } as Address, port)} passes the filter`);
+    }
   }
 
   /** A packet that read a row before it was freed still finds what the row names, until a barrier. */
@@ -265,9 +352,9 @@ export class MemoryStore implements MapStore {
 
   #pairsOfRow(row: number): number[] {
     const pairs: number[] = [];
-    for (const { firstSlot, count } of this.#value(maps.services, row)?.views ?? []) {
+    for (const { firstSlot, tableSize } of this.#value(maps.services, row)?.views ?? []) {
       assert((firstSlot & 1) === 0, 'blocks start at even slots');
-      for (let slot = firstSlot; slot < firstSlot + count; slot += 2) pairs.push(slot >> 1);
+      for (let slot = firstSlot; slot < firstSlot + tableSize; slot += 2) pairs.push(slot >> 1);
     }
     return pairs;
   }

@@ -4,9 +4,11 @@ import type { Loop } from '../../../agent/loop.ts';
 import { PLAIN_NODE } from '../../../core/control/nodes.ts';
 import type {
   ClusterEvent,
+  ClusterObject,
   EndpointObject,
   EndpointSliceObject,
   NodeObject,
+  PodObject,
   ServiceObject,
 } from '../../../core/objects.ts';
 import type { NodeConfig } from '../../../core/service.ts';
@@ -82,15 +84,41 @@ export function endpoint(address: string, options: EndpointOptions = {}): Endpoi
   };
 }
 
-export function node(name: string, zone: string): NodeObject {
-  return { kind: 'Node', metadata: { name, labels: { 'topology.kubernetes.io/zone': zone } } };
+export function node(name: string, zone: string, addresses?: readonly string[]): NodeObject {
+  const metadata = { name, labels: { 'topology.kubernetes.io/zone': zone } };
+  if (addresses === undefined) return { kind: 'Node', metadata };
+  const listed = addresses.map((address) => ({ type: 'InternalIP', address }));
+  return { kind: 'Node', metadata, status: { addresses: listed } };
 }
 
-export function added(object: ServiceObject | EndpointSliceObject | NodeObject): ClusterEvent {
+type HostPortObject = NonNullable<
+  NonNullable<NonNullable<NonNullable<PodObject['spec']>['containers']>[number]['ports']>[number]
+>;
+
+/** A pod in namespace shop on node-a with one container. */
+export function pod(
+  name: string,
+  ips: readonly string[],
+  ports: readonly HostPortObject[],
+  spec: PodObject['spec'] = {},
+): PodObject {
+  return {
+    kind: 'Pod',
+    metadata: { namespace: 'shop', name, uid: `uid-${name}` },
+    spec: { nodeName: 'node-a', containers: [{ ports }], ...spec },
+    status: { phase: 'Running', podIPs: ips.map((ip) => ({ ip })) },
+  };
+}
+
+export function added(object: ClusterObject): ClusterEvent {
   return { type: 'ADDED', object };
 }
 
-export function deleted(object: ServiceObject | EndpointSliceObject | NodeObject): ClusterEvent {
+export function modified(object: ClusterObject): ClusterEvent {
+  return { type: 'MODIFIED', object };
+}
+
+export function deleted(object: ClusterObject): ClusterEvent {
   return { type: 'DELETED', object };
 }
 

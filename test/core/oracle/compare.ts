@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/** A compiled document beside the oracle: what each says of every frontend to every kind of client. */
+import { endpointText, prefixContains, protocolText, type Address, type Prefix } from '../../../core/address.ts';
+import type { CompiledFrontend, CompiledServices, CompiledView } from '../../../core/control/document.ts';
+import type { Oracle } from '../../../core/oracle.ts';
+import { sourceSeen, type Answer, type ClientClass, type Question, type Source } from '../../../core/oracle/answer.ts';
+import type { Frontend } from '../../../core/oracle/listing.ts';
+import { familyOf, familyOfRange } from '../../../core/oracle/read.ts';
+import { address, prefix, question } from './world.ts';
+
+export type Client = { readonly client: ClientClass; readonly address: string };
+
+/** Of each class some who are in pod ranges and source ranges and some who are not, a backend, and a VIP. */
+export const CLIENTS: readonly Client[] = [
+  ...['10.0.1.5', '10.0.1.9', '172.31.0.5', '198.51.100.7', 'fd00:1::5', 'fd00:1::9', 'fd77::5'].map(
+    (text) => ({ client: 'pod', address: text }) as const,
+  ),
+  ...['192.0.2.10', '198.51.100.8', 'fd00:88::a', '2001:db8::7'].map(
+    (text) => ({ client: 'process', address: text }) as const,
+  ),
+  ...['10.0.2.1', '10.0.2.9', '172.31.9.9', 'fd00:2::1', 'fd77::9'].map(
+    (text) => ({ client: 'foreign-pod', address: text }) as const,
+  ),
+  ...['203.0.113.9', '203.0.113.200', '192.0.2.77', '10.0.2.9', '198.51.100.7', '2001:db8:1::9', '2001:db8:9::9'].map(
+    (text) => ({ client: 'outside', address: text }) as const,
+  ),
+];
+
+/** What differs, one line each; empty where both say the same of everything. */
+export function differences(document: CompiledServices, oracle: Oracle, clusterCIDRs: readonly Prefix[]): string[] {
+  const rows = byKey(document.frontends, keyOfRow);
+  const known = byKey(oracle.frontends(), keyOfFrontend);
+  const found: string[] = [];
+  for (const [key, same] of rows) if (same.length > 1) found.push(`${key} has ${same.length} rows`);
+  for (const key of new Set([...rows.keys(), ...known.keys()])) {
+    const [row] = rows.get(key) ?? [];
+    const [frontend] = known.get(key) ?? [];
+    const named = [row && headOfRow(row), frontend && headOfFrontend(frontend)];
+    if (named[0] !== named[1])
+      found.push(`${key} document ${named[0] ?? 'has none'}; oracle ${named[1] ?? 'has none'}`);
+    if (row === undefined) continue;
+    for (const client of CLIENTS) {
+      const asked = askedBy(key, client);
+      if (familyOf(asked.address) !== familyOf(address(client.address))) continue;
+      const said = textOfRow(row, asked, clusterCIDRs);
+      const permitted = textsOfAnswer(oracle.answer(asked), asked);
+      if (permitted === undefined || permitted.includes(said)) continue;
+      const who = `${client.client} ${client.address}`;
+      found.push(`${key} (${headOfRow(row)}) from ${who}: document ${said}; oracle ${permitted.join(' or ')}`);
+    }
+  }
+  return found;
+}
+
+function askedBy(key: string, client: Client): Question {
+  return { ...question(key, client.client), clientAddress: address(client.address) };
+}
+
+function byKey<T>(list: readonly T[], keyOf: (item: T) => string): ReadonlyMap<string, readonly T[]> {
+  return Map.groupBy(list, keyOf);
+}
+
+const keyOfRow = (row: CompiledFrontend): string => `${endpointText(address(row.address), row.port)}/${row.protocol}`;
+const keyOfFrontend = (it: Frontend): string => `${endpointText(it.address, it.port)}/${protocolText(it.protocol)}`;
+
+const headOfRow = ({ affinitySeconds, kind, portName, service }: CompiledFrontend): string =>
+  `${kind} ${service} "${portName}" affinity ${affinitySeconds ?? 0}`;
+const headOfFrontend = ({ affinitySeconds, kind, portName, service }: Frontend): string =>
+  `${kind} ${service} "${portName}" affinity ${affinitySeconds}`;
+
+/** What the row means for this client. */
+function textOfRow(row: CompiledFrontend, asked: Question, clusterCIDRs: readonly Prefix[]): string {
+  const view = asked.client === 'pod' || asked.client === 'process' ? row.internal : row.external;
+  if (view === null) return 'pass';
+  const client = asked.clientAddress;
+  if (client === undefined) throw new Error('the client has an address');
+  if (row.sourceRanges?.every((range) => !isInside(prefix(range), client)) === true) return 'drop';
+  if (view.backends.length === 0) return view.whenEmpty === 'drop' ? 'drop' : 'refuse';
+  const source = sourceOfView(view, asked, clusterCIDRs);
+  return backendsText(
+    view.backends.map((backend) => {
+      const target = address(backend.address);
+      return [target, backend.port, isSame(target, client) ? 'node' : source];
+    }),
+  );
+}
+
+/** A process of the node has the node's address, masqueraded or not. */
+function sourceOfView({ masquerade }: CompiledView, asked: Question, clusterCIDRs: readonly Prefix[]): Source {
+  const { client, clientAddress } = asked;
+  if (client === 'process' || masquerade === 'always') return 'node';
+  if (masquerade === 'never' || clientAddress === undefined) return 'client';
+  return clusterCIDRs.some((range) => isInside(range, clientAddress)) ? 'client' : 'node';
+}
+
+function isInside(range: Prefix, value: Address): boolean {
+  return familyOfRange(range) === familyOf(value) && prefixContains(range, value);
+}
+
+function isSame(left: Address, right: Address): boolean {
+  return endpointText(left, 0) === endpointText(right, 0);
+}
+
+function backendsText(backends: readonly (readonly [Address, number, Source])[]): string {
+  return backends.map(([target, number, source]) => `${endpointText(target, number)} sees ${source}`).join(', ');
+}
+
+/** Everything that the answer permits; undefined where the rules leave too much open to be judged. */
+function textsOfAnswer(answer: Answer, asked: Question): readonly string[] | undefined {
+  switch (answer.kind) {
+    case 'permitted':
+      return [backendsText(answer.backends.map((it) => [it.address, it.port, sourceSeen(answer, it, asked)] as const))];
+    case 'refuse':
+    case 'drop':
+      return [answer.kind];
+    case 'contested':
+      return answer.outcomes.flatMap((outcome) => textsOfAnswer(outcome, asked) ?? []);
+    case 'not-a-service':
+      return ['pass'];
+    case 'unsupported':
+      return undefined;
+    case 'refuse-unknown-port':
+    case 'drop-unallocated':
+      return [answer.kind];
+  }
+}

@@ -161,7 +161,7 @@ for (const { name, said, onlyFull } of SPACES) {
       let count = 0;
       for (const order of everyOrder(said.map(({ length }) => length))) {
         runOrder(said, order, known, count % 2 === 1);
-        if (isFull) runOrder(said, order, known, count % 2 === 0);
+        if (isFull && orders < 20_000) runOrder(said, order, known, count % 2 === 0);
         count += 1;
       }
       expect(count).toBe(orders);

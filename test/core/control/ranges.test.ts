@@ -240,7 +240,10 @@ describe('sets in the maps', () => {
 
   test('an address of the node that comes or goes is another set for those whose ranges it lies in', () => {
     const all = rig(new MemoryStore(), { nodeIPs: [] });
-    step(all, added(web('a', 1, ['192.0.2.0/24'])), added(web('b', 2, ['10.0.0.0/8'])));
+    // Without a NodePort: its ranges alone depend on the node.
+    const made = web('a', 1, ['192.0.2.0/24']);
+    const plain = { ...made, spec: { ...made.spec, ports: [{ name: 'http', port: 80 }] } };
+    step(all, added(plain), added(web('b', 2, ['10.0.0.0/8'])));
     expect(all.store.lookup(vip(1))?.ranges).toEqual(['192.0.2.0/24']);
     const addresses = [{ type: 'InternalIP', address: '192.0.2.10' }];
     step(all, added({ kind: 'Node', metadata: { name: 'node-a' }, status: { addresses } }));

@@ -139,6 +139,11 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--as-node <name>', help: 'what if the node had been this one' },
       {
+        flags: '--algorithm <name>',
+        help: 'what if backends had been chosen so, where a Service does not say itself',
+        choices: ['hash', 'maglev'],
+      },
+      {
         flags: '--inject',
         help: "send its clients' packets into the kernel's own path in a lab, and judge what comes out (root)",
       },
@@ -255,20 +260,20 @@ export const commands: readonly CommandSpec[] = [
         name: '[what]',
         help:
           'twins: packets through model and programs; sockets: calls with and without hooks;' +
-          ' replay: captures read, without root (default twins)',
-        choices: ['twins', 'sockets', 'replay'],
+          ' replay: captures read; compile: clusters to map operations, both without root (default twins)',
+        choices: ['twins', 'sockets', 'replay', 'compile'],
       },
     ],
     options: [
       {
         flags: '--rounds <number>',
-        help: 'how often: with sockets everything (default 61), with replay the readers (default 9)',
+        help: 'how often: with sockets everything (default 61), with replay the readers (default 9), with compile all (default 7)',
         parse: 'number',
       },
       yes,
       output('text', 'json'),
     ],
-    examples: ['./tandem bench twins', './tandem bench sockets', './tandem bench replay'],
+    examples: ['./tandem bench twins', './tandem bench sockets', './tandem bench replay', './tandem bench compile'],
   },
   {
     name: 'lab',

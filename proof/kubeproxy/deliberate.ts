@@ -194,9 +194,10 @@ export const deliberate: readonly Deliberate[] = [
     why: 'one address and port twice, both terminating or neither, with different words: upstream leaves open which counts',
     shareMax: 0.02,
     explains: (unequal) =>
-      claimsAt(unequal).some(({ service }) =>
-        isOneOf(unequal, endpointsOnce(service, unequal.claims.slicesOf(service))),
-      ),
+      claimsAt(unequal).some(({ service, portName }) => {
+        const port = { name: portName, protocol: unequal.question.frontend.protocol };
+        return isOneOf(unequal, endpointsOnce(service, unequal.claims.slicesOf(service), port));
+      }),
   },
   {
     id: 'B10 any address of the node',

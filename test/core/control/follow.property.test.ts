@@ -88,10 +88,12 @@ const events: fc.Arbitrary<ClusterEvent> = fc.oneof(
   { weight: 1, arbitrary: kinds.map((kind): ClusterEvent => ({ type: 'BOOKMARK', kind })) },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: kinds, all: fc.array(objects, { maxLength: 6 }) }).map(({ kind, all }): ClusterEvent => {
-      const items = all.filter((object) => object.kind === kind);
-      return { type: 'LISTED', kind, items };
-    }),
+    arbitrary: fc
+      .record({ kind: kinds, all: fc.array(objects, { maxLength: 6 }) })
+      .map(({ kind, all }): ClusterEvent => {
+        const items = all.filter((object) => object.kind === kind);
+        return { type: 'LISTED', kind, items };
+      }),
   },
 );
 
@@ -125,15 +127,20 @@ test('what an event changed is what whole computations before and after it diffe
 
 test('the difference back is empty only where there is none forth', () => {
   fc.assert(
-    fc.property(configs, fc.array(events, { maxLength: 8 }), fc.array(events, { maxLength: 8 }), (config, one, other) => {
-      const [left, right] = [situationOf(replayed(one), config), situationOf(replayed(other), config)];
-      const [forth, back] = [changesBetween(left, right), changesBetween(right, left)];
-      expect(isUnchanged(changesBetween(left, left))).toBe(true);
-      expect(isUnchanged(back)).toBe(isUnchanged(forth));
-      expect(back.problems).toEqual({ appeared: forth.problems.gone, gone: forth.problems.appeared });
-      expect(back.owners.map(({ from }) => from)).toEqual(forth.owners.map(({ to }) => to));
-      expect(back.frontends.length).toBe(forth.frontends.length);
-    }),
+    fc.property(
+      configs,
+      fc.array(events, { maxLength: 8 }),
+      fc.array(events, { maxLength: 8 }),
+      (config, one, other) => {
+        const [left, right] = [situationOf(replayed(one), config), situationOf(replayed(other), config)];
+        const [forth, back] = [changesBetween(left, right), changesBetween(right, left)];
+        expect(isUnchanged(changesBetween(left, left))).toBe(true);
+        expect(isUnchanged(back)).toBe(isUnchanged(forth));
+        expect(back.problems).toEqual({ appeared: forth.problems.gone, gone: forth.problems.appeared });
+        expect(back.owners.map(({ from }) => from)).toEqual(forth.owners.map(({ to }) => to));
+        expect(back.frontends.length).toBe(forth.frontends.length);
+      },
+    ),
     { numRuns: 200 },
   );
 });

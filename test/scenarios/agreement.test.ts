@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A dump that says something else than the document is told from one that says the same. */
+/** A dump, and an oracle, that say something else than the document are told from those that say the same. */
 import { describe, expect, test } from 'vitest';
 import { readScenario } from '../../formats/scenario.ts';
 import { documentLines, dumpLines } from './agreement.ts';
 import { playScenario } from './expand.ts';
+import { oracleDifferences } from './oracle.ts';
 
 const TEXT = `What a dump says.
 rules: B9
@@ -63,4 +64,19 @@ describe('a dump', () => {
     expect(changed).not.toBe(dump);
     expect(dumpLines(changed)).not.toEqual(documentLines(document));
   });
+});
+
+test('the oracle says the same of a document, and something else of another one', () => {
+  const read = readScenario('agreement', TEXT);
+  if (!read.ok) throw new Error(read.error.message);
+  const played = playScenario(read.value);
+  expect(oracleDifferences(read.value, played)).toEqual([[]]);
+  const wrong = played.map((each) => ({
+    ...each,
+    document: {
+      ...each.document,
+      frontends: each.document.frontends.map((frontend) => ({ ...frontend, external: frontend.internal })),
+    },
+  }));
+  expect(oracleDifferences(read.value, wrong)).not.toEqual([[]]);
 });

@@ -40,7 +40,7 @@ describe('a dump', () => {
     expect(dumpLines(dump)).toMatchInlineSnapshot(`
       [
         "10.96.0.1:80/TCP cluster-ip default/web:http/TCP affinity=10800 internal [10.0.0.1:8080 active, 10.0.0.2:8080 active] external []",
-        "198.51.100.1:80/TCP load-balancer default/web:http/TCP drop-external affinity=10800 ranges=[203.0.113.0/24] internal [10.0.0.1:8080 active, 10.0.0.2:8080 active] external [10.0.0.1:8080 active]",
+        "198.51.100.1:80/TCP load-balancer default/web:http/TCP outside drop-external affinity=10800 ranges=[203.0.113.0/24] internal [10.0.0.1:8080 active, 10.0.0.2:8080 active] external [10.0.0.1:8080 active]",
       ]
     `);
   });
@@ -55,6 +55,7 @@ describe('a dump', () => {
     ['another owner', 'default/web:http', 'default/api:http'],
     ['another port', ':80/TCP', ':81/TCP'],
     ['no silence', ' drop-external', ''],
+    ['nobody from outside', ' outside', ''],
     ['no affinity', ' affinity=10800', ''],
     ['other ranges', '203.0.113.0/24', '203.0.113.0/25'],
     ['a frontend less', /198\.51\.100\.1:80.*\n( {2}.*\n)*/, ''],

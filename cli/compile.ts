@@ -3,7 +3,7 @@
 import { compiledTable, compileServices, type DocumentConfig } from '../core/control/document.ts';
 import { fail, type Failure, type Result } from '../core/result.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
-import { clusterOf, orderNote, readInputs, type ClusterInput } from './compile/inputs.ts';
+import { clusterOf, orderNotes, readInputs, type ClusterInput } from './compile/inputs.ts';
 import { readNode } from './compile/node.ts';
 import { exitCode, printLargeJson, printNote, printText, reportFailure } from './output.ts';
 
@@ -96,7 +96,7 @@ async function runDifference(
 
 /** What could be read has been reported; what couldn't decides the exit code. */
 function finish(inputs: readonly ClusterInput[], isOrdered = false): number {
-  const notes = inputs.flatMap((input) => [...input.notes, ...(isOrdered ? [] : (orderNote(input) ?? []))]);
+  const notes = inputs.flatMap((input) => [...input.notes, ...(isOrdered ? [] : orderNotes(input))]);
   for (const note of notes) printNote(`tandem: ${note}`);
   return inputs.flatMap(({ failures }) => failures).map(reportFailure)[0] ?? exitCode.agreed;
 }

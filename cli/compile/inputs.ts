@@ -89,10 +89,10 @@ function countAll(into: Map<string, number>, counts: ReadonlyMap<string, number>
   for (const [kind, count] of counts) into.set(kind, (into.get(kind) ?? 0) + count);
 }
 
-/** What is worth knowing where both are given; undefined: nothing. */
-export function orderNote({ events, manifests }: ClusterInput): string | undefined {
-  if (events.length === 0 || manifests.length === 0) return undefined;
-  return 'manifests come after event streams: of what both tell, manifests have the last word';
+/** What is worth knowing where both are given. */
+export function orderNotes({ events, manifests }: ClusterInput): readonly string[] {
+  if (events.length === 0 || manifests.length === 0) return [];
+  return ['manifests come after event streams: of what both tell, manifests have the last word'];
 }
 
 /** The cluster after everything: streams first, then what manifests say. */

@@ -261,20 +261,20 @@ export const commands: readonly CommandSpec[] = [
         name: '[what]',
         help:
           'twins: packets through model and programs; sockets: calls with and without hooks;' +
-          ' replay: captures read, without root (default twins)',
-        choices: ['twins', 'sockets', 'replay'],
+          ' replay: captures read; compile: clusters to map operations, both without root (default twins)',
+        choices: ['twins', 'sockets', 'replay', 'compile'],
       },
     ],
     options: [
       {
         flags: '--rounds <number>',
-        help: 'how often: with sockets everything (default 61), with replay the readers (default 9)',
+        help: 'how often: with sockets everything (default 61), with replay the readers (default 9), with compile all (default 7)',
         parse: 'number',
       },
       yes,
       output('text', 'json'),
     ],
-    examples: ['./tandem bench twins', './tandem bench sockets', './tandem bench replay'],
+    examples: ['./tandem bench twins', './tandem bench sockets', './tandem bench replay', './tandem bench compile'],
   },
   {
     name: 'lab',

@@ -65,6 +65,8 @@ export type SliceInfo = {
   readonly endpoints: readonly EndpointInfo[];
   /** Whether each has an address, and no two the same. */
   readonly isPlain: boolean;
+  /** Whether each is ready, and none has a hint. */
+  readonly isCalm: boolean;
   readonly hasZoneHints: boolean;
   readonly problems: readonly Problem[];
 };
@@ -212,6 +214,10 @@ export function decodeSlice(object: EndpointSliceObject, before?: SliceInfo): Sl
 /** What comes over the wire never changes, and lists and restarts say most of it again. */
 const decoded = new WeakMap<EndpointSliceObject, { readonly slice: SliceInfo | undefined }>();
 
+function isCalm({ nodeHints, ready, zoneHints }: EndpointInfo): boolean {
+  return ready && nodeHints.length === 0 && zoneHints.length === 0;
+}
+
 function readSlice(object: EndpointSliceObject, before: SliceInfo | undefined): SliceInfo | undefined {
   const id = identity(object.metadata);
   const labels = fieldsOf(object.metadata?.labels);
@@ -238,6 +244,7 @@ function readSlice(object: EndpointSliceObject, before: SliceInfo | undefined): 
     ports: slicePorts(findings, object.ports),
     endpoints,
     isPlain: endpoints.every(({ address, text }, index) => address !== null && text !== endpoints[index - 1]?.text),
+    isCalm: endpoints.every(isCalm),
     hasZoneHints: endpoints.some(({ zoneHints }) => zoneHints.length > 0),
     problems: findings.problems,
   };

@@ -82,6 +82,11 @@ describe('what an event changed', () => {
       'shop/web:http  ClusterIP 10.96.0.1:80/TCP',
       '  . 10.0.1.1:8080 left out: named more than once',
     ]);
+    expect(lines([added(slice('web', [local])), added(slice('web', [local], { slice: 'web-2' })), web])).toEqual([
+      'new: shop/web:http  ClusterIP 10.96.0.1:80/TCP',
+      '  . 10.0.1.1:8080 left out: named more than once',
+      '  + 10.0.1.1:8080 on node-a',
+    ]);
   });
 
   test('a health check that moves to another port', () => {

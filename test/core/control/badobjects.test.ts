@@ -81,6 +81,13 @@ describe('objects that lack what the API server enforces', () => {
   );
 });
 
+test('a value without end is told by its beginning', () => {
+  const { problems } = compile([unchecked({ kind: 'Service', metadata, spec: { clusterIP: 'x'.repeat(100_000) } })]);
+  expect(problems.map(({ message }) => message)).toEqual([
+    `not an IP address: "${'x'.repeat(119)}... (100002 characters)`,
+  ]);
+});
+
 test('zero-padded and IPv4-mapped addresses are the addresses that they mean', () => {
   const spec = { externalIPs: ['::ffff:192.0.2.1', '192.000.002.001', '192.0.2.1'] };
   const list = ['010.000.001.005', '::ffff:10.0.1.5', '10.0.1.5', '10.0.1.6'].map((text) => endpoint(text, {}));

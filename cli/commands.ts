@@ -92,7 +92,8 @@ export const commands: readonly CommandSpec[] = [
     examples: [
       './tandem compile fixtures/rolling-update/*.events.ndjson -o table',
       './tandem compile fixtures/rolling-update/*.events.ndjson --watch-stream',
-      './tandem compile --diff fixtures/rolling-update/manifests.yaml fixtures/outside/manifests.yaml',
+      './tandem compile --diff fixtures/incidents/lost-delete/cluster.events.ndjson' +
+        ' fixtures/incidents/dead-pod/cluster.events.ndjson',
     ],
   },
   {

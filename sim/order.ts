@@ -9,10 +9,12 @@ import {
   BACKEND_STATE,
   maps as specs,
   SERVICE_SERVICE_PORT_AT,
+  SERVICE_SOURCE_RANGES_AT,
   VIEW_COUNT_AT,
   VIEW_FIRST_SLOT_AT,
   VIEW_MAX,
   type FrontendKeyRecord,
+  type SourceRangeKeyRecord,
 } from '../core/layout.gen.ts';
 import type { MapStore, Operation } from '../core/store.ts';
 import type { Rows } from './install.ts';
@@ -100,6 +102,12 @@ export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
   if (held.ok) for (const [, row] of held.value) name(row, 1);
   if (held.ok) frontends = held.value.length;
 
+  /** Half a set of source ranges refuses clients that it lets in. */
+  const namesSet = (set: number): boolean =>
+    [...rows.all(), ...freed.rows].some(
+      (row) => maps.services[row * SERVICE_WORDS + SERVICE_SOURCE_RANGES_AT / 4] === set,
+    );
+
   const rowOf = (key: unknown): number | undefined => {
     const found = store.get(specs.frontends, key as FrontendKeyRecord);
     return found.ok ? found.value : undefined;
@@ -118,6 +126,10 @@ export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
         frontends -= 1;
       }
       return undefined;
+    }
+    if (operation.map.name === 'source_ranges') {
+      const { set } = operation.key as SourceRangeKeyRecord;
+      return namesSet(set) ? `source_ranges: set ${set} changes while a row names it` : undefined;
     }
     const key = Number(operation.key);
     if (operation.op === 'set') return whyNotNow(operation.map.name, key, reach, !isDead(live(key)));

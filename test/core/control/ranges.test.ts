@@ -5,7 +5,13 @@ import { describe, expect, test } from 'vitest';
 import { createLoop, type Loop } from '../../../agent/loop.ts';
 import { parseAddress, parsePrefix, port, prefixText, TCP, type Address, type Prefix } from '../../../core/address.ts';
 import { canonical } from '../../../core/control/canonical.ts';
+import { emptyDesired, ownedFrontends, updateDesired } from '../../../core/control/claims.ts';
+import { applyEvent, emptyCluster, everyOwner } from '../../../core/control/cluster.ts';
+import { diff } from '../../../core/control/entries.ts';
+import { emptyImage, type MapImage } from '../../../core/control/image.ts';
 import { compareRanges, distinctRanges, rangeKey, rangeOfKey, rangesText } from '../../../core/control/ranges.ts';
+import { idPool } from '../../../core/control/space.ts';
+import type { WantedPort } from '../../../core/control/wanted.ts';
 import { maps, SOURCE_RANGE_ALLOW, type FrontendKeyRecord } from '../../../core/layout.gen.ts';
 import type { ServiceObject } from '../../../core/objects.ts';
 import type { NodeConfig } from '../../../core/service.ts';
@@ -184,6 +190,35 @@ function text(store: MemoryStore): string {
   if (!result.ok) throw new Error(result.error.message);
   return result.value;
 }
+
+test('where the numbers of sets are used up, the Service that needs one more is told, and one that shares is served', () => {
+  const store = new MemoryStore();
+  const image: MapImage = { ...emptyImage(store), rangeIds: idPool(2, 0) };
+  const wanted = (services: readonly ServiceObject[]): WantedPort[] => {
+    let cluster = emptyCluster();
+    for (const object of services) cluster = applyEvent(cluster, added(object)).state;
+    const desired = emptyDesired();
+    const { ports } = updateDesired(desired, cluster, NODE, everyOwner(cluster));
+    return [...ports].map((name) => ({ name, frontends: ownedFrontends(desired, name) }));
+  };
+  const services = [web('a', 1, ['10.0.0.0/8']), web('b', 2, ['203.0.113.0/24']), web('c', 3, ['10.0.0.0/8'])];
+  const { failures, operations, remaining } = diff(image, {
+    ports: wanted(services),
+    addresses: [],
+    isComplete: false,
+  });
+  expect(failures).toEqual([
+    {
+      kind: 'limit',
+      object: 'source_ranges',
+      message: 'map-full: shop/b:http/TCP needs a set of ranges of its own, all 1 are taken',
+      remedy: 'Services with equal ranges share one; what is programmed stays',
+    },
+  ]);
+  expect(remaining.ports.map(({ name }) => name)).toEqual(['shop/b:http/TCP']);
+  expect(store.batch(operations).result.ok).toBe(true);
+  expect([1, 2, 3].map((last) => store.lookup(vip(last))?.ranges)).toEqual([['10.0.0.0/8'], undefined, ['10.0.0.0/8']]);
+});
 
 describe('sets in the maps', () => {
   test('Services with equal sets share one, until the last of them has gone', () => {

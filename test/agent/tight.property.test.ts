@@ -29,6 +29,8 @@ const TIGHT: readonly Sizes[] = [
   { slots: 6 },
   { backends: 5 },
   { frontends: 6 },
+  { frontends: 6, source_ranges: 2 },
+  { services: 8, source_ranges: 2 },
 ];
 
 /** Fits any of the sizes above. */

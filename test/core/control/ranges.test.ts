@@ -9,7 +9,15 @@ import { emptyDesired, ownedFrontends, updateDesired } from '../../../core/contr
 import { applyEvent, emptyCluster, everyOwner } from '../../../core/control/cluster.ts';
 import { diff } from '../../../core/control/entries.ts';
 import { emptyImage, type MapImage } from '../../../core/control/image.ts';
-import { compareRanges, distinctRanges, rangeKey, rangeOfKey, rangesText } from '../../../core/control/ranges.ts';
+import {
+  compareRanges,
+  createRanges,
+  distinctRanges,
+  forgetUnused,
+  rangeKey,
+  rangeOfKey,
+  rangesText,
+} from '../../../core/control/ranges.ts';
 import { idPool } from '../../../core/control/space.ts';
 import type { WantedPort } from '../../../core/control/wanted.ts';
 import { maps, SOURCE_RANGE_ALLOW, type FrontendKeyRecord } from '../../../core/layout.gen.ts';
@@ -261,6 +269,28 @@ describe('sets in the maps', () => {
       'delete source_ranges',
     ]);
     expect([...sets(all.store).keys()]).not.toContain(before);
+  });
+
+  test('numbers of sets are used again', () => {
+    const all = rig();
+    for (let turn = 0; turn < 20; turn += 1) {
+      step(all, added(web('a', 1, [`10.${turn}.0.0/16`])), added(web('b', 2, [`10.${turn}.0.0/16`, '203.0.113.0/24'])));
+      expect(Math.max(...sets(all.store).keys())).toBeLessThanOrEqual(4);
+    }
+  });
+
+  test('a Service that does not fit leaves no set behind', () => {
+    // Its set is made before the row for which there is no room.
+    const all = rig(new MemoryStore({ frontends: 2, source_ranges: 2 }));
+    tell(all.loop, [added(web('a', 1, ['10.0.0.0/8', '172.16.0.0/12']))]);
+    expect(all.loop.step().failures.map(({ object }) => object)).toContain('frontends');
+    expect(sets(all.store)).toEqual(new Map());
+    const ranges = ['10.0.0.0/8', '203.0.113.0/24'].map(range);
+    const image = emptyImage(new MemoryStore({ frontends: 1, source_ranges: 2 }));
+    const two = createRanges(image, ranges);
+    expect([two?.references, image.rangesHeld, image.rangeSets.size]).toEqual([0, 2, 1]);
+    forgetUnused(image);
+    expect([image.rangesHeld, image.rangeSets.size, createRanges(image, ranges)?.id]).toEqual([0, 0, two?.id]);
   });
 
   test('nobody: a set without a range, which a row names all the same', () => {

@@ -35,6 +35,12 @@ const yes: OptionSpec = { flags: '-y, --yes', help: 'install what is missing wit
 const seed: OptionSpec = { flags: '--seed <number>', help: 'repeat a run: the seed it printed', parse: 'number' };
 const config: OptionSpec = { flags: '--config <file>', help: 'TandemConfiguration (YAML or JSON)' };
 
+const nodeName: OptionSpec = {
+  flags: '--node-name <name>',
+  help: 'the node that is computed for (default: by --config)',
+};
+const compileFormats = 'json or table (default json); --watch-stream: text or ndjson; --diff: text or json';
+
 const nodeFacts: OptionSpec = {
   flags: '--node <file>',
   help: 'node facts (node.json) of the node that was captured; may be repeated, with captures of each',
@@ -48,7 +54,7 @@ function output(...choices: readonly string[]): OptionSpec {
   return { flags: '-o, --output <format>', help: 'how to print', choices, default: first };
 }
 
-const suites = ['unit', 'command', 'api', 'kernel', 'lab', 'proof'];
+const suites = ['unit', 'command', 'api', 'proxy', 'kernel', 'lab', 'proof'];
 
 /** All commands that exist, in the order of `--help`. */
 export const commands: readonly CommandSpec[] = [
@@ -68,10 +74,42 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: 'compile',
-    summary: 'manifests or an event stream to the frontends and backends that a node would serve',
-    arguments: [{ name: '<files...>', help: 'manifests, Lists or *.events.ndjson' }],
-    options: [config, output('json', 'table')],
-    examples: ['./tandem compile fixtures/rolling-update/*.events.ndjson -o table'],
+    summary: 'manifests or event streams to what a node would serve: who can reach what, and why not',
+    arguments: [
+      { name: '<files...>', help: 'manifests, Lists, event streams (*.ndjson), folders of them; - is standard input' },
+    ],
+    options: [
+      { ...config, repeatable: true },
+      nodeName,
+      {
+        flags: '--watch-stream',
+        help: 'what each event of the streams changed, in order; manifests are the beginning',
+      },
+      { flags: '--diff', help: 'two files or folders, A and B: what would change; --config again is that of B' },
+      { flags: '--diff-config <file>', help: 'what another configuration would change' },
+      { flags: '-o, --output <format>', help: compileFormats, choices: ['json', 'table', 'text', 'ndjson'] },
+    ],
+    examples: [
+      './tandem compile fixtures/rolling-update/*.events.ndjson -o table',
+      './tandem compile fixtures/rolling-update/*.events.ndjson --watch-stream',
+      './tandem compile --diff fixtures/rolling-update/manifests.yaml fixtures/outside/manifests.yaml',
+    ],
+  },
+  {
+    name: 'service',
+    summary: 'the Services of manifests or event streams: a line each, or one in full, for people',
+    arguments: [
+      { name: '<action>', help: 'list, or show NAMESPACE/NAME', choices: ['list', 'show'] },
+      {
+        name: '<words...>',
+        help: 'with show the name; then manifests, Lists, *.ndjson, folders, - for standard input',
+      },
+    ],
+    options: [config, nodeName, output('text', 'json')],
+    examples: [
+      './tandem service list fixtures/outside/*.events.ndjson',
+      './tandem service show shop/web-lb fixtures/outside/*.events.ndjson --node-name node1',
+    ],
   },
   {
     name: 'replay',
@@ -100,6 +138,11 @@ export const commands: readonly CommandSpec[] = [
         repeatable: true,
       },
       { flags: '--as-node <name>', help: 'what if the node had been this one' },
+      {
+        flags: '--algorithm <name>',
+        help: 'what if backends had been chosen so, where a Service does not say itself',
+        choices: ['hash', 'maglev'],
+      },
       {
         flags: '--inject',
         help: "send its clients' packets into the kernel's own path in a lab, and judge what comes out (root)",
@@ -217,20 +260,20 @@ export const commands: readonly CommandSpec[] = [
         name: '[what]',
         help:
           'twins: packets through model and programs; sockets: calls with and without hooks;' +
-          ' replay: captures read, without root (default twins)',
-        choices: ['twins', 'sockets', 'replay'],
+          ' replay: captures read; compile: clusters to map operations, both without root (default twins)',
+        choices: ['twins', 'sockets', 'replay', 'compile'],
       },
     ],
     options: [
       {
         flags: '--rounds <number>',
-        help: 'how often: with sockets everything (default 61), with replay the readers (default 9)',
+        help: 'how often: with sockets everything (default 61), with replay the readers (default 9), with compile all (default 7)',
         parse: 'number',
       },
       yes,
       output('text', 'json'),
     ],
-    examples: ['./tandem bench twins', './tandem bench sockets', './tandem bench replay'],
+    examples: ['./tandem bench twins', './tandem bench sockets', './tandem bench replay', './tandem bench compile'],
   },
   {
     name: 'lab',

@@ -28,6 +28,35 @@ export function printJson(value: unknown): void {
   writeAll(1, `${JSON.stringify(value, undefined, 2)}\n`);
 }
 
+/** Text is gathered up to this before it is written. */
+const pieceLength = 1024 * 1024;
+
+/** The same as printJson, for documents whose lists may be larger than the longest text that there can be. */
+export function printLargeJson(document: object): void {
+  let piece = '{';
+  const put = (text: string): void => {
+    piece += text;
+    if (piece.length < pieceLength) return;
+    writeAll(1, piece);
+    piece = '';
+  };
+  for (const [index, [name, value]] of Object.entries(document).entries()) {
+    put(`${index === 0 ? '' : ','}\n  ${JSON.stringify(name)}: `);
+    if (!Array.isArray(value) || value.length === 0) {
+      put(indented(value, '  '));
+      continue;
+    }
+    for (const [place, item] of value.entries()) put(`${place === 0 ? '[' : ','}\n    ${indented(item, '    ')}`);
+    put('\n  ]');
+  }
+  writeAll(1, `${piece}\n}\n`);
+}
+
+/** Texts in JSON have no line of their own, so every line is one of the layout. */
+function indented(value: unknown, indent: string): string {
+  return JSON.stringify(value, undefined, 2).replaceAll('\n', `\n${indent}`);
+}
+
 /** Prints one line of NDJSON. */
 export function printNdjson(value: unknown): void {
   writeAll(1, `${JSON.stringify(value)}\n`);

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { apiServerFolder, apiServerRemedy, isApiServerBuilt } from '../tools/apiserver.ts';
+import { lackOfKubernetes } from '../tools/kubernetes.ts';
 import { compareSnapshots, findProcesses, takeSnapshot, type MachineSnapshot } from '../tools/machine.ts';
 import { endPrograms } from '../tools/process.ts';
 import { runSuite, suiteNames, type SuiteName, type SuiteResult } from '../tools/suites.ts';
@@ -50,8 +50,7 @@ export const run: CommandRun = async (args, options) => {
 /** What a suite needs and has not. */
 function lackOf(name: SuiteName, root: boolean): string | undefined {
   if (!rootless.includes(name) && !root) return 'needs root (network namespaces and BPF)';
-  if (name === 'api' && !isApiServerBuilt()) return `no kube-apiserver in ${apiServerFolder()}; ${apiServerRemedy}`;
-  return undefined;
+  return name === 'api' || name === 'proxy' ? lackOfKubernetes(name) : undefined;
 }
 
 function endRun(): void {
@@ -65,6 +64,7 @@ function reportSuite({ name, steps, durationMs }: SuiteResult): Counts {
   const counts = addCounts(steps);
   const failures = steps.filter((step) => step.failed > 0);
   for (const step of failures) printText(`--- ${name}: ${step.name}\n${step.output}`);
+  for (const summary of steps.flatMap(({ summaries = [] }) => summaries)) printText(`${name.padEnd(8)} ${summary}`);
   const verdict = failures.length === 0 ? 'ok' : `failed: ${failures.map((step) => step.name).join(', ')}`;
   const numbers = `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`;
   printText(`${name.padEnd(8)} ${numbers} in ${(durationMs / 1000).toFixed(1)} s, ${verdict}`);

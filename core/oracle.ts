@@ -5,8 +5,7 @@
  */
 import type { Address, Prefix } from './address.ts';
 import type { ClusterEvent, ClusterObject } from './objects.ts';
-import type { Answer, Judgement, Question } from './oracle/answer.ts';
-import { addressKey, type Family } from './oracle/facts.ts';
+import type { Answer, FrontendKind, Judgement, Question } from './oracle/answer.ts';
 import { applyToFold, createFold, type Fold } from './oracle/fold.ts';
 import {
   changesWithin,
@@ -22,9 +21,12 @@ import {
   type History,
   type Moment,
 } from './oracle/history.ts';
+import { frontendsOf, healthChecksOf, type Frontend, type ServiceHealth } from './oracle/listing.ts';
+import { servingAddresses, type NodePortAddresses } from './oracle/nodeports.ts';
+import { addressKey, type Family } from './oracle/read.ts';
 import { answerFromViews, keysOfQuestion, type Surroundings } from './oracle/resolve.ts';
 import { shareViewOnce } from './oracle/shared.ts';
-import { keysOfView, type Frontend, type View } from './oracle/view.ts';
+import { keysOfView, type View } from './oracle/view.ts';
 import { assert } from './result.ts';
 
 /** The node that is judged, and what of its configuration decides outcomes. */
@@ -34,8 +36,25 @@ export type OracleOptions = {
   /** Until a Node object of that name says otherwise. */
   readonly zone?: string;
   readonly serviceRanges?: readonly Prefix[];
-  /** Addresses of nodes beyond those in Node objects. */
+  /** Addresses of nodes beyond those in Node objects: where kinds that are not judged may be served. */
   readonly nodeAddresses?: readonly Address[];
+  /** The judged node's own, the first of each family its primary one; none: those of its Node object. */
+  readonly nodeIPs?: readonly Address[];
+  /** Which of them serve NodePorts and host ports; default: the primary ones (B7). */
+  readonly nodePortAddresses?: NodePortAddresses;
+  /** Addresses of pods, all nodes; clients outside of them see masqueraded connections (1.4). Default: unknown. */
+  readonly clusterCIDRs?: readonly Prefix[];
+  /** Whatever goes to a ClusterIP is masqueraded. Default false. */
+  readonly masqueradeAll?: boolean;
+  /** Whether host ports of the node's pods are served. Default false. */
+  readonly hostPort?: boolean;
+  /** Whether ClusterIPs serve clients from elsewhere too. Default false. */
+  readonly externalClusterIP?: boolean;
+  /**
+   * Kinds of frontends that are judged besides ClusterIP; default all. Of the others is said that they are
+   * unsupported, at every address that may be one.
+   */
+  readonly judged?: readonly FrontendKind[];
   /** Families the node serves (H2); default both. */
   readonly families?: readonly Family[];
   /** False: hints are ignored. Default true. */
@@ -48,8 +67,10 @@ export type OracleOptions = {
 export type Oracle = {
   readonly apply: (event: ClusterEvent) => void;
   readonly answer: (question: Question) => Answer;
-  /** Every ClusterIP frontend that exists now, in no order. */
+  /** Every frontend of a judged kind that exists now, with its owner, in no order. */
   readonly frontends: () => readonly Frontend[];
+  /** Every port at which load balancers ask for local endpoints, in no order. */
+  readonly healthChecks: () => readonly ServiceHealth[];
 };
 
 /**
@@ -69,6 +90,8 @@ export type OracleTimeline = {
   readonly versionCount: () => number;
 };
 
+const ALL_KINDS: readonly FrontendKind[] = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalIP', 'HostPort'];
+
 type Machine = { readonly fold: Fold; readonly history: History<View>; readonly surroundings: Surroundings };
 
 function createMachine(options: OracleOptions, keepsPast: boolean): Machine {
@@ -78,13 +101,25 @@ function createMachine(options: OracleOptions, keepsPast: boolean): Machine {
       zone: options.zone,
       topology: options.topology ?? true,
       serviceProxyName: options.serviceProxyName,
+      nodePortAddresses: options.nodePortAddresses ?? [],
     }),
     history: createHistory({ keysOf: keysOfView, keepsPast }),
-    surroundings: {
-      families: options.families ?? ['IPv4', 'IPv6'],
-      serviceRanges: options.serviceRanges ?? [],
-      nodeAddresses: new Set((options.nodeAddresses ?? []).map(addressKey)),
-    },
+    surroundings: surroundingsOf(options),
+  };
+}
+
+function surroundingsOf(options: OracleOptions): Surroundings {
+  const { nodeIPs = [], nodePortAddresses = [] } = options;
+  return {
+    families: options.families ?? ['IPv4', 'IPv6'],
+    judged: new Set(options.judged ?? ALL_KINDS),
+    serviceRanges: options.serviceRanges ?? [],
+    nodeAddresses: new Set((options.nodeAddresses ?? []).map(addressKey)),
+    own: nodeIPs.length > 0 ? { addresses: nodeIPs, serving: servingAddresses(nodeIPs, nodePortAddresses) } : undefined,
+    clusterCIDRs: options.clusterCIDRs ?? [],
+    masqueradeAll: options.masqueradeAll ?? false,
+    servesHostPorts: options.hostPort ?? false,
+    externalClusterIP: options.externalClusterIP ?? false,
   };
 }
 
@@ -103,11 +138,11 @@ export function createOracle(options: OracleOptions): Oracle {
   return {
     apply: (event) => applyToMachine(machine, event, { atNs: 0, event: 0 }),
     answer: (question) => {
-      const objects = objectsFor(history, keysOfQuestion(question));
+      const objects = objectsFor(history, keysOfQuestion(question, surroundings));
       return answerFromViews(valuesAtTime(history, objects, 0), question, surroundings);
     },
-    frontends: () =>
-      latestValues(history).flatMap((view) => (view.kind === 'service' ? [...view.cluster.values()] : [])),
+    frontends: () => frontendsOf(latestValues(history), surroundings),
+    healthChecks: () => healthChecksOf(latestValues(history)),
   };
 }
 
@@ -133,7 +168,7 @@ export function createOracleTimeline(options: OracleOptions): OracleTimeline {
     },
     answerAt: (timeNs, question) => {
       assert(timeNs >= forgottenNs, 'the moment asked for is still kept');
-      const objects = objectsFor(history, keysOfQuestion(question));
+      const objects = objectsFor(history, keysOfQuestion(question, surroundings));
       return answerFromViews(valuesAtTime(history, objects, timeNs), question, surroundings);
     },
     judge: (timeNs, windowNs, question, leadNs = 0) => {
@@ -179,7 +214,7 @@ function episodesWithin(
   question: Question,
   span: { readonly afterNs: number; readonly untilNs: number },
 ): Episode[] {
-  const objects = objectsFor(history, keysOfQuestion(question));
+  const objects = objectsFor(history, keysOfQuestion(question, surroundings));
   const before = answerFromViews(valuesAtTime(history, objects, span.afterNs), question, surroundings);
   const episodes: Episode[] = [{ answer: before, fromNs: -Infinity, by: undefined }];
   let last = JSON.stringify(before);

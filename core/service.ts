@@ -65,8 +65,8 @@ export type Backend = {
   readonly node: string;
   /** Empty where the slice doesn't say. */
   readonly zone: string;
-  /** Who has the address: the uid of the pod; empty where the slice doesn't say. */
-  readonly pod: string;
+  /** Who has the address: a hash of the pod's uid; zero where the slice doesn't say. */
+  readonly identity: readonly [number, number];
   /** `address:port`: order and identity within a view. */
   readonly text: string;
 };

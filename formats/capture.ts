@@ -56,44 +56,44 @@ export type Capture = {
 /** No frame is longer, in any capture. It is libpcap's own limit (MAXIMUM_SNAPLEN), and it bounds our memory. */
 export const FRAME_BYTES_MAX: number = 262_144;
 
-/** The record as its reader sees it; options are those bytes of `buffer`, already found well-formed. */
-export type OwnedRecord = { -readonly [Key in keyof CaptureRecord]: CaptureRecord[Key] } & {
-  optionsStart: number;
-  optionsEnd: number;
-  isLittleEndian: boolean;
-};
+/**
+ * The record as its reader sees it; options are those bytes of `buffer`, already found well-formed. A class, because V8
+ * looks up each field of the second object with getters of its own in a table.
+ */
+export class OwnedRecord implements CaptureRecord {
+  frame = 0;
+  offset = 0;
+  seconds = 0;
+  nanoseconds = 0;
+  originalLength = 0;
+  capturedLength = 0;
+  hasTime = true;
+  linkType: number;
+  interfaceId = 0;
+  interfaceName = '';
+  buffer: Uint8Array = new Uint8Array(0);
+  start = 0;
+  optionsStart = 0;
+  optionsEnd = 0;
+  isLittleEndian = true;
 
-/** An empty record, to be filled again and again. */
-export function newRecord(linkType: number): OwnedRecord {
-  return {
-    frame: 0,
-    offset: 0,
-    seconds: 0,
-    nanoseconds: 0,
-    originalLength: 0,
-    capturedLength: 0,
-    hasTime: true,
-    linkType,
-    interfaceId: 0,
-    interfaceName: '',
-    buffer: new Uint8Array(0),
-    start: 0,
-    optionsStart: 0,
-    optionsEnd: 0,
-    isLittleEndian: true,
-    get bytes() {
-      return this.buffer.subarray(this.start, this.start + this.capturedLength);
-    },
-    get comments() {
-      return commentsOf(this);
-    },
-    get direction() {
-      return directionOf(this);
-    },
-    get packetId() {
-      return packetIdOf(this);
-    },
-  };
+  /** Empty, to be filled again and again. */
+  constructor(linkType: number) {
+    this.linkType = linkType;
+  }
+
+  get bytes(): Uint8Array {
+    return this.buffer.subarray(this.start, this.start + this.capturedLength);
+  }
+  get comments(): readonly string[] {
+    return commentsOf(this);
+  }
+  get direction(): PacketDirection | undefined {
+    return directionOf(this);
+  }
+  get packetId(): bigint | undefined {
+    return packetIdOf(this);
+  }
 }
 
 /** A failure at a place in a file, in bytes from its beginning. */

@@ -33,11 +33,15 @@ type Gathering = {
   readonly objects: ManifestObject[];
   readonly failures: Failure[];
   readonly skipped: Map<string, number>;
+  readonly withoutKind: 'fail' | 'skip';
 };
 
-/** Never throws for what a file holds. */
-export function readManifests(sources: readonly InputSource[]): Manifests {
-  const gathered: Gathering = { objects: [], failures: [], skipped: new Map() };
+/**
+ * Never throws for what a file holds. `withoutKind`: what a document that names no kind is; in folders there are other
+ * things beside manifests.
+ */
+export function readManifests(sources: readonly InputSource[], withoutKind: 'fail' | 'skip' = 'fail'): Manifests {
+  const gathered: Gathering = { objects: [], failures: [], skipped: new Map(), withoutKind };
   for (const source of sources) {
     const text = readText(source, FILE_BYTES_MAX);
     if (text.ok) readFile(typeof source === 'string' ? source : source.name, text.value, gathered);
@@ -62,7 +66,8 @@ function readDocument(file: string, document: TextDocument, into: Gathering): vo
   const kind = isRecord(value) ? value['kind'] : undefined;
   const items = isRecord(value) ? value['items'] : undefined;
   if (typeof kind !== 'string' || !kind.endsWith('List') || items === undefined) {
-    readOne(value, { file, path: [], document }, into);
+    if (kind === undefined && into.withoutKind === 'skip') countSkipped('(none)', into);
+    else readOne(value, { file, path: [], document }, into);
     return;
   }
   if (!Array.isArray(items)) {
@@ -85,13 +90,17 @@ function readOne(value: unknown, { file, path, document }: Place, into: Gatherin
       into.objects.push({ object: withNamespace(read.object), file, line });
       return;
     case 'unknown':
-      into.skipped.set(read.kind, (into.skipped.get(read.kind) ?? 0) + 1);
+      countSkipped(read.kind, into);
       return;
     case 'bad': {
       const item = path.length === 0 ? '' : ` (${path[0]}[${path[1]}])`;
       into.failures.push(fail('input', `${file} line ${line}${item}`, read.message).error);
     }
   }
+}
+
+function countSkipped(kind: string, into: Gathering): void {
+  into.skipped.set(kind, (into.skipped.get(kind) ?? 0) + 1);
 }
 
 function withNamespace(object: ClusterObject): ClusterObject {

@@ -2,7 +2,7 @@
 /** Classic pcap files: a strict reader of all four kinds, and a writer. draft-ietf-opsawg-pcap */
 import { assert, ok, type Failure, type Result } from '../core/result.ts';
 
-import { captureOf, failAt, FRAME_BYTES_MAX, newRecord, type Capture, type OwnedRecord } from './capture.ts';
+import { captureOf, failAt, FRAME_BYTES_MAX, OwnedRecord, type Capture } from './capture.ts';
 import type { InputWindow } from './input.ts';
 import { isKnownLinkType, KNOWN_LINK_TYPES } from './link.ts';
 import type { Output } from './output.ts';
@@ -30,7 +30,7 @@ export function readPcap(input: InputWindow): Result<Capture> {
     input.close();
     return header;
   }
-  const record = newRecord(header.value.linkType);
+  const record = new OwnedRecord(header.value.linkType);
   return ok(
     captureOf(input, 'pcap', record, () => {
       const failure = readRecord(input, header.value, record);

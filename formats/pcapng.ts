@@ -2,7 +2,7 @@
 /** Reader of pcapng files: frames of all sections and interfaces, everything else skipped. draft-ietf-opsawg-pcapng */
 import { ok, type Failure, type Result } from '../core/result.ts';
 
-import { captureOf, failAt, FRAME_BYTES_MAX, newRecord, type Capture } from './capture.ts';
+import { captureOf, failAt, FRAME_BYTES_MAX, OwnedRecord, type Capture } from './capture.ts';
 import type { InputWindow } from './input.ts';
 import {
   BLOCK_BYTES_MIN,
@@ -36,7 +36,7 @@ const OBSOLETE_PACKET_OPTIONS: OptionLengths = new Map([[OPTION_PACKET_FLAGS, 4]
 
 /** Reads a file that begins with a section header; takes over the window and closes it at the end. */
 export function readPcapng(input: InputWindow): Result<Capture> {
-  const record = newRecord(0);
+  const record = new OwnedRecord(0);
   const file: PcapngFile = { input, record, interfaces: [], sectionStart: 0, sectionEnd: Infinity };
   const refused = readSection(file);
   if (refused !== undefined) {
@@ -78,7 +78,7 @@ function readBlock(file: PcapngFile, type: number): 'frame' | undefined | Failur
 function readPacket(file: PcapngFile, type: number, length: number): Failure | undefined {
   const { input, record } = file;
   const frame = record.frame + 1;
-  const held = holdBlock(file, `frame ${frame}`, length, PACKET_HEADER_BYTES + 4);
+  const held = holdBlock(file, frame, length, PACKET_HEADER_BYTES + 4);
   if (held !== undefined) return held;
   const { view, start } = input;
   const { isLittleEndian } = record;
@@ -100,7 +100,7 @@ function readPacket(file: PcapngFile, type: number, length: number): Failure | u
   record.optionsEnd = start + length - 4;
   if (record.optionsStart < record.optionsEnd) {
     const lengths = type === BLOCK_PACKET ? OBSOLETE_PACKET_OPTIONS : PACKET_OPTIONS;
-    const wrong = checkOptions(file, record, `frame ${frame}`, lengths);
+    const wrong = checkOptions(file, record, frame, lengths);
     if (wrong !== undefined) return wrong;
   }
   take(file, { id, from, captured, original, dataAt: PACKET_HEADER_BYTES, length });
@@ -110,7 +110,7 @@ function readPacket(file: PcapngFile, type: number, length: number): Failure | u
 /** Original length 4, then data, as much as the first interface keeps. No time, no options. */
 function readSimplePacket(file: PcapngFile, length: number): Failure | undefined {
   const { input, record } = file;
-  const held = holdBlock(file, `frame ${record.frame + 1}`, length, SIMPLE_HEADER_BYTES + 4);
+  const held = holdBlock(file, record.frame + 1, length, SIMPLE_HEADER_BYTES + 4);
   if (held !== undefined) return held;
   const [from] = file.interfaces;
   if (from === undefined) return noInterface(file, 0);

@@ -56,6 +56,13 @@ export type Interface = {
   readonly clock: Clock;
 };
 
+/** What a failure is about: a frame by its number, of which a text is made only then, or something else by its name. */
+type Subject = number | string;
+
+function subjectText(subject: Subject): string {
+  return typeof subject === 'number' ? `frame ${subject}` : subject;
+}
+
 /** A file that is being read. The record holds the byte order of the section. */
 export type PcapngFile = {
   readonly input: InputWindow;
@@ -163,12 +170,12 @@ export function blockLength(file: PcapngFile): number | Failure {
 }
 
 /** Brings the whole block into the window, and finds both of its lengths equal. */
-export function holdBlock(file: PcapngFile, what: string, length: number, least: number): Failure | undefined {
+export function holdBlock(file: PcapngFile, what: Subject, length: number, least: number): Failure | undefined {
   const { input } = file;
   if (length < least || length % 4 !== 0) return impossibleLength(file, length);
   if (length > BLOCK_BYTES_MAX) {
     const limit = `more than ${BLOCK_BYTES_MAX}`;
-    return failAt(input, input.offset() + 4, `${what} claims ${length} bytes, ${limit}`).error;
+    return failAt(input, input.offset() + 4, `${subjectText(what)} claims ${length} bytes, ${limit}`).error;
   }
   const have = input.ensure(length);
   if (have < length) return cut(file, what, have, length);
@@ -203,12 +210,12 @@ export function optionsOf({ input, record }: PcapngFile, from: number, length: n
 export function checkOptions(
   { input }: PcapngFile,
   options: OptionBytes,
-  what: string,
+  what: Subject,
   lengths: OptionLengths,
 ): Failure | undefined {
   const problem = problemOfOptions(options, lengths);
   if (problem === undefined) return undefined;
-  return failAt(input, input.offset() + problem.at - input.start, `${what}: ${problem.message}`).error;
+  return failAt(input, input.offset() + problem.at - input.start, `${subjectText(what)}: ${problem.message}`).error;
 }
 
 /** The end of the file: a good one is after a block, and after the section. */
@@ -220,22 +227,22 @@ export function endOfFile(file: PcapngFile, have: number): Failure | undefined {
 }
 
 /** The input ended inside a block, or could not be read further. */
-export function cut(file: PcapngFile, what: string, have: number, wanted: number): Failure {
+export function cut(file: PcapngFile, what: Subject, have: number, wanted: number): Failure {
   return cutAt(file, file.input.offset(), what, have, wanted);
 }
 
-function cutAt({ input }: PcapngFile, at: number, what: string, have: number, wanted: number): Failure {
+function cutAt({ input }: PcapngFile, at: number, what: Subject, have: number, wanted: number): Failure {
   const failure = input.failure();
   if (failure !== undefined) return failAt(input, at + have, failure.message).error;
-  return failAt(input, at, `the file is cut inside ${what}: ${have} of ${wanted} bytes are there`).error;
+  return failAt(input, at, `the file is cut inside ${subjectText(what)}: ${have} of ${wanted} bytes are there`).error;
 }
 
 function impossibleLength({ input }: PcapngFile, length: number): Failure {
   return failAt(input, input.offset() + 4, `a block claims ${length} bytes, which no such block has`).error;
 }
 
-function otherLength({ input }: PcapngFile, at: number, what: string, length: number, again: number): Failure {
-  return failAt(input, at, `${what} has ${length} bytes by its beginning, but ${again} by its end`).error;
+function otherLength({ input }: PcapngFile, at: number, what: Subject, length: number, again: number): Failure {
+  return failAt(input, at, `${subjectText(what)} has ${length} bytes by its beginning, but ${again} by its end`).error;
 }
 
 function sectionTooShort(file: PcapngFile, length: number): Failure {

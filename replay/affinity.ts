@@ -21,24 +21,38 @@ const RECORDS_MAX = 8;
 /** What a Service says from a moment on; `seconds` 0: it keeps nobody. Records are certain from `certainNs` on. */
 type Setting = { readonly fromNs: number; readonly seconds: number; readonly certainNs: number };
 
-/** By `namespace/name`, oldest first. */
-export type AffinitySettings = Map<string, Setting[]>;
+/** By `namespace/name`, oldest first: of Services that keep their clients at some time, of others nobody asks. */
+export type AffinitySettings = ReadonlyMap<string, Setting[]>;
+
+/** Empty ones for all Services that these events tell to keep their clients. */
+export function settingsFor(events: readonly ClusterEvent[]): AffinitySettings {
+  const settings = new Map<string, Setting[]>();
+  for (const event of events) {
+    for (const service of servicesOf(event)) if (secondsOf(service) > 0) settings.set(nameOf(service), []);
+  }
+  return settings;
+}
 
 /**
  * Notes what an event says about affinity. Within `lateNs` after a change nobody knows by which setting a proxy chose,
  * and so whether it remembers the client.
  */
 export function noteAffinity(settings: AffinitySettings, timeNs: number, event: ClusterEvent, lateNs: number): void {
-  const services = objectsOf(event).filter((object): object is ServiceObject => object.kind === 'Service');
+  const services = servicesOf(event);
   for (const service of services) {
     const seconds = event.type === 'DELETED' ? 0 : secondsOf(service);
     noteSetting(settings, nameOf(service), { fromNs: timeNs, seconds, certainNs: timeNs + lateNs });
   }
   if (event.type !== 'LISTED' || event.kind !== 'Service') return;
   const listed = new Set(services.map(nameOf));
-  for (const name of settings.keys()) {
-    if (!listed.has(name)) noteSetting(settings, name, { fromNs: timeNs, seconds: 0, certainNs: timeNs + lateNs });
+  for (const [name, known] of settings) {
+    if (known.length === 0 || listed.has(name)) continue;
+    noteSetting(settings, name, { fromNs: timeNs, seconds: 0, certainNs: timeNs + lateNs });
   }
+}
+
+function servicesOf(event: ClusterEvent): readonly ServiceObject[] {
+  return objectsOf(event).filter((object): object is ServiceObject => object.kind === 'Service');
 }
 
 function nameOf({ metadata }: ServiceObject): string {
@@ -54,14 +68,25 @@ function secondsOf({ spec }: ServiceObject): number {
 /** A Service that was never heard of before is served as it is now, or not at all. */
 function noteSetting(settings: AffinitySettings, name: string, setting: Setting): void {
   const known = settings.get(name);
-  if (known === undefined) settings.set(name, [{ ...setting, certainNs: setting.fromNs }]);
-  else if (known.at(-1)?.seconds !== setting.seconds) known.push(setting);
+  if (known === undefined) return;
+  const last = known.at(-1);
+  if (last === undefined) known.push({ ...setting, certainNs: setting.fromNs });
+  else if (last.seconds !== setting.seconds) known.push(setting);
+}
+
+/** Of a Service that keeps its clients at some time, and so may ask for what was remembered of them. */
+function isKept(settings: AffinitySettings, { servicePort }: ClientOf): boolean {
+  return settings.size > 0 && settings.has(serviceName(servicePort));
+}
+
+function serviceName(servicePort: string): string {
+  return servicePort.split(':', 1)[0] ?? '';
 }
 
 /** Undefined where the Service of the port keeps nobody at that time, or where several Services claim the port. */
 function settingAt(settings: AffinitySettings, servicePort: string, timeNs: number): Setting | undefined {
-  if (servicePort.includes(' or ')) return undefined;
-  const setting = settings.get(servicePort.split(':', 1)[0] ?? '')?.findLast(({ fromNs }) => fromNs <= timeNs);
+  if (settings.size === 0 || servicePort.includes(' or ')) return undefined;
+  const setting = settings.get(serviceName(servicePort))?.findLast(({ fromNs }) => fromNs <= timeNs);
   return setting === undefined || setting.seconds === 0 ? undefined : setting;
 }
 
@@ -79,7 +104,8 @@ function keyOf({ client, servicePort }: ClientOf): string {
 }
 
 /** Each new connection begins the client's time anew (E2). */
-export function remember(ledger: Ledger, of: ClientOf, given: Given): void {
+export function remember(settings: AffinitySettings, ledger: Ledger, of: ClientOf, given: Given): void {
+  if (!isKept(settings, of)) return;
   const key = keyOf(of);
   const others = (ledger.get(key) ?? []).filter(({ backend }) => !isBackend(backend, given.backend));
   ledger.set(key, [...others.slice(1 - RECORDS_MAX), given]);

@@ -5,7 +5,8 @@ import type { PacketHook } from '../core/twin.ts';
 import type { NodeFacts } from '../formats/node.ts';
 import type { Headers } from './headers.ts';
 import { hookAt, isForNobody, isWithin, type Place } from './places.ts';
-import { createRecent, type Chained, type Recent } from './recent.ts';
+import type { Connection } from './connections.ts';
+import { createRecent, type Recent } from './recent.ts';
 
 /** Later sightings of a packet are looked for this long. */
 export const SIGHTING_WINDOW_NS = 2_000_000_000;
@@ -30,6 +31,8 @@ export type Sighted = {
   /** The first later sighting on another device, translated or not. */
   elsewhere: Sighting | undefined;
   last: Sighting;
+  /** It asks for this one, and is waited for. */
+  asksFor: Connection | undefined;
   /** Of a datagram: the error that its sender got for it. */
   refusal: Sighting | undefined;
   /** Frames of the node that show it, and how many of them a twin has been asked about. */
@@ -38,30 +41,35 @@ export type Sighted = {
   /** Fewest hops left where it was seen first, and elsewhere. */
   hops: number;
   passings: Passing | undefined;
-} & Chained;
+};
 
 /** Somewhere else, by device and direction. */
 type Passing = { readonly place: Place; hops: number; readonly next: Passing | undefined };
 
 /** The packet that a frame shows, and the hook, if it is the first to meet the packet and does so here. */
-export type Attributed = { readonly packet: Sighted; readonly hook: PacketHook | undefined };
+export type Attributed = { packet: Sighted; hook: PacketHook | undefined };
 
 export type Attribution = {
-  /** Frames in order of time; `expire` is called before each. */
-  readonly take: (sighting: Sighting) => Attributed;
+  /** Frames in order of time; `expire` is called before each. The answer is used again. */
+  readonly take: (sighting: Sighting) => Readonly<Attributed>;
   /** The next packet whose window is over at this time, oldest first; each is given once. */
   readonly expire: (timeNs: number) => Sighted | undefined;
 };
 
 export function createAttribution(): Attribution {
   const recent = createRecent();
-  const queue: Sighted[] = [];
-  /** Those before it have been given. */
-  let head = 0;
+  let attributed: Attributed | undefined;
+
+  function answer(packet: Sighted, hook: PacketHook | undefined): Attributed {
+    attributed ??= { packet, hook };
+    attributed.packet = packet;
+    attributed.hook = hook;
+    return attributed;
+  }
 
   function take(sighting: Sighting): Attributed {
     const same = packetOf(recent, sighting);
-    if (same !== undefined) return { packet: same, hook: noteSighting(same, sighting) };
+    if (same !== undefined) return answer(same, noteSighting(same, sighting));
     const packet: Sighted = {
       first: sighting,
       hook: hookAt(sighting.place),
@@ -70,32 +78,16 @@ export function createAttribution(): Attribution {
       translated: undefined,
       elsewhere: undefined,
       last: sighting,
+      asksFor: undefined,
       refusal: undefined,
       hops: sighting.headers.hops,
       passings: undefined,
-      hash: 0,
-      older: undefined,
-      younger: undefined,
     };
-    recent.add(packet);
-    queue.push(packet);
-    return { packet, hook: packet.hook };
+    recent.add(packet, sighting.timeNs + SIGHTING_WINDOW_NS);
+    return answer(packet, packet.hook);
   }
 
-  function expire(timeNs: number): Sighted | undefined {
-    const oldest = queue[head];
-    if (oldest === undefined || oldest.first.timeNs + SIGHTING_WINDOW_NS >= timeNs) return undefined;
-    head += 1;
-    // Taking away from the front costs what is left: now and then, not with every packet.
-    if (head > queue.length / 2) {
-      queue.splice(0, head);
-      head = 0;
-    }
-    recent.remove(oldest);
-    return oldest;
-  }
-
-  return { take, expire };
+  return { take, expire: recent.expire };
 }
 
 function isSamePlace(left: Place, right: Place): boolean {
@@ -112,7 +104,7 @@ function packetOf(recent: Recent, sighting: Sighting): Sighted | undefined {
   if (last === undefined) return undefined;
   if (headers.protocol !== UDP) return isSighting(last, sighting) ? last : undefined;
   if (place.role === 'pod' && place.direction === 'incoming') return undefined;
-  for (let packet: Sighted | undefined = last; packet !== undefined; packet = recent.before(packet)) {
+  for (let packet: Sighted | undefined = last; packet !== undefined; packet = recent.before(headers)) {
     if (isSighting(packet, sighting) && hasSameEnd(packet.first.headers, headers)) return packet;
   }
   return isSighting(last, sighting) ? last : undefined;

@@ -10,6 +10,8 @@ import { newRoom, type Room } from './room.ts';
 export const FRAME_BYTES_MAX = 3712;
 
 export const ETHERNET_BYTES = 14;
+/** Of both addresses, with which it begins. */
+const ADDRESSES_BYTES = 12;
 const IPV6_BYTES = 40;
 /** Where they stand in the IP header, the former before the protocol. */
 const TIME_TO_LIVE = 8;
@@ -38,11 +40,13 @@ export type PosedFrame = {
 };
 
 export type CapturedPacket = {
-  /** From the IP header on, as far as it was captured. */
-  readonly network: Uint8Array;
+  /** The packet is its bytes from `start`, where the IP header begins, to `end`, as far as it was captured. */
+  readonly buffer: Uint8Array;
+  readonly start: number;
+  readonly end: number;
   readonly headers: Headers | undefined;
-  /** Destination and source address and nothing else, where the capture has them. */
-  readonly ethernet: Uint8Array | undefined;
+  /** Where destination and source address stand in the buffer, if the capture has them. */
+  readonly ethernetAt: number | undefined;
   readonly ethertype: number;
   /** Whether the capture kept less than there was. */
   readonly isCut: boolean;
@@ -52,19 +56,20 @@ export type CapturedPacket = {
 
 /** `room`: where the frame is made. */
 export function poseFrame(packet: CapturedPacket, room: Room = newRoom): PosedFrame {
-  const { headers, network } = packet;
-  const there = Math.min(network.length, FRAME_BYTES_MAX - ETHERNET_BYTES);
-  const isShortened = headers !== undefined && headers.length > there && (packet.isCut || there < network.length);
+  const { buffer, end, ethernetAt, headers, start } = packet;
+  const there = Math.min(end - start, FRAME_BYTES_MAX - ETHERNET_BYTES);
+  const isShortened = headers !== undefined && headers.length > there && (packet.isCut || there < end - start);
   // TCP options that were not captured are run as zeros: without them the header would claim more than there is.
-  const length = isShortened ? Math.max(there, Math.min(headers.length, tcpHeaderEnd(network, headers))) : there;
+  const length = isShortened ? Math.max(there, Math.min(headers.length, tcpHeaderEnd(packet, headers))) : there;
   const bytes = room(ETHERNET_BYTES + length);
-  bytes.set(packet.ethernet ?? NO_ETHERNET);
+  if (ethernetAt === undefined) copyBytes(NO_ETHERNET, 0, ADDRESSES_BYTES, bytes, 0);
+  else copyBytes(buffer, ethernetAt, ethernetAt + ADDRESSES_BYTES, bytes, 0);
   bytes[12] = packet.ethertype >>> 8;
   bytes[13] = packet.ethertype & 0xff;
-  bytes.set(there === network.length ? network : network.subarray(0, there), ETHERNET_BYTES);
-  bytes.fill(0, ETHERNET_BYTES + there);
+  copyBytes(buffer, start, start + there, bytes, ETHERNET_BYTES);
+  if (length > there) bytes.fill(0, ETHERNET_BYTES + there);
   if (isShortened) claimLength(bytes, headers.family, length);
-  const checksum = headers === undefined ? 'unknown' : checksumState(network, headers);
+  const checksum = headers === undefined ? 'unknown' : checksumState(packet, headers);
   return {
     bytes,
     checksum,
@@ -74,11 +79,19 @@ export function poseFrame(packet: CapturedPacket, room: Room = newRoom): PosedFr
   };
 }
 
+/** Up to here a loop takes less time than making a view of the bytes and copying that. */
+const LOOP_BYTES_MAX = 192;
+
+function copyBytes(from: Uint8Array, start: number, end: number, into: Uint8Array, at: number): void {
+  if (end - start > LOOP_BYTES_MAX) into.set(from.subarray(start, end), at);
+  else for (let index = 0; index < end - start; index += 1) into[at + index] = from[start + index] ?? 0;
+}
+
 /** 0 where the header itself was not captured. */
-function tcpHeaderEnd(network: Uint8Array, headers: Headers): number {
-  const at = headers.transportOffset + 12;
-  return headers.protocol === TCP && showsPorts(headers) && at < network.length
-    ? headers.transportOffset + ((network[at] ?? 0) >>> 4) * 4
+function tcpHeaderEnd({ buffer, end, start }: CapturedPacket, headers: Headers): number {
+  const at = start + headers.transportOffset + 12;
+  return headers.protocol === TCP && showsPorts(headers) && at < end
+    ? headers.transportOffset + ((buffer[at] ?? 0) >>> 4) * 4
     : 0;
 }
 
@@ -102,16 +115,17 @@ function checksumAt({ protocol, transportOffset }: Headers): number {
   return transportOffset + (protocol === TCP ? CHECKSUM_IN_TCP : CHECKSUM_IN_UDP);
 }
 
-function checksumState(network: Uint8Array, headers: Headers): ChecksumState {
-  const at = checksumAt(headers);
-  if (!showsPorts(headers) || headers.part !== 'whole' || at + 2 > network.length) return 'unknown';
-  const found = half(network, at);
+function checksumState({ buffer, end, start }: CapturedPacket, headers: Headers): ChecksumState {
+  const at = start + checksumAt(headers);
+  if (!showsPorts(headers) || headers.part !== 'whole' || at + 2 > end) return 'unknown';
+  const found = half(buffer, at);
   // RFC 768: the sender of this datagram made none.
   if (headers.protocol === UDP && found === 0) return 'unknown';
-  const pseudo = pseudoSum(network, headers);
+  const pseudo = pseudoSum(buffer, start, headers);
   if (found === fold(pseudo)) return 'partial';
-  if (network.length < headers.length) return 'unknown';
-  return fold(pseudo + sum(network, headers.transportOffset, headers.length)) === 0xffff ? 'right' : 'wrong';
+  if (end - start < headers.length) return 'unknown';
+  const whole = pseudo + sum(buffer, start + headers.transportOffset, start + headers.length);
+  return fold(whole) === 0xffff ? 'right' : 'wrong';
 }
 
 /** The IP header claims what is there, and its checksum, where it has one, stays as right or wrong as it was. */
@@ -221,16 +235,17 @@ export function endsOf(frame: Uint8Array): Headers | undefined {
 }
 
 /** Both addresses, the protocol and the length of what follows the IP header (RFC 9293 3.1, RFC 8200 8.1). */
-function pseudoSum(network: Uint8Array, { family, length, protocol, transportOffset }: Headers): number {
+function pseudoSum(bytes: Uint8Array, ip: number, { family, length, protocol, transportOffset }: Headers): number {
   const { from, to } = sourceRange(family);
-  return sum(network, from, to + (to - from)) + protocol + length - transportOffset;
+  return sum(bytes, ip + from, ip + to + (to - from)) + protocol + length - transportOffset;
 }
 
 /** Ones' complement sum of big-endian halves, not folded; an odd last byte is the high one of its half (RFC 1071). */
 function sum(bytes: Uint8Array, from: number, to: number): number {
   let total = 0;
-  for (let at = from; at < to; at += 2) total += ((bytes[at] ?? 0) << 8) | (at + 1 < to ? (bytes[at + 1] ?? 0) : 0);
-  return total;
+  let at = from;
+  for (; at + 1 < to; at += 2) total += half(bytes, at);
+  return at < to ? total + ((bytes[at] ?? 0) << 8) : total;
 }
 
 function fold(total: number): number {

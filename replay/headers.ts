@@ -62,7 +62,7 @@ export type Headers = Tuple & {
   readonly fragmentOffset: number;
   /** Behind a routing header that is not done: whose address the checksum covers is not the destination's. */
   readonly isRouted: boolean;
-  /** Of TCP; 0 elsewhere. */
+  /** Of TCP; 0 elsewhere. Numbers of 32 bits are signed words here, which need no memory of their own. */
   readonly flags: number;
   readonly sequence: number;
   readonly acknowledgement: number;
@@ -135,8 +135,8 @@ export function readHeaders(bytes: Uint8Array, start = 0, end: number = bytes.le
     sourcePort: shows ? half(bytes, at) : 0,
     destinationPort: shows ? half(bytes, at + 2) : 0,
     flags: isTcp ? (bytes[at + 13] ?? 0) : 0,
-    sequence: isTcp ? word(bytes, at + 4) : 0,
-    acknowledgement: isTcp ? word(bytes, at + 8) : 0,
+    sequence: isTcp ? word(bytes, at + 4) | 0 : 0,
+    acknowledgement: isTcp ? word(bytes, at + 8) | 0 : 0,
     payloadLength: Math.max(0, network.length - (at - start) - headerLength),
     digest: isTcp || isIcmp ? 0 : digestOf(bytes, at + TRANSPORT_BYTES, end),
     error: isIcmp && part === 'whole' ? readError(bytes, at, end, protocol) : undefined,
@@ -294,7 +294,7 @@ function readError(bytes: Uint8Array, at: number, end: number, protocol: number)
     destinationPort: shows ? half(bytes, transportAt + 2) : 0,
   };
   const hasSequence = aboutProtocol === TCP && transportAt + 8 <= end;
-  return { type, code, about, sequence: hasSequence ? word(bytes, transportAt + 4) : 0, identification };
+  return { type, code, about, sequence: hasSequence ? word(bytes, transportAt + 4) | 0 : 0, identification };
 }
 
 /** Whether an IPv6 packet bears an address that stands for an IPv4 one, and so for another flow than it is of. */
@@ -307,7 +307,7 @@ function digestOf(bytes: Uint8Array, at: number, end: number): number {
   let hash = 0x811c9dc5;
   const last = Math.min(end, at + 64);
   for (let place = at; place < last; place += 1) hash = Math.imul(hash ^ (bytes[place] ?? 0), 0x01000193);
-  return hash >>> 0;
+  return hash;
 }
 
 /** Whether a TCP packet asks for a new connection. */

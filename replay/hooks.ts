@@ -38,8 +38,6 @@ export type Bench = Court & {
   readonly firstTick: number;
   /** After this time events may be missing. */
   readonly completeNs: number;
-  /** Connections by the packets that ask for them, while these are in their window. */
-  readonly openings: Map<Sighted, Connection>;
   /** The frame that is being taken, on a device of that MTU; valid until the next one. */
   readonly pose: (mtu: number) => PosedFrame;
   /** The same for each frame. */
@@ -180,7 +178,7 @@ function takeAsking(bench: Bench, connection: Connection, packet: Sighted, ran: 
     noteModelChoice(datagrams, connection.model, choice);
   }
   connection.opening = packet;
-  bench.openings.set(packet, connection);
+  packet.asksFor = connection;
   if (connection.notJudged !== undefined) return connection.notJudged;
   const isFirst = connection.model === undefined;
   connection.model ??= choice;
@@ -191,7 +189,7 @@ function takeAsking(bench: Bench, connection: Connection, packet: Sighted, ran: 
   else if (isFirst) connection.notJudged = reason;
   else {
     // Nobody will judge it, nor wait for errors about it.
-    bench.openings.delete(packet);
+    packet.asksFor = undefined;
     datagrams?.pending.pop();
   }
   return reason;

@@ -112,7 +112,11 @@ function judgeAsDatagram(connection: Connection, packet: Sighted, court: Court):
   if (isChosen && !isUncertain && observed?.kind === 'backend') {
     connection.affinity = binding;
     const { translated } = packet;
-    remember(court.observedLedger, asking, { backend: observed, atNs: timeNs, knownNs: translated?.timeNs ?? timeNs });
+    remember(court.affinity, court.observedLedger, asking, {
+      backend: observed,
+      atNs: timeNs,
+      knownNs: translated?.timeNs ?? timeNs,
+    });
   }
   if (verdict.kind === 'unsupported') connection.notJudged = verdict.reason;
   else noteVerdict(connection, packet, worse(connection.verdict, verdict));
@@ -160,7 +164,11 @@ function judgeConnection(connection: Connection, packet: Sighted, court: Court):
   if (binding?.is === 'bound' && isPermitted(connection) === false)
     excuse(connection, asking, { binding, observed, court });
   const atNs = opening.timeNs;
-  remember(court.observedLedger, asking, { backend: observed, atNs, knownNs: atNs + connection.backend.lagNs });
+  remember(court.affinity, court.observedLedger, asking, {
+    backend: observed,
+    atNs,
+    knownNs: atNs + connection.backend.lagNs,
+  });
 }
 
 /** What is permitted now needs no past, which is dear while much changes. */
@@ -220,7 +228,7 @@ export function isModelPermitted(
   );
   const given = backend && backendAt(backend.address, backend.port);
   if (given !== undefined && (choice.kept === undefined || !isBackend(choice.kept.backend, given))) {
-    remember(modelLedger, asking, { backend: given, atNs: timeNs, knownNs: timeNs });
+    remember(affinity, modelLedger, asking, { backend: given, atNs: timeNs, knownNs: timeNs });
   }
   return isRight;
 }

@@ -76,7 +76,7 @@ export function findPlaces(facts: NodeFacts, sources: readonly InputSource[]): P
     of: (record, link, tuple) => {
       const { direction, interfaceIndex } = link;
       if (interfaceIndex !== undefined) {
-        return direction && (sides.get(interfaceIndex) ?? unknownSides(interfaceIndex))[direction];
+        return direction && sideOf(sides.get(interfaceIndex) ?? unknownSides(interfaceIndex), direction);
       }
       const { interfaceName } = record;
       const byName = sides.get(interfaceName);
@@ -84,7 +84,7 @@ export function findPlaces(facts: NodeFacts, sources: readonly InputSource[]): P
         return placeByMac(record, byMac) ?? placeByAddress(record, link, tuple, facts);
       }
       const found = byName ?? unknownSides(interfaceName);
-      return found[directionAt(found, record, link, tuple, facts)];
+      return sideOf(found, directionAt(found, record, link, tuple, facts));
     },
   };
 }
@@ -164,6 +164,11 @@ type Sides = { readonly [direction in Direction]: Place } & {
   readonly mac: number;
   readonly podAddresses: readonly Address[];
 };
+
+/** Written out: a name that is only known when it runs makes V8 search for it. */
+function sideOf({ incoming, outgoing }: Sides, direction: Direction): Place {
+  return direction === 'incoming' ? incoming : outgoing;
+}
 
 const NO_MAC = -1;
 /** Tunnels have an IP address in its place. */

@@ -6,77 +6,103 @@ import { ICMP, ICMP_V6, type Headers } from './headers.ts';
 export type Recent = {
   /** The last packet that is alike. */
   readonly last: (headers: Headers) => Sighted | undefined;
-  /** The one before it that is alike. */
-  readonly before: (packet: Sighted) => Sighted | undefined;
-  readonly add: (packet: Sighted) => void;
-  /** The oldest of all. */
-  readonly remove: (packet: Sighted) => void;
+  /** The one before the packet that was given last, alike as well. */
+  readonly before: (headers: Headers) => Sighted | undefined;
+  /** `untilNs`: its time here is over after this, and not before that of those that were added earlier. */
+  readonly add: (packet: Sighted, untilNs: number) => void;
+  /** Removes and returns the oldest packet, if its time is over. */
+  readonly expire: (timeNs: number) => Sighted | undefined;
 };
 
-/** Where a packet stands among those of its bucket. */
-export type Chained = { hash: number; older: Sighted | undefined; younger: Sighted | undefined };
-
 /** A power of two; doubled when there are more packets. */
-const BUCKETS = 64;
+const ROOM = 64;
 
-/** A table of chains, youngest first: in a Map of texts, hundreds of thousands of packets cost more than all the rest. */
+/** No packet has this number. */
+const NONE = -1;
+
+/**
+ * A ring of packets in the order of their numbers, with chains through those whose hashes begin in one place, youngest
+ * first. What has been removed has a lower number than all that is there, and so ends the chain that leads to it. Plain
+ * numbers, because whoever follows a chain of hundreds of thousands of objects waits for memory at each.
+ */
+type Ring = {
+  readonly mask: number;
+  readonly packets: (Sighted | undefined)[];
+  readonly untilNs: Float64Array;
+  readonly hashes: Int32Array;
+  /** Number of the packet before it in its chain. */
+  readonly older: Float64Array;
+  /** Number of the youngest packet of each chain. */
+  readonly youngest: Float64Array;
+};
+
+function newRing(room: number): Ring {
+  return {
+    mask: room - 1,
+    packets: Array.from({ length: room }, () => undefined),
+    untilNs: new Float64Array(room),
+    hashes: new Int32Array(room),
+    older: new Float64Array(room),
+    youngest: new Float64Array(room).fill(NONE),
+  };
+}
+
+function put(ring: Ring, number: number, hash: number, packet: Sighted, untilNs: number): void {
+  const { hashes, mask, older, packets, youngest } = ring;
+  const at = number & mask;
+  packets[at] = packet;
+  ring.untilNs[at] = untilNs;
+  hashes[at] = hash;
+  older[at] = youngest[hash & mask] ?? NONE;
+  youngest[hash & mask] = number;
+}
+
 export function createRecent(): Recent {
-  let buckets = emptyBuckets(BUCKETS);
-  let count = 0;
+  let ring = newRing(ROOM);
+  /** Numbers of the oldest packet, of the next one, and of the one that was given last. */
+  let oldest = 0;
+  let next = 0;
+  let given = NONE;
 
-  function put(packet: Sighted): void {
-    const at = packet.hash & (buckets.length - 1);
-    const older = buckets[at];
-    packet.older = older;
-    packet.younger = undefined;
-    if (older !== undefined) older.younger = packet;
-    buckets[at] = packet;
+  function alikeFrom(from: number, headers: Headers): Sighted | undefined {
+    const { hashes, mask, older, packets } = ring;
+    const hash = hashOf(headers);
+    for (let number = from; number >= oldest; number = older[number & mask] ?? NONE) {
+      const packet = hashes[number & mask] === hash ? packets[number & mask] : undefined;
+      if (packet === undefined || !isAlike(packet.first.headers, headers)) continue;
+      given = number;
+      return packet;
+    }
+    return undefined;
   }
 
   function grow(): void {
-    const old = buckets;
-    buckets = emptyBuckets(old.length * 2);
-    for (const youngest of old) {
-      // Oldest first, so that each chain keeps its order.
-      const chain: Sighted[] = [];
-      for (let packet = youngest; packet !== undefined; packet = packet.older) chain.push(packet);
-      for (const packet of chain.reverse()) put(packet);
+    const old = ring;
+    ring = newRing(old.packets.length * 2);
+    for (let number = oldest; number < next; number += 1) {
+      const at = number & old.mask;
+      const packet = old.packets[at];
+      if (packet !== undefined) put(ring, number, old.hashes[at] ?? 0, packet, old.untilNs[at] ?? 0);
     }
   }
 
   return {
-    last: (headers) => {
-      const hash = hashOf(headers);
-      return alikeFrom(buckets[hash & (buckets.length - 1)], hash, headers);
+    last: (headers) => alikeFrom(ring.youngest[hashOf(headers) & ring.mask] ?? NONE, headers),
+    before: (headers) => alikeFrom(ring.older[given & ring.mask] ?? NONE, headers),
+    add: (packet, untilNs) => {
+      if (next - oldest > ring.mask) grow();
+      put(ring, next, hashOf(packet.first.headers), packet, untilNs);
+      next += 1;
     },
-    before: ({ first, hash, older }) => alikeFrom(older, hash, first.headers),
-    add: (packet) => {
-      packet.hash = hashOf(packet.first.headers);
-      count += 1;
-      if (count > buckets.length) grow();
-      put(packet);
-    },
-    remove: (packet) => {
-      count -= 1;
-      if (packet.younger !== undefined) packet.younger.older = packet.older;
-      else buckets[packet.hash & (buckets.length - 1)] = packet.older;
-      if (packet.older !== undefined) packet.older.younger = packet.younger;
-      // Whoever still holds the packet must not hold all that came after it.
-      packet.older = undefined;
-      packet.younger = undefined;
+    expire: (timeNs) => {
+      const at = oldest & ring.mask;
+      if (oldest === next || (ring.untilNs[at] ?? 0) >= timeNs) return undefined;
+      const packet = ring.packets[at];
+      ring.packets[at] = undefined;
+      oldest += 1;
+      return packet;
     },
   };
-}
-
-function emptyBuckets(length: number): (Sighted | undefined)[] {
-  return Array.from({ length }, () => undefined);
-}
-
-function alikeFrom(youngest: Sighted | undefined, hash: number, headers: Headers): Sighted | undefined {
-  for (let packet = youngest; packet !== undefined; packet = packet.older) {
-    if (packet.hash === hash && isAlike(packet.first.headers, headers)) return packet;
-  }
-  return undefined;
 }
 
 function isIcmp({ protocol }: Headers): boolean {

@@ -11,7 +11,7 @@ const ANSWERS_KEPT = 16_384;
 
 /** The same as `oracle`; answers of a time after the last event are those of every time after it. */
 export function rememberAnswers(oracle: OracleTimeline): OracleTimeline {
-  const kept = new Map<number, Known>();
+  const kept: (Known | undefined)[] = Array.from({ length: ANSWERS_KEPT }, () => undefined);
   let lastNs = -Infinity;
   /** Counts events: what was answered before the last one may have changed. */
   let version = 0;
@@ -28,10 +28,10 @@ export function rememberAnswers(oracle: OracleTimeline): OracleTimeline {
         return oracle.answerAt(timeNs, question);
       }
       const at = placeOf(question);
-      const known = kept.get(at);
+      const known = kept[at];
       if (known?.version === version && isSame(known.question, question)) return known.answer;
       const answer = oracle.answerAt(timeNs, question);
-      kept.set(at, { question, answer, version });
+      kept[at] = { question, answer, version };
       return answer;
     },
   };

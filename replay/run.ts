@@ -9,7 +9,7 @@ import type { InputSource } from '../formats/input.ts';
 import { nanosecondsBetween, type Instant } from '../formats/instant.ts';
 import { LINK_ETHERNET, newLinkHeader, parseLink, type LinkHeader } from '../formats/link.ts';
 import type { NodeFacts } from '../formats/node.ts';
-import { noteAffinity } from './affinity.ts';
+import { noteAffinity, settingsFor } from './affinity.ts';
 import { noteApplied } from './applied.ts';
 import { createAttribution, forgetSightings, whyNoInput, type Attribution, type Sighted } from './attribute.ts';
 import { createConnections } from './connections.ts';
@@ -130,13 +130,12 @@ function newRun(input: ReplayInput, places: Places, origin: Instant): Run {
     room: sameRoom(),
     outside: quietOutside(0),
     twins: createTwins(input.model, input.kernel),
-    oracle: rememberAnswers(createOracleTimeline(input.oracle)),
+    oracle: rememberAnswers(createOracleTimeline({ ...input.oracle, judged: ['ClusterIP'] })),
     connections,
     tally: newTally(origin, places, connections.all),
     firstTick: ticksOf(origin),
     completeNs: completeUntil === undefined ? Infinity : nanosecondsBetween(origin, completeUntil),
-    openings: new Map(),
-    affinity: new Map(),
+    affinity: settingsFor(input.streams.events.map(({ event }) => event)),
     observedLedger: new Map(),
     modelLedger: new Map(),
     keepsSeveral: input.facts.proxy.includes('iptables'),
@@ -169,7 +168,7 @@ function takeElsewhere({ attribution, link, watch }: Run, places: Places, { file
 function takeFrame(run: Run, item: FrameItem): void {
   const { file, record, timeNs } = item;
   const { link, places, tally } = run;
-  const elsewhere = run.elsewhere.get(file);
+  const elsewhere = run.elsewhere.size === 0 ? undefined : run.elsewhere.get(file);
   if (elsewhere !== undefined) return takeElsewhere(run, elsewhere, item);
   tally.packets += 1;
   run.watch?.record?.(file, record, timeNs);
@@ -205,9 +204,11 @@ function poseRecord({ headers, link, posing, record }: Run, mtu: number): PosedF
   const { buffer, capturedLength, linkType, originalLength, start } = record;
   return poseFrame(
     {
-      network: buffer.subarray(start + link.networkOffset, start + capturedLength),
+      buffer,
+      start: start + link.networkOffset,
+      end: start + capturedLength,
       headers,
-      ethernet: linkType === LINK_ETHERNET ? buffer.subarray(start, start + 12) : undefined,
+      ethernetAt: linkType === LINK_ETHERNET ? start : undefined,
       ethertype: link.protocol,
       isCut: capturedLength < originalLength,
       mtu,
@@ -232,7 +233,7 @@ function takeUnreadable(
 
 /** Packets of which nothing more will be seen: their connections can be judged and their lines told. */
 function settle(run: Run, timeNs: number): void {
-  const { drafts, input, openings, tally } = run;
+  const { drafts, input, tally } = run;
   const { attribution } = run;
   for (let packet = attribution.expire(timeNs); packet !== undefined; packet = attribution.expire(timeNs)) {
     const others = packet.frames - packet.runs;
@@ -242,8 +243,7 @@ function settle(run: Run, timeNs: number): void {
     }
     if (packet.hook === undefined) addTo(tally.noInput, whyNoInput(packet, input.facts), others);
     else tally.sightings += others;
-    const connection = openings.get(packet);
-    openings.delete(packet);
+    const connection = packet.asksFor;
     const verdict = connection && judgePacket(connection, packet, run);
     if (connection?.datagrams !== undefined && verdict === undefined && connection.notJudged === undefined) {
       addTo(tally.unsupportedPackets, 'not-seen-again');

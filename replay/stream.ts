@@ -3,7 +3,7 @@
 import { TCP } from '../core/address.ts';
 import { FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, type Headers } from './headers.ts';
 
-/** Sequence numbers are kept as signed words: 32 bits of either kind, and no number that has to be allocated. */
+/** Sequence numbers are signed words, as in the headers. */
 export type Stream = {
   /** The first that has not been sent yet. */
   next: number;
@@ -29,7 +29,7 @@ export function noteSegment(stream: Stream, headers: Headers): boolean {
   // RFC 9293 section 3.4: SYN and FIN take a number each.
   const length = payloadLength + ((flags & FLAG_SYN) === 0 ? 0 : 1) + ((flags & FLAG_FIN) === 0 ? 0 : 1);
   if (length === 0) return false;
-  const from = sequence | 0;
+  const from = sequence;
   const end = (from + length) | 0;
   if (!stream.hasBegun) {
     stream.hasBegun = true;

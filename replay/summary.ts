@@ -122,6 +122,7 @@ export type ReplaySummary = {
 
 export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
   const { connections, firstDifference, tableDifference } = tally;
+  const counts = countConnections(connections);
   return {
     kind: 'ReplaySummary',
     grade: 'reconstructed',
@@ -135,8 +136,8 @@ export function summarize(tally: Tally, setting: ReplaySetting): ReplaySummary {
     comparedWithKernel: tally.comparedWithKernel,
     kernel: setting.noKernel ?? 'ran',
     services: new Set(connections.map(({ service }) => service).filter((service) => service !== NO_SERVICE)).size,
-    blame: blameOf(countConnections(connections), connections),
-    connections: countConnections(connections),
+    blame: blameOf(counts, connections),
+    connections: counts,
     datagrams: countDatagrams(connections),
     retransmissions: countRetransmissions(connections),
     affinity: countAffinity(connections),
@@ -178,21 +179,15 @@ export function whyNotJudged({ notJudged, verdict }: Connection): string | undef
 
 function countConnections(connections: readonly Connection[]): ConnectionCounts {
   const judged = connections.filter((connection) => whyNotJudged(connection) === undefined);
-  const verdicts = (kind: string): number => judged.filter(({ verdict }) => verdict?.kind === kind).length;
-  const replies = (kind: string): number => judged.filter(({ reply }) => reply === kind).length;
-  return {
-    total: connections.length,
-    permitted: verdicts('permitted'),
-    early: verdicts('early'),
-    stale: verdicts('stale'),
-    never: verdicts('never'),
-    notJudged: connections.length - judged.length,
-    answered: replies('answered'),
-    refused: replies('refused'),
-    reset: replies('reset'),
-    unreachable: replies('unreachable'),
-    none: replies('none'),
-  };
+  const verdicts = { permitted: 0, early: 0, stale: 0, never: 0, unsupported: 0 };
+  const replies = { answered: 0, refused: 0, reset: 0, unreachable: 0, none: 0 };
+  for (const { reply, verdict } of judged) {
+    if (verdict !== undefined) verdicts[verdict.kind] += 1;
+    replies[reply] += 1;
+  }
+  const { early, never, permitted, stale } = verdicts;
+  const notJudged = connections.length - judged.length;
+  return { total: connections.length, permitted, early, stale, never, notJudged, ...replies };
 }
 
 function blameOf({ never, notJudged, stale, total }: ConnectionCounts, all: readonly Connection[]): Blame {

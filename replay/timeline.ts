@@ -10,7 +10,9 @@ import { openCapture } from '../formats/open.ts';
 /** Times are nanoseconds from the first moment of the recording, exact to 104 days. */
 export type TimelineItem =
   | { readonly is: 'event'; readonly timeNs: number; readonly timed: TimedEvent }
-  | { readonly is: 'frame'; readonly timeNs: number; readonly file: string; readonly record: CaptureRecord };
+  | Readonly<TimedFrame>;
+
+type TimedFrame = { readonly is: 'frame'; timeNs: number; file: string; record: CaptureRecord };
 
 export type Timeline = {
   /** The first moment. */
@@ -51,7 +53,9 @@ export function openTimeline(sources: readonly TimedSource[], streams: EventStre
   let backwards = 0;
   let untimed = 0;
   let eventIndex = 0;
+  let eventNs = timeOfEvent(streams, 0, origin);
   let current: Reader | undefined;
+  let frame: TimedFrame | undefined;
   for (const reader of readers) reader.timeNs = timeOf(reader.record, origin) - reader.offsetNs;
 
   /** Moves on only when the next item is asked for: the record handed out last must stay valid until then. */
@@ -68,6 +72,15 @@ export function openTimeline(sources: readonly TimedSource[], streams: EventStre
     else reader.timeNs = timeNs;
   }
 
+  /** The same object for all frames. */
+  function frameOf({ capture: { name }, timeNs }: Reader, record: CaptureRecord): TimedFrame {
+    frame ??= { is: 'frame', timeNs, file: name, record };
+    frame.timeNs = timeNs;
+    frame.file = name;
+    frame.record = record;
+    return frame;
+  }
+
   function next(): TimelineItem | undefined {
     if (current !== undefined) advance(current);
     current = undefined;
@@ -76,14 +89,15 @@ export function openTimeline(sources: readonly TimedSource[], streams: EventStre
       if (reader.record !== undefined && (earliest === undefined || reader.timeNs < earliest.timeNs)) earliest = reader;
     }
     const timed = streams.events[eventIndex];
-    const eventNs = timed === undefined ? Infinity : Math.max(0, nanosecondsBetween(origin, timed));
     if (timed !== undefined && (earliest === undefined || eventNs <= earliest.timeNs)) {
+      const timeNs = eventNs;
       eventIndex += 1;
-      return { is: 'event', timeNs: eventNs, timed };
+      eventNs = timeOfEvent(streams, eventIndex, origin);
+      return { is: 'event', timeNs, timed };
     }
     if (earliest?.record === undefined) return undefined;
     current = earliest;
-    return { is: 'frame', timeNs: earliest.timeNs, file: earliest.capture.name, record: earliest.record };
+    return frameOf(earliest, earliest.record);
   }
 
   return {
@@ -113,6 +127,11 @@ function openReader({ offsetNs, source }: TimedSource, failures: Failure[]): Res
 
 function timeOf(record: CaptureRecord | undefined, origin: Instant): number {
   return record === undefined ? 0 : nanosecondsBetween(origin, record);
+}
+
+function timeOfEvent({ events }: EventStreams, index: number, origin: Instant): number {
+  const timed = events[index];
+  return timed === undefined ? Infinity : Math.max(0, nanosecondsBetween(origin, timed));
 }
 
 /** Nobody asks what was further back; a double would not count it in nanoseconds either. */

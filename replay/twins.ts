@@ -47,6 +47,7 @@ export function createTwins(model: ReplayTwin, kernel: ReplayTwin | undefined): 
   const modelOutcome = emptyOutcome();
   const kernelOutcome = emptyOutcome();
   const failures = new Map<string, number>();
+  const ranAlone: Ran = { model: modelOutcome, kernel: undefined, difference: undefined };
   let compared = 0;
   let differences = 0;
 
@@ -65,7 +66,7 @@ export function createTwins(model: ReplayTwin, kernel: ReplayTwin | undefined): 
   function run(hook: PacketHook, bytes: Uint8Array, outside: Outside): Ran {
     const modelled = model.twin.packet(hook, bytes, outside, modelOutcome);
     assert(modelled.ok, 'the model takes every frame');
-    if (kernel === undefined) return { model: modelOutcome, kernel: undefined, difference: undefined };
+    if (kernel === undefined) return ranAlone;
     const asked = kernel.twin.packet(hook, bytes, outside, kernelOutcome);
     // A frame that the kernel's test run can't take is not compared; every other failure is a finding.
     if (!asked.ok && asked.error.kind === 'limit') {

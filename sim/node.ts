@@ -102,7 +102,7 @@ export class SimNode {
   constructor(options: NodeOptions) {
     this.#options = options;
     this.index = options.index;
-    this.#oracle = createOracleTimeline({ nodeName: nodeName(options.index) });
+    this.#oracle = createOracleTimeline({ nodeName: nodeName(options.index), judged: ['ClusterIP'] });
     const { clock, stream, swarm, api } = options;
     const deliver = (event: ClusterEvent): void => this.#hear(event);
     const mistake = options.plant.watch;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `unit` and `command` run in parallel as any user, `api`, `kernel`, `lab` and `proof` one file at a time. */
+/** `unit` and `command` run in parallel as any user, `api`, `proxy`, `kernel`, `lab` and `proof` one file at a time. */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const rooted = [
   { name: 'api', folders: ['test/api/**'] },
+  { name: 'proxy', folders: ['test/proxy/**'] },
   { name: 'kernel', folders: ['test/kernel/**', 'test/twin/**'] },
   { name: 'lab', folders: ['test/lab/**'] },
   { name: 'proof', folders: ['test/proof/**'] },

@@ -6,10 +6,11 @@ import { runProgram, type ProgramOptions } from './process.ts';
 import { runProject, type StepContext, type StepResult } from './vitest.ts';
 
 /** The suites in the order in which they run. */
-export const suiteNames: readonly ['unit', 'command', 'api', 'kernel', 'lab', 'proof'] = [
+export const suiteNames: readonly ['unit', 'command', 'api', 'proxy', 'kernel', 'lab', 'proof'] = [
   'unit',
   'command',
   'api',
+  'proxy',
   'kernel',
   'lab',
   'proof',
@@ -31,6 +32,7 @@ const budgetsMs: Readonly<Record<SuiteName, number>> = {
   unit: 120_000,
   command: 120_000,
   api: 180_000,
+  proxy: 240_000,
   kernel: 240_000,
   lab: 180_000,
   proof: 180_000,

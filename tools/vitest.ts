@@ -22,6 +22,8 @@ export type StepResult = {
   readonly skipped: number;
   readonly overBudget: boolean;
   readonly output: string;
+  /** What its tests say about the run as a whole, passed or failed: their lines that begin with `summary: `. */
+  readonly summaries?: readonly string[];
 };
 
 type Report = { readonly passed: number; readonly failed: number; readonly skipped: number };
@@ -48,10 +50,11 @@ export async function runProject(project: string, context: StepContext): Promise
   const report = readReport(reportFile);
   rmSync(folder, { recursive: true, force: true });
   const name = `vitest ${project}`;
-  if (result.exit.kind === 'timeout') return { name, ...report, overBudget: true, output: result.output };
+  const summaries = [...result.output.matchAll(/^summary: (.*)$/gm)].map(([, line = '']) => line);
+  if (result.exit.kind === 'timeout') return { name, ...report, overBudget: true, output: result.output, summaries };
   const clean = result.exit.kind === 'code' && result.exit.code === 0;
   const failed = clean ? report.failed : Math.max(report.failed, 1);
-  return { name, ...report, failed, overBudget: false, output: failed === 0 ? '' : result.output };
+  return { name, ...report, failed, overBudget: false, output: failed === 0 ? '' : result.output, summaries };
 }
 
 /** The counts in a JSON report; no file means that nothing ran. */

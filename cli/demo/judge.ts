@@ -44,7 +44,9 @@ export function createJudge(
   applied: readonly Applied[],
   { originNs, inFlightNs }: { readonly originNs: bigint; readonly inFlightNs: number },
 ): Judge {
-  const oracles = new Map(nodes.map(({ name }) => [name, createOracleTimeline({ nodeName: name })]));
+  const oracles = new Map(
+    nodes.map(({ name }) => [name, createOracleTimeline({ nodeName: name, judged: ['ClusterIP'] })]),
+  );
   for (const { node, event, beganNs } of applied) oracles.get(node)?.apply(Number(beganNs - originNs), event);
   const podOf = new Map(
     pods.flatMap(({ name, address, addressIPv6 }) => [address, addressIPv6 ?? []].flat().map((own) => [own, name])),

@@ -87,8 +87,8 @@ function difference(model: Uint8Array, wire: Uint8Array): string | undefined {
 }
 
 function checksumOf(network: Uint8Array, headers: Headers): string {
-  const [isCut, mtu] = [false, network.length];
-  return poseFrame({ network, headers, ethernet: undefined, ethertype: 0, isCut, mtu }).checksum;
+  const whole = { buffer: network, start: 0, end: network.length, isCut: false };
+  return poseFrame({ ...whole, headers, ethernetAt: undefined, ethertype: 0, mtu: network.length }).checksum;
 }
 
 /** A copy without hops and checksums, which are judged by what they mean. */

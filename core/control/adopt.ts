@@ -14,7 +14,8 @@ import { addressText, endpointText } from '../address.ts';
 import { ok, type Result } from '../result.ts';
 import type { MapStore } from '../store.ts';
 import { addKnown, readClassifier } from './classifier.ts';
-import { emptyImage, retire, type BackendEntry, type Block, type MapImage, type PortEntry } from './image.ts';
+import { heldFrom, NONE_HELD, type BackendEntry } from './backends.ts';
+import { emptyImage, retire, type Block, type MapImage, type PortEntry } from './image.ts';
 import { frontendText, hashHex } from './names.ts';
 import { compareRanges, rangeOfKey, rangesText, type RangeSet } from './ranges.ts';
 import { claimBlock, returnId, type IdPool } from './space.ts';
@@ -29,6 +30,8 @@ type Held = {
   /** Those that a row was found to name. */
   readonly named: Map<number, RangeSet>;
   readonly nodeAddresses: readonly (readonly [NodeAddressKeyRecord, number])[];
+  /** Backends of each Service port by `address:port`. */
+  readonly found: Map<PortEntry, Map<string, BackendEntry>>;
 };
 
 function readMaps(store: MapStore): Result<Held> {
@@ -51,6 +54,7 @@ function readMaps(store: MapStore): Result<Held> {
     ),
     named: new Map(),
     nodeAddresses: nodeAddresses.value,
+    found: new Map(),
     frontends: frontends.value,
     services: new Map(services.value),
     slots: new Map(slots.value),
@@ -144,7 +148,7 @@ function adoptPort(image: MapImage, owners: Map<number, PortEntry>, record: Serv
     id: record.servicePort,
     hash: record.nameHash,
     name: '',
-    backends: new Map(),
+    held: NONE_HELD,
     frontends: new Set(),
     blocks: new Set(),
   };
@@ -178,7 +182,7 @@ function adoptBlocks(
     if (block === known) continue;
     if (port !== undefined && ownsSlots(held, port, block)) {
       port.blocks.add(block);
-      for (const id of block.ids) adoptBackend(port, id, held.backends.get(id));
+      for (const id of block.ids) adoptBackend(held, port, id, held.backends.get(id));
     } else isTrusted = false;
   }
   return { blocks, isTrusted };
@@ -209,10 +213,13 @@ function isLive({ live }: BackendRecord): boolean {
 }
 
 /** The first entry for an address wins; a second one is an orphan. */
-function adoptBackend(port: PortEntry, id: number, record: BackendRecord | undefined): void {
-  if (record === undefined) return;
+function adoptBackend({ found }: Held, port: PortEntry, id: number, record: BackendRecord | undefined): boolean {
+  if (record === undefined) return false;
   const text = endpointText(record.address, record.port);
-  if (!port.backends.has(text)) port.backends.set(text, { id, record });
+  const own = found.get(port) ?? new Map<string, BackendEntry>();
+  if (!own.has(text)) own.set(text, { id, record });
+  found.set(port, own);
+  return own.get(text)?.id === id;
 }
 
 /** After the slots, so that a backend which packets reach goes before one that a crash left behind. */
@@ -228,12 +235,9 @@ function adoptBackends(image: MapImage, owners: ReadonlyMap<number, PortEntry>, 
     used.add(id);
     const port = owners.get(record.servicePort);
     const entry: BackendEntry = { id, record };
-    if (port === undefined) image.orphans.push(entry);
-    else {
-      adoptBackend(port, id, record);
-      if (port.backends.get(endpointText(record.address, record.port))?.id !== id) image.orphans.push(entry);
-    }
+    if (port === undefined || !adoptBackend(held, port, id, record)) image.orphans.push(entry);
   }
+  for (const [port, entries] of held.found) port.held = heldFrom(entries);
   fillPool(image.backendIds, used, highestOf(image.retired.keys()));
 }
 

@@ -1,16 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which endpoints of a Service port may get new connections, and why the others may not (services 2.4, to the letter). */
-import type { Port } from '../address.ts';
 import type { ExclusionReason, TopologyMode, TopologyReason, TrafficPolicy } from '../service.ts';
-import type { EndpointInfo } from './decode.ts';
-
-/** An endpoint that has the Service port, once per `address:port`. */
-export type Candidate = {
-  readonly endpoint: EndpointInfo;
-  readonly port: Port;
-  /** `address:port`, the order of every list. */
-  readonly text: string;
-};
+import type { Candidate, EndpointInfo } from './slices.ts';
 
 /** What of a Service port and the node decides. */
 export type Categorization = {
@@ -22,6 +13,8 @@ export type Categorization = {
   readonly zone: string;
   /** Whether hints are followed. */
   readonly topology: boolean;
+  /** Whether it is known that all endpoints are ready and none has a hint: then nobody has to be looked at. */
+  readonly isCalm: boolean;
 };
 
 export type Category = {
@@ -51,8 +44,9 @@ function isFallback(endpoint: EndpointInfo): boolean {
 }
 
 /** All or nothing: one ready endpoint without hints, or no hint that names us, and hints don't count. */
-function topologyOf(candidates: readonly Candidate[], { topology, nodeName, zone }: Categorization): Topology {
+function topologyOf(candidates: readonly Candidate[], { topology, isCalm, nodeName, zone }: Categorization): Topology {
   if (!topology) return { mode: 'none', reason: 'switched-off' };
+  if (isCalm && candidates.length > 0) return { mode: 'none', reason: 'no-hints' };
   const ready = candidates.filter(({ endpoint }) => endpoint.ready);
   if (ready.length === 0) return { mode: 'none', reason: 'no-ready-endpoints' };
   let withNodes = 0;
@@ -103,6 +97,7 @@ function categorize(
 }
 
 function clusterList(candidates: readonly Candidate[], mode: TopologyMode, how: Categorization): Category {
+  if (how.isCalm) return { chosen: candidates, excluded: [] };
   const ready = categorize(candidates, (endpoint) => {
     if (endpoint.ready) return topologyReason(endpoint, mode, how);
     return isFallback(endpoint) ? 'terminating' : 'not-ready';

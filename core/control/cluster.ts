@@ -2,8 +2,9 @@
 /** The fold of watches: events in, the cluster as last heard out, with what each event may have changed. */
 import type { ClusterEvent, ClusterObject, ObjectKind } from '../objects.ts';
 import type { Problem } from '../service.ts';
-import { decodeService, decodeSlice, objectKey, type ServiceInfo, type SliceInfo } from './decode.ts';
+import { decodeService, objectKey, type ServiceInfo } from './decode.ts';
 import { decodeNode, sameNode, type NodeInfo } from './nodes.ts';
+import { decodeSlice, type SliceInfo } from './slices.ts';
 import { decodePod, ownerOfPod, type PodInfo } from './pods.ts';
 
 /** Objects without a name can be sent without end; so many are remembered as problems. */
@@ -90,13 +91,13 @@ function store(state: ClusterState, changes: Changes, object: ClusterObject): vo
       return;
     }
     case 'EndpointSlice': {
-      const info = decodeSlice(object);
+      const key = objectKey(object.metadata);
+      const before = key === undefined ? undefined : state.slices.get(key);
+      const info = decodeSlice(object, before);
       // A slice that lost its label is no longer a slice of anybody.
       if (info === undefined) {
-        const name = objectName(object);
-        return name === undefined ? nameless(state, 'EndpointSlice') : removeSlice(state, changes, name);
+        return key === undefined ? nameless(state, 'EndpointSlice') : removeSlice(state, changes, key);
       }
-      const before = state.slices.get(info.key);
       if (before === info) return;
       if (before !== undefined && before.service !== info.service) removeSlice(state, changes, info.key);
       return storeSlice(state, changes, info);

@@ -9,7 +9,7 @@ import {
   type Prefix,
   type Protocol,
 } from '../address.ts';
-import type { EndpointSliceObject, ServiceObject } from '../objects.ts';
+import type { ServiceObject } from '../objects.ts';
 import type { Algorithm, Family, Problem, TrafficPolicy } from '../service.ts';
 import { familyOf } from './families.ts';
 import {
@@ -17,7 +17,6 @@ import {
   addressField,
   fieldsOf,
   listField,
-  listOf,
   policyField,
   portField,
   protocolField,
@@ -30,8 +29,6 @@ import {
 import { serviceText } from './names.ts';
 
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
-const HEADLESS_LABEL = 'service.kubernetes.io/headless';
-const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 const ALGORITHM_ANNOTATION = 'tandem/algorithm';
 /** Kubernetes' default for sessionAffinityConfig.clientIP.timeoutSeconds. */
 const AFFINITY_SECONDS_DEFAULT = 10_800;
@@ -75,39 +72,6 @@ export type ServiceInfo = {
   readonly healthCheckNodePort: number;
   readonly problems: readonly Problem[];
 };
-
-export type EndpointInfo = {
-  /** null: not an address of the slice's family. */
-  readonly address: Address | null;
-  /** Canonical text of the address; what the slice says where it is not one. */
-  readonly text: string;
-  readonly ready: boolean;
-  readonly serving: boolean;
-  readonly terminating: boolean;
-  readonly node: string;
-  readonly zone: string;
-  readonly zoneHints: readonly string[];
-  readonly nodeHints: readonly string[];
-  readonly pod: string;
-};
-
-export type SlicePortInfo = { readonly name: string; readonly port: Port; readonly protocol: Protocol };
-
-/** An EndpointSlice of a Service. */
-export type SliceInfo = {
-  readonly key: string;
-  /** `namespace/name` of its Service. */
-  readonly service: string;
-  readonly headless: boolean;
-  /** null: names, or something we don't know. */
-  readonly family: Family | null;
-  readonly ports: readonly SlicePortInfo[];
-  readonly endpoints: readonly EndpointInfo[];
-  readonly hasZoneHints: boolean;
-  readonly problems: readonly Problem[];
-};
-
-const NO_NAMES: readonly string[] = [];
 
 /** Namespace and name; undefined where the object can't be told from others. */
 export function identity(metadata: unknown): { namespace: string; name: string } | undefined {
@@ -290,93 +254,6 @@ function readService(object: ServiceObject): ServiceInfo | undefined {
     affinitySeconds: affinitySeconds(findings, spec),
     sourceRanges: sourceRanges(findings, spec['loadBalancerSourceRanges']),
     healthCheckNodePort: typeof healthCheckNodePort === 'number' ? healthCheckNodePort : 0,
-    problems: findings.problems,
-  };
-}
-
-/** Ports without a name or number are skipped (services 2.3); an empty name is a name. */
-function slicePorts(findings: Findings, value: unknown): SlicePortInfo[] {
-  const ports: SlicePortInfo[] = [];
-  for (const [index, item] of listField(findings, 'ports', value).entries()) {
-    const fields = fieldsOf(item);
-    const name = fields['name'];
-    if (typeof name !== 'string') {
-      report(findings, `ports[${index}].name`, 'not set: the port is ignored');
-      continue;
-    }
-    if (fields['port'] === undefined || fields['port'] === null || fields['port'] === 0) continue;
-    const number = portField(findings, `ports[${index}].port`, fields['port']);
-    const protocol = protocolField(findings, `ports[${index}].protocol`, fields['protocol']);
-    if (number !== null && protocol !== null) ports.push({ name, port: number, protocol });
-  }
-  return ports;
-}
-
-function hintNames(value: unknown): readonly string[] {
-  const items = listOf(value);
-  return items.length === 0 ? NO_NAMES : items.map((item) => textOf(fieldsOf(item)['name']));
-}
-
-/** Absent conditions: ready, serving, not terminating (services 2.1). */
-function decodeEndpoint(
-  findings: Findings,
-  at: string,
-  family: Family | null,
-  item: unknown,
-): EndpointInfo | undefined {
-  const fields = fieldsOf(item);
-  const first = listOf(fields['addresses'])[0];
-  if (first === undefined) {
-    report(findings, `${at}.addresses`, 'empty: the endpoint is ignored');
-    return undefined;
-  }
-  const parsed = typeof first === 'string' ? parseAddress(first) : undefined;
-  const usable = parsed?.ok === true && familyOf(parsed.value) === family ? parsed.value : null;
-  if (usable === null && family !== null)
-    report(findings, `${at}.addresses[0]`, `not an ${family} address: ${shown(first)}`);
-  const conditions = fieldsOf(fields['conditions']);
-  const hints = fieldsOf(fields['hints']);
-  return {
-    address: usable,
-    text: usable === null ? (typeof first === 'string' ? first : shown(first)) : addressText(usable),
-    ready: conditions['ready'] !== false,
-    serving: conditions['serving'] !== false,
-    terminating: conditions['terminating'] === true,
-    node: textOf(fields['nodeName']),
-    zone: textOf(fields['zone']),
-    zoneHints: hintNames(hints['forZones']),
-    nodeHints: hintNames(hints['forNodes']),
-    pod: textOf(fieldsOf(fields['targetRef'])['uid']),
-  };
-}
-
-/** undefined: no namespace, name or Service label (services H6). */
-export const decodeSlice: (object: EndpointSliceObject) => SliceInfo | undefined = decodedOnce(readSlice);
-
-function readSlice(object: EndpointSliceObject): SliceInfo | undefined {
-  const id = identity(object.metadata);
-  const labels = fieldsOf(object.metadata?.labels);
-  const service = textOf(labels[SERVICE_NAME_LABEL]);
-  if (id === undefined || service === '') return undefined;
-  const key = serviceText(id.namespace, id.name);
-  const findings: Findings = { object: `EndpointSlice ${key}`, problems: [] };
-  const type: unknown = object.addressType;
-  const family = type === 'IPv4' || type === 'IPv6' ? type : null;
-  if (family === null && type !== 'FQDN')
-    report(findings, 'addressType', `not one of IPv4, IPv6, FQDN: ${shown(type)}`);
-  const endpoints: EndpointInfo[] = [];
-  for (const [index, item] of listField(findings, 'endpoints', object.endpoints).entries()) {
-    const decoded = decodeEndpoint(findings, `endpoints[${index}]`, family, item);
-    if (decoded !== undefined) endpoints.push(decoded);
-  }
-  return {
-    key,
-    service: serviceText(id.namespace, service),
-    headless: labels[HEADLESS_LABEL] !== undefined,
-    family,
-    ports: slicePorts(findings, object.ports),
-    endpoints,
-    hasZoneHints: endpoints.some(({ zoneHints }) => zoneHints.length > 0),
     problems: findings.problems,
   };
 }

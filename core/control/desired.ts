@@ -3,12 +3,14 @@
 import { addressText, prefixContains, type Address, type Port, type Prefix } from '../address.ts';
 import type { Family, Frontend, FrontendKind, NodeConfig, Problem } from '../service.ts';
 import type { ClusterState } from './cluster.ts';
-import type { ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
+import type { ServiceInfo, ServicePortInfo } from './decode.ts';
+import { portsOf } from './endpoints.ts';
 import { FAMILIES, familyOf, isWholeFamily, prefixFamily } from './families.ts';
 import { desiredPod } from './hostports.ts';
 import { addressesForNodePorts } from './nodes.ts';
 import { podOfOwner } from './pods.ts';
 import { distinctRanges } from './ranges.ts';
+import type { SliceInfo } from './slices.ts';
 import { viewsOfPort } from './views.ts';
 
 /** What one owner wants. `problems` are the compiler's own; those of the objects are kept with the objects. */
@@ -37,16 +39,36 @@ export function desiredOf(cluster: ClusterState, config: NodeConfig, owner: stri
   if (service === undefined || !isServed(service, config)) return NOTHING_DESIRED;
   const slices = slicesOf(cluster, owner);
   const frontends: Frontend[] = [];
+  const fitting = service.ports.slice(0, portsThatFit(slices));
   for (const family of FAMILIES) {
     if (service.clusterIPs[family] === null) continue;
     const places = placesOf(service, family, config);
-    for (const port of service.ports) frontends.push(...portFrontends(service, port, family, slices, config, places));
+    for (const port of fitting) frontends.push(...portFrontends(service, port, family, slices, config, places));
   }
   return {
     frontends,
-    problems: nodePortProblems(service, config),
+    problems: [...nodePortProblems(service, config), ...tooManyProblems(service, fitting.length)],
     healthCheck: healthCheckOf(service, slices, config),
   };
+}
+
+/** Every port has every endpoint: 20,000 of one and 1,000 of the other, which the API permits, would fill any memory. */
+export const BACKENDS_OF_SERVICE_MAX: number = 1_000_000;
+
+/** How many ports of a Service can be served. */
+function portsThatFit(slices: readonly SliceInfo[]): number {
+  const endpoints = slices.reduce((sum, slice) => sum + slice.endpoints.length, 0);
+  return Math.floor(BACKENDS_OF_SERVICE_MAX / Math.max(1, endpoints));
+}
+
+function tooManyProblems({ key, ports }: ServiceInfo, served: number): Problem[] {
+  const first = ports[served];
+  if (first === undefined) return [];
+  const rest = ports.length - served;
+  const message =
+    `${rest} ports from here on are not served: ports times endpoints are more than ${BACKENDS_OF_SERVICE_MAX}` +
+    ' (BACKENDS_OF_SERVICE_MAX); divide the Service';
+  return [{ object: `Service ${key}`, field: `spec.ports[${first.index}]`, message }];
 }
 
 /** Slices in an order that doesn't depend on arrival; those labelled headless don't count (services A3). */
@@ -146,9 +168,7 @@ function healthCheckOf(service: ServiceInfo, slices: readonly SliceInfo[], confi
   const local = new Set<string>();
   for (const slice of slices) {
     if (slice.family !== service.primaryFamily) continue;
-    const hasPort = slice.ports.some((one) =>
-      service.ports.some(({ name, protocol }) => name === one.name && protocol === one.protocol),
-    );
+    const hasPort = service.ports.some((port) => portsOf(slice, port).length > 0);
     for (const { node, ready, text, address } of slice.endpoints)
       if (hasPort && ready && address !== null && node !== '' && node === config.nodeName) local.add(text);
   }

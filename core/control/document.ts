@@ -18,9 +18,9 @@ import type {
 } from '../service.ts';
 import { allFrontends, desiredProblems, emptyDesired, updateDesired, type Desired } from './claims.ts';
 import { clusterProblems, everyOwner, type ClusterState } from './cluster.ts';
-import { isServed } from './desired.ts';
 import { familyOf } from './families.ts';
 import { servicePortText, serviceText } from './names.ts';
+import { nodeNameProblem } from './nodename.ts';
 import { effectiveNode } from './nodes.ts';
 
 export type CompiledBackend = {
@@ -90,11 +90,19 @@ export type CompiledServices = {
 
 export type DocumentConfig = NodeConfig & { readonly serviceCIDRs: readonly Prefix[] };
 
-/** Computes every Service and writes down the outcome; equal for equal clusters, whatever order they came in. */
-export function compileServices(cluster: ClusterState, config: DocumentConfig): CompiledServices {
+/** What a node makes of a cluster: itself with all that is known of it, and what every owner wants. */
+export type Everything = { readonly node: NodeConfig; readonly desired: Desired };
+
+export function computeEverything(cluster: ClusterState, config: NodeConfig): Everything {
   const desired = emptyDesired();
   const node = effectiveNode(cluster.nodes, config);
   updateDesired(desired, cluster, node, everyOwner(cluster));
+  return { node, desired };
+}
+
+/** Computes every Service and writes down the outcome; equal for equal clusters, whatever order they came in. */
+export function compileServices(cluster: ClusterState, config: DocumentConfig): CompiledServices {
+  const { node, desired } = computeEverything(cluster, config);
   const frontends = allFrontends(desired).sort(compareFrontends);
   return {
     apiVersion: 'tandem/v1alpha1',
@@ -120,7 +128,8 @@ function serviceOf({ servicePort }: Frontend): string {
   return serviceText(servicePort.namespace, servicePort.name);
 }
 
-function compareFrontends(left: Frontend, right: Frontend): number {
+/** Rows of the document in their order. */
+export function compareFrontends(left: Frontend, right: Frontend): number {
   return (
     compareText(serviceOf(left), serviceOf(right)) ||
     compareText(left.servicePort.portName, right.servicePort.portName) ||
@@ -131,7 +140,8 @@ function compareFrontends(left: Frontend, right: Frontend): number {
   );
 }
 
-function compiledFrontend(frontend: Frontend): CompiledFrontend {
+/** A row of the document. */
+export function compiledFrontend(frontend: Frontend): CompiledFrontend {
   return {
     kind: frontend.kind,
     service: serviceOf(frontend),
@@ -151,7 +161,7 @@ function compiledFrontend(frontend: Frontend): CompiledFrontend {
 const UNTOLD: readonly TopologyReason[] = ['no-hints', 'no-ready-endpoints', 'local-policy'];
 
 /** Each Service port and family once; `frontends` in the order of the document. */
-function topologies(frontends: readonly Frontend[]): CompiledTopology[] {
+export function topologies(frontends: readonly Frontend[]): CompiledTopology[] {
   const found = new Map<string, CompiledTopology>();
   for (const frontend of frontends) {
     const { address, internal, protocol, servicePort } = frontend;
@@ -169,14 +179,14 @@ function topologies(frontends: readonly Frontend[]): CompiledTopology[] {
   return [...found.values()];
 }
 
-function healthChecks({ owners }: Desired): CompiledHealthCheck[] {
+export function healthChecks({ owners }: Desired): CompiledHealthCheck[] {
   const checks = [...owners].flatMap(([service, { healthCheck }]) =>
     healthCheck === null ? [] : [{ service, ...healthCheck }],
   );
   return checks.sort((left, right) => compareText(left.service, right.service));
 }
 
-function compiledView(view: View | null): CompiledView | null {
+export function compiledView(view: View | null): CompiledView | null {
   if (view === null) return null;
   const backends = view.backends.map(({ address, port, state, node, zone }) => ({
     address: addressText(address),
@@ -189,37 +199,30 @@ function compiledView(view: View | null): CompiledView | null {
   return { backends, whenEmpty, topology, masquerade };
 }
 
-function problems(cluster: ClusterState, config: NodeConfig, desired: Desired): Problem[] {
+export function problems(cluster: ClusterState, config: NodeConfig, desired: Desired): Problem[] {
   const found = [...clusterProblems(cluster), ...desiredProblems(desired)];
-  for (const [kind, reason] of cluster.gaps) {
-    found.push({
-      object: `watch of ${kind}`,
-      field: '',
-      message: `lost (${reason}) and not listed again: may be out of date`,
-    });
-  }
+  found.push(...gapProblems(cluster));
   const nodeName = nodeNameProblem(cluster, config);
-  if (nodeName !== undefined) found.push({ object: 'configuration', field: 'nodeName', message: nodeName });
-  return found.sort(
-    (left, right) =>
-      compareText(left.object, right.object) ||
-      compareText(left.field, right.field) ||
-      compareText(left.message, right.message),
-  );
+  if (nodeName !== undefined) found.push(nodeName);
+  return found.sort(compareProblems);
 }
 
-/** A name that is not what slices say makes every Local policy empty here (services H7). */
-function nodeNameProblem(cluster: ClusterState, config: NodeConfig): string | undefined {
-  const usesLocal = [...cluster.services.values()].some(
-    (service) => isServed(service, config) && [service.internalPolicy, service.externalPolicy].includes('Local'),
+/** What is out of date, by kind. */
+export function gapProblems({ gaps }: ClusterState): Problem[] {
+  return [...gaps].map(([kind, reason]) => ({
+    object: `watch of ${kind}`,
+    field: '',
+    message: `lost (${reason}) and not listed again: may be out of date`,
+  }));
+}
+
+/** In the order of the document. */
+export function compareProblems(left: Problem, right: Problem): number {
+  return (
+    compareText(left.object, right.object) ||
+    compareText(left.field, right.field) ||
+    compareText(left.message, right.message)
   );
-  if (!usesLocal) return undefined;
-  if (config.nodeName === '') return 'not set: no endpoint is local to this node';
-  const names = new Set([...cluster.slices.values()].flatMap(({ endpoints }) => endpoints.map(({ node }) => node)));
-  names.delete('');
-  if (names.size === 0 || names.has(config.nodeName) || cluster.nodes.has(config.nodeName)) return undefined;
-  const known = [...names].toSorted().slice(0, 3).join(', ');
-  return `"${config.nodeName}" is the node of no endpoint (they are on ${known}): every Local policy is empty here`;
 }
 
 const HEADINGS = [
@@ -242,7 +245,7 @@ export function compiledTable({
   topology,
 }: CompiledServices): string {
   const rows = [HEADINGS, ...frontends.flatMap(tableRows)];
-  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const widths = HEADINGS.map((_, column) => rows.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0));
   const lines = rows.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
@@ -266,6 +269,14 @@ function hostText(address: string): string {
   return address.includes(':') ? `[${address}]` : address;
 }
 
+/** One Service with a thousand endpoints would make every line as long as its own. */
+const CELL_ITEMS_MAX = 12;
+
+function cellText(items: readonly string[]): string {
+  const more = items.length - CELL_ITEMS_MAX;
+  return (more > 1 ? [...items.slice(0, CELL_ITEMS_MAX), `and ${more} more`] : items).join(', ') || '-';
+}
+
 function tableRows(frontend: CompiledFrontend): string[][] {
   const { service, portName, kind, address, port, protocol } = frontend;
   const head = [`${service}:${portName}`, kind, `${hostText(address)}:${port}/${protocol}`];
@@ -280,7 +291,7 @@ function tableRows(frontend: CompiledFrontend): string[][] {
     const left = frontend.excluded
       .filter((each) => each.view === name)
       .map((each) => `${hostText(each.address)}${each.port === null ? '' : `:${each.port}`} ${each.reason}`);
-    const cells = [backends.join(', ') || '-', view.whenEmpty, view.topology, view.masquerade, left.join(', ') || '-'];
+    const cells = [cellText(backends), view.whenEmpty, view.topology, view.masquerade, cellText(left)];
     return [[...head, name, ...cells]];
   });
 }

@@ -4,6 +4,7 @@ import { addressText, endpointText, type Address } from '../address.ts';
 import type { Backend, Frontend, NodeConfig, Problem, View } from '../service.ts';
 import type { OwnerDesired } from './desired.ts';
 import { familyOf } from './families.ts';
+import { podIdentity } from './names.ts';
 import { addressesForNodePorts, isLoopback } from './nodes.ts';
 import type { HostPortInfo, PodInfo } from './pods.ts';
 
@@ -53,7 +54,7 @@ function frontendOf(
     state: 'active',
     node: pod.node,
     zone: config.zone,
-    pod: pod.uid,
+    identity: podIdentity(pod.uid),
     text,
   };
   const view: View = {

@@ -11,6 +11,7 @@ import {
 } from '../layout.gen.ts';
 import type { Address } from '../address.ts';
 import type { MapStore } from '../store.ts';
+import type { BackendEntry, HeldBackends } from './backends.ts';
 import { emptyClassifier, type Classifier } from './classifier.ts';
 import { frontendText, type Hash } from './names.ts';
 import type { RangeSet } from './ranges.ts';
@@ -23,9 +24,6 @@ import { emptySpace, idPool, type IdPool, type Space } from './space.ts';
 const BACKEND_QUARANTINE = 4096;
 /** Generations have 24 bits; 0 is that of a row never used. */
 const GENERATION_MAX = 0xff_ffff;
-
-/** A backend that is published, or about to be. `record.live` is what the map holds. */
-export type BackendEntry = { readonly id: number; record: BackendRecord };
 
 /** Slots of one or more equal views of one Service port, packed two by two. */
 export type Block = {
@@ -57,8 +55,7 @@ export type PortEntry = {
   readonly hash: Hash;
   /** Full name; empty after a restart until somebody wants a port with this hash. */
   name: string;
-  /** By `address:port`. */
-  readonly backends: Map<string, BackendEntry>;
+  held: HeldBackends;
   /** Keys in `frontends` of the image; a key that passed to another port is removed at the end of the batch. */
   readonly frontends: Set<string>;
   readonly blocks: Set<Block>;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One Service port, or one owned address, to the steps that bring the maps to what is wanted; all or nothing. */
-import { addressText, type Address } from '../address.ts';
+import { addressText, type Address, type Protocol } from '../address.ts';
 import {
-  BACKEND_GENERATION_SHIFT,
   BACKEND_IN_EXTERNAL,
   BACKEND_IN_INTERNAL,
   BACKEND_LIVE_AT,
@@ -11,8 +10,10 @@ import {
   maps,
   type BackendRecord,
 } from '../layout.gen.ts';
-import { fail, ok, type Result } from '../result.ts';
+import { assert, fail, ok, type Result } from '../result.ts';
+import type { Backend } from '../service.ts';
 import { deleteOperation, setOperation, wordOperation, type Operation } from '../store.ts';
+import { bitsOf, liveBits, NONE_HELD, type BackendEntry, type HeldBackends } from './backends.ts';
 import { addKnown } from './classifier.ts';
 import {
   generationOf,
@@ -21,7 +22,6 @@ import {
   recordText,
   retire,
   unretire,
-  type BackendEntry,
   type Block,
   type FrontendEntry,
   type MapImage,
@@ -32,17 +32,7 @@ import type { WantedNodeAddress } from './nodes.ts';
 import { fillRanges, leaveRanges } from './ranges.ts';
 import { keysLeft, lessOf, mapFull, pairsOf, reserve, rowsMax, takeRow, type Reservation } from './reserve.ts';
 import { releaseBlock, releaseId } from './space.ts';
-import {
-  frontendKey,
-  sameService,
-  wantedBackends,
-  wholeAddressKey,
-  wholeAddressRecord,
-  type WantedBackend,
-  type WantedPort,
-} from './wanted.ts';
-
-const LIVE_BITS = (1 << BACKEND_GENERATION_SHIFT) - 1;
+import { frontendKey, sameService, wholeAddressKey, wholeAddressRecord, type WantedPort } from './wanted.ts';
 
 /**
  * Steps in the order of their lists. `prepare` writes what no packet can reach; `publish` and `remove` flip one word
@@ -93,7 +83,6 @@ export function sameHashFailure(name: string, other: string): Result<never> {
 export type PlannedPort = {
   readonly wanted: WantedPort;
   readonly known: PortEntry | undefined;
-  readonly backends: ReadonlyMap<string, WantedBackend>;
   readonly reservation: Reservation;
 };
 
@@ -105,9 +94,8 @@ export function preparePort(image: MapImage, wanted: WantedPort): Result<Planned
     return sameHashFailure(wanted.name, known.name);
   }
   if (known === undefined && wanted.frontends.length === 0) return ok(undefined);
-  const backends = wantedBackends(wanted.frontends);
-  const reservation = reserve(image, wanted, hash, known, backends);
-  return reservation.ok ? ok({ wanted, known, backends, reservation: reservation.value }) : reservation;
+  const reservation = reserve(image, wanted, hash, known);
+  return reservation.ok ? ok({ wanted, known, reservation: reservation.value }) : reservation;
 }
 
 /**
@@ -129,18 +117,17 @@ export function frontendsLeft({ known, wanted }: PlannedPort): readonly string[]
 
 /** Brings a Service port to what there is room for. */
 export function publishPort(image: MapImage, segment: Segment, planned: PlannedPort): void {
-  const { backends, known, reservation, wanted } = planned;
+  const { known, reservation, wanted } = planned;
   const port = known ?? createPort(image, reservation.port);
   port.name = wanted.name;
-  publishBackends(image, segment, port, backends, reservation.backends);
+  publishBackends(image, segment, port, wanted, reservation);
   publishBlocks(segment, port, reservation.blocks);
   publishRows(image, segment, port, reservation);
   giveUpFrontends(segment, port, wanted);
-  endUnwanted(segment, port, backends);
 }
 
 function createPort(image: MapImage, { id, hash }: { readonly id: number; readonly hash: Hash }): PortEntry {
-  const port: PortEntry = { id, hash, name: '', backends: new Map(), frontends: new Set(), blocks: new Set() };
+  const port: PortEntry = { id, hash, name: '', held: NONE_HELD, frontends: new Set(), blocks: new Set() };
   image.ports.set(hashHex(hash), port);
   return port;
 }
@@ -150,18 +137,35 @@ function publishBackends(
   image: MapImage,
   segment: Segment,
   port: PortEntry,
-  backends: ReadonlyMap<string, WantedBackend>,
-  ids: ReadonlyMap<string, number>,
+  { frontends }: WantedPort,
+  { difference, ids, list }: Reservation,
 ): void {
-  for (const [text, wanted] of backends) {
-    const id = ids.get(text);
-    const known = port.backends.get(text);
-    if (id !== undefined) {
-      if (known !== undefined) endBackend(segment, known);
-      port.backends.set(text, createBackend(image, segment, port, id, wanted));
-    } else if (known !== undefined) changeBackend(segment, known, wanted.bits);
+  const { backends, views } = list;
+  const { held } = port;
+  for (const { held: place, wanted } of difference.changed) {
+    const [entry, backend] = [held.entries[place], backends[wanted]];
+    if (entry !== undefined && backend !== undefined)
+      changeBackend(segment, entry, liveBits(backend, views[wanted] ?? 0));
   }
+  for (const place of difference.gone) endHeld(segment, held, place);
+  const protocol = frontends[0]?.protocol;
+  const entries = Array.from(difference.places, (place, wanted) => {
+    const [known, backend, id = 0] = [held.entries[place], backends[wanted], ids[wanted]];
+    if (known !== undefined) return known;
+    assert(backend !== undefined && protocol !== undefined, 'who wants a backend wants a frontend');
+    const bits = liveBits(backend, views[wanted] ?? 0);
+    return createBackend(image, segment, port, id, { backend, protocol, bits });
+  });
+  port.held = { backends, views, ids, entries };
 }
+
+function endHeld(segment: Segment, { entries }: HeldBackends, place: number): void {
+  const entry = entries[place];
+  if (entry !== undefined) endBackend(segment, entry);
+}
+
+/** `bits`: state and views, the low bits of `live`. */
+type WantedBackend = { readonly backend: Backend; readonly protocol: Protocol; readonly bits: number };
 
 function createBackend(
   image: MapImage,
@@ -170,7 +174,7 @@ function createBackend(
   id: number,
   wanted: WantedBackend,
 ): BackendEntry {
-  const { address, port: number } = wanted.backend;
+  const { address, identity, port: number } = wanted.backend;
   const { protocol } = wanted;
   const live = liveWord(nextGeneration(unretire(image, id)), wanted.bits);
   const record: BackendRecord = {
@@ -178,7 +182,7 @@ function createBackend(
     port: number,
     protocol,
     servicePort: port.id,
-    identity: wanted.identity,
+    identity,
     live,
   };
   if (image.retired.size > 0) markReused(image, segment, record);
@@ -201,7 +205,7 @@ function markReused(image: MapImage, segment: Segment, record: BackendRecord): v
 }
 
 function changeBackend(segment: Segment, entry: BackendEntry, bits: number): void {
-  const before = entry.record.live & LIVE_BITS;
+  const before = bitsOf(entry.record.live);
   if (before === bits) return;
   const generation = generationOf(entry.record.live);
   const views = (before | bits) & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL);
@@ -275,18 +279,11 @@ function giveUpFrontends(segment: Segment, port: PortEntry, wanted: WantedPort):
   segment.planned.push(port);
 }
 
-function endUnwanted(segment: Segment, port: PortEntry, backends: ReadonlyMap<string, WantedBackend>): void {
-  for (const [text, entry] of port.backends) {
-    if (backends.has(text)) continue;
-    port.backends.delete(text);
-    endBackend(segment, entry);
-  }
-}
-
 /** Takes everything of a Service port out of the maps, whatever its name was. */
 export function planNothing(segment: Segment, port: PortEntry): void {
   giveUpFrontends(segment, port, { name: port.name, frontends: [] });
-  endUnwanted(segment, port, new Map());
+  for (const entry of port.held.entries) endBackend(segment, entry);
+  port.held = NONE_HELD;
 }
 
 /** Deletes what was given up and nobody took, and forgets Service ports that have nothing left. */
@@ -297,7 +294,7 @@ export function removeGivenUp(image: MapImage, segment: Segment): void {
     if (entry !== undefined && entry.port === port) removeFrontend(image, segment, text, entry);
   }
   for (const port of segment.planned) {
-    if (port.frontends.size > 0 || port.backends.size > 0) continue;
+    if (port.frontends.size > 0 || port.held.entries.length > 0) continue;
     image.ports.delete(hashHex(port.hash));
     releaseId(image.portIds, port.id);
   }

@@ -3,12 +3,13 @@
 import { maps, type ServiceRecord } from '../layout.gen.ts';
 import { fail, ok, type Result } from '../result.ts';
 import type { Frontend, View } from '../service.ts';
-import type { BackendEntry, Block, FrontendEntry, MapImage, PortEntry } from './image.ts';
+import { backendList, compareLists, idsOf, NONE_HELD, type BackendDifference, type BackendList } from './backends.ts';
+import type { Block, FrontendEntry, MapImage, PortEntry } from './image.ts';
 import { maglevSize, tableOf } from './maglev.ts';
-import { keyText, sameHash, type Hash } from './names.ts';
+import { keyText, type Hash } from './names.ts';
 import { createRanges, forgetUnused, leaveRanges, rangesText, type RangeSet } from './ranges.ts';
 import { freeElements, idsLeft, returnBlock, returnId, takeBlock, takeId } from './space.ts';
-import { sameService, serviceRecord, wantedBackends, type WantedBackend, type WantedPort } from './wanted.ts';
+import { sameService, serviceRecord, type WantedPort } from './wanted.ts';
 
 /** As many as a Service port has frontends, so that it can change as a whole. */
 const ROWS_FOR_CHANGES = 64;
@@ -16,7 +17,10 @@ const ROWS_FOR_CHANGES = 64;
 /** What a Service port needs in the maps that it doesn't have; taken from the pools, given back if anything is short. */
 export type Reservation = {
   readonly port: { readonly id: number; readonly hash: Hash };
-  readonly backends: Map<string, number>;
+  readonly list: BackendList;
+  readonly difference: BackendDifference;
+  /** Of each backend of the list; 0: not taken yet. */
+  readonly ids: number[];
   readonly blocks: Block[];
   readonly rows: {
     readonly frontend: Frontend;
@@ -42,35 +46,19 @@ export function mapFull(
   return fail('limit', map.name, message, `raise mapSizes.${map.name}; what is programmed stays`);
 }
 
-/** The published backend that is the wanted one: the same address held by the same pod. */
-function sameBackend(
-  port: PortEntry | undefined,
-  text: string,
-  { identity, protocol }: WantedBackend,
-): BackendEntry | undefined {
-  const known = port?.backends.get(text);
-  if (known === undefined || known.record.protocol !== protocol) return undefined;
-  return sameHash(known.record.identity, identity) ? known : undefined;
-}
-
-function missingBackends(known: PortEntry | undefined, backends: ReadonlyMap<string, WantedBackend>): string[] {
-  return [...backends].filter(([text, wanted]) => sameBackend(known, text, wanted) === undefined).map(([text]) => text);
-}
-
 /**
  * What of a Service port fits beside what it has now, such that the rest fits once its old backends and frontends have
  * ended: undefined if it never would. A view without backends for so long is silent, its clients try again.
  */
 export function lessOf(image: MapImage, known: PortEntry, wanted: WantedPort): WantedPort | undefined {
-  const backends = wantedBackends(wanted.frontends);
-  const missing = missingBackends(known, backends);
+  const { backends, views } = backendList(wanted.frontends);
+  const { gone, missing } = compareLists(known.held, { backends, views });
   const left = idsLeft(image.backendIds);
-  const kept = backends.size - missing.length;
-  if (missing.length > left + known.backends.size - kept) return undefined;
+  if (missing.length > left + gone.length) return undefined;
   const had = wanted.frontends.filter((frontend) => known.frontends.has(keyText(frontend)));
   const givenUp = known.frontends.size - had.length;
   if (wanted.frontends.length - had.length > keysLeft(image) + givenUp) return undefined;
-  const later = new Set(missing.slice(left));
+  const later = new Set(missing.slice(left).map((place) => backends[place]?.text ?? ''));
   const frontends = had.map((frontend) => ({
     ...frontend,
     internal: lessView(frontend.internal, later),
@@ -113,13 +101,15 @@ export function reserve(
   wanted: WantedPort,
   hash: Hash,
   known: PortEntry | undefined,
-  backends: ReadonlyMap<string, WantedBackend>,
 ): Result<Reservation> {
   const id = known?.id ?? takeId(image.portIds);
   if (id === undefined) return mapFull(maps.services, wanted.name, 1, 0, image.portIds.limit - 1);
-  const reservation: Reservation = { port: { id, hash }, backends: new Map(), blocks: [], rows: [] };
-  const taken =
-    reserveBackends(image, wanted, known, backends, reservation) ?? reserveRows(image, wanted, known, reservation);
+  const held = known?.held ?? NONE_HELD;
+  const list = backendList(wanted.frontends);
+  const difference = compareLists(held, list);
+  const ids = Array.from(difference.places, (place) => held.ids[place] ?? 0);
+  const reservation: Reservation = { port: { id, hash }, list, difference, ids, blocks: [], rows: [] };
+  const taken = reserveBackends(image, wanted, reservation) ?? reserveRows(image, wanted, known, reservation);
   if (taken === undefined) return ok(reservation);
   giveBack(image, known, reservation);
   forgetUnused(image);
@@ -128,7 +118,10 @@ export function reserve(
 
 /** What was reserved is not needed after all. */
 export function giveBack(image: MapImage, known: PortEntry | undefined, reservation: Reservation): void {
-  for (const backend of reservation.backends.values()) if (backend !== 0) returnId(image.backendIds, backend);
+  for (const place of reservation.difference.missing) {
+    const id = reservation.ids[place] ?? 0;
+    if (id !== 0) returnId(image.backendIds, id);
+  }
   for (const { pair, ids } of reservation.blocks) returnBlock(image.pairs, pair, pairsOf(ids));
   for (const { blocks, isNew, ranges, row } of reservation.rows) {
     for (const block of blocks) block.references -= 1;
@@ -143,15 +136,12 @@ export function giveBack(image: MapImage, known: PortEntry | undefined, reservat
 function reserveBackends(
   image: MapImage,
   wanted: WantedPort,
-  known: PortEntry | undefined,
-  backends: ReadonlyMap<string, WantedBackend>,
-  reservation: Reservation,
+  { difference: { missing }, ids }: Reservation,
 ): Result<never> | undefined {
-  const missing = missingBackends(known, backends);
   const left = idsLeft(image.backendIds);
   if (missing.length > left)
     return mapFull(maps.backends, wanted.name, missing.length, left, image.backendIds.limit - 1);
-  for (const text of missing) reservation.backends.set(text, takeId(image.backendIds) ?? 0);
+  for (const place of missing) ids[place] = takeId(image.backendIds) ?? 0;
   return undefined;
 }
 
@@ -173,7 +163,7 @@ function blockFor(
   { algorithm, protocol }: Frontend,
 ): Block | 'none' | 'full' {
   if (view === null || view.backends.length === 0) return 'none';
-  const each = view.backends.map(({ text }) => reservation.backends.get(text) ?? known?.backends.get(text)?.id ?? 0);
+  const each = idsOf(view.backends, reservation.list, reservation.ids);
   const ids = algorithm === 'maglev' ? tableOf(view.backends, protocol).map((index) => each[index] ?? 0) : each;
   for (const block of [...(known?.blocks ?? []), ...reservation.blocks]) if (sameIds(block.ids, ids)) return block;
   const pair = takeBlock(image.pairs, pairsOf(ids));

@@ -4,14 +4,14 @@ import type { Backend, Exclusion, Family, Frontend, FrontendKind, Masquerade, No
 import {
   categorizeEndpoints,
   LOCAL_POLICY,
-  type Candidate,
   type Categories,
   type Categorization,
   type Category,
 } from './categorize.ts';
-import type { ServiceInfo, ServicePortInfo, SliceInfo } from './decode.ts';
-import { backendOf, gatherEndpoints, type Unusable } from './endpoints.ts';
+import type { ServiceInfo, ServicePortInfo } from './decode.ts';
+import { gatherEndpoints, type Unusable } from './endpoints.ts';
 import { familyOf, prefixFamily } from './families.ts';
+import type { Candidate, SliceInfo } from './slices.ts';
 
 /** What differs between the kinds of a port's frontends. */
 export type PortViews = Pick<Frontend, 'internal' | 'external' | 'excluded' | 'serving'>;
@@ -34,8 +34,8 @@ export function viewsOfPort(
   slices: readonly SliceInfo[],
   config: NodeConfig,
 ): (kind: FrontendKind) => PortViews {
-  const { candidates, unusable } = gatherEndpoints(service, slices, family, port);
-  const categories = categorizeEndpoints(candidates, categorization(service, port, family, config));
+  const { candidates, isCalm, unusable } = gatherEndpoints(service, slices, family, port);
+  const categories = categorizeEndpoints(candidates, { ...categorization(service, port, family, config), isCalm });
   const lists: Lists = { cluster: clusterList(categories), local: localList(categories), unusable };
   const knowsPods = config.clusterCIDRs.some((prefix) => prefixFamily(prefix) === family);
   const offCluster: Masquerade = knowsPods ? 'off-cluster' : 'never';
@@ -52,7 +52,7 @@ function categorization(
   port: ServicePortInfo,
   family: Family,
   config: NodeConfig,
-): Categorization {
+): Omit<Categorization, 'isCalm'> {
   return {
     internalPolicy: service.internalPolicy,
     externalPolicy: service.externalPolicy,
@@ -72,7 +72,7 @@ function clusterList({ cluster, topology }: Categories): List {
   return {
     isLocal: false,
     category: cluster,
-    backends: cluster.chosen.map(backendOf),
+    backends: cluster.chosen,
     topology: { topology: topology.mode, topologyReason: topology.reason, whenEmpty: 'reject' },
   };
 }
@@ -83,7 +83,7 @@ function localList({ local, hasAny }: Categories): List {
   return {
     isLocal: true,
     category: local,
-    backends: local.chosen.map(backendOf),
+    backends: local.chosen,
     topology: { topology: mode, topologyReason: reason, whenEmpty: hasAny ? 'drop' : 'reject' },
   };
 }
@@ -122,12 +122,17 @@ function externalViews(
   return { internal, external, ...leftOut(lists, candidates, lists.cluster, lists.local) };
 }
 
+/** Of Services whose endpoints all serve and are all chosen. */
+const NOBODY_LEFT_OUT: Pick<PortViews, 'excluded' | 'serving'> = { excluded: [], serving: [] };
+
 function leftOut(
   { unusable }: Lists,
   candidates: readonly Candidate[],
   internal: List,
   external: List | null,
 ): Pick<PortViews, 'excluded' | 'serving'> {
+  const isWhole = (list: List | null): boolean => list === null || list.backends.length === candidates.length;
+  if (unusable.length === 0 && isWhole(internal) && isWhole(external)) return NOBODY_LEFT_OUT;
   const excluded: Exclusion[] = [];
   const add = (list: List | null, name: Exclusion['view']): void => {
     if (list === null) return;
@@ -137,8 +142,8 @@ function leftOut(
   };
   add(internal, 'internal');
   add(external, 'external');
-  const chosen = new Set([...internal.category.chosen, ...(external?.category.chosen ?? [])]);
-  const serving = candidates.filter((candidate) => candidate.endpoint.serving && !chosen.has(candidate)).map(backendOf);
+  const chosen = new Set([...internal.backends, ...(external?.backends ?? [])]);
+  const serving = candidates.filter((candidate) => candidate.endpoint.serving && !chosen.has(candidate));
   return { excluded: excluded.sort(compareExclusions), serving };
 }
 

@@ -4,10 +4,6 @@ import { protocolText, TCP, UDP, type Address, type Port, type Protocol } from '
 import {
   ALGORITHM_HASH,
   ALGORITHM_MAGLEV,
-  BACKEND_ACTIVE,
-  BACKEND_IN_EXTERNAL,
-  BACKEND_IN_INTERNAL,
-  BACKEND_TERMINATING,
   FRONTEND_CLUSTER_IP,
   FRONTEND_EXTERNAL_IP,
   FRONTEND_HOST_PORT,
@@ -20,9 +16,9 @@ import {
   type ServiceRecord,
   type ViewRecord,
 } from '../layout.gen.ts';
-import type { Algorithm, Backend, Frontend, FrontendKind, Problem, View } from '../service.ts';
+import type { Algorithm, Frontend, FrontendKind, Problem, View } from '../service.ts';
 import type { Block } from './image.ts';
-import { podIdentity, type Hash } from './names.ts';
+import type { Hash } from './names.ts';
 
 const EMPTY_VIEW: ViewRecord = { firstSlot: 0, count: 0, tableSize: 0, algorithm: ALGORITHM_HASH };
 
@@ -30,7 +26,7 @@ const EMPTY_VIEW: ViewRecord = { firstSlot: 0, count: 0, tableSize: 0, algorithm
 export type WantedPort = { readonly name: string; readonly frontends: readonly Frontend[] };
 
 /** Why the datapath of this build can't serve a frontend; undefined: it can. */
-export function whyNotProgrammed({ kind, protocol }: Frontend): string | undefined {
+export function whyNotProgrammed({ kind, protocol }: Pick<Frontend, 'kind' | 'protocol'>): string | undefined {
   if (kind !== 'ClusterIP') return kind;
   return protocol === TCP || protocol === UDP ? undefined : protocolText(protocol);
 }
@@ -49,36 +45,6 @@ export function unsupportedProblems(frontends: readonly Frontend[]): Problem[] {
     }
   }
   return [...problems.values()];
-}
-
-/** A backend of a Service port over both views. */
-export type WantedBackend = {
-  readonly backend: Backend;
-  readonly protocol: Protocol;
-  readonly identity: Hash;
-  /** State and views, the low bits of `live`. */
-  bits: number;
-};
-
-/** Every backend of the views of these frontends, and those that only serve on, by `address:port`. */
-export function wantedBackends(frontends: readonly Frontend[]): Map<string, WantedBackend> {
-  const backends = new Map<string, WantedBackend>();
-  const add = (listed: readonly Backend[], bit: number, protocol: Protocol): void => {
-    for (const backend of listed) {
-      const known = backends.get(backend.text);
-      if (known !== undefined) known.bits |= bit;
-      else {
-        const state = backend.state === 'active' ? BACKEND_ACTIVE : BACKEND_TERMINATING;
-        backends.set(backend.text, { backend, protocol, identity: podIdentity(backend.pod), bits: state | bit });
-      }
-    }
-  };
-  for (const { internal, external, serving, protocol } of frontends) {
-    add(internal?.backends ?? [], BACKEND_IN_INTERNAL, protocol);
-    add(external?.backends ?? [], BACKEND_IN_EXTERNAL, protocol);
-    add(serving, 0, protocol);
-  }
-  return backends;
 }
 
 function kindNumber(kind: FrontendKind): number {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What is permitted to a client that was here before (services E1 to E5): its backend, while that may be chosen. */
-import { isBackend, type Outcome, type Question, type Unsupported } from './answer.ts';
+import { isBackend, type Outcome, type Question } from './answer.ts';
 
 /** A proxy counts seconds, and not from the very moment that a packet was seen: so close to the end both is right. */
 const EDGE_NS = 1_000_000_000;
@@ -10,10 +10,10 @@ const EDGE_NS = 1_000_000_000;
  * record is lost with it, also where it comes back, is for whoever remembers the client's last connection.
  */
 export function outcomesForClient(
-  frontend: { readonly outcomes: readonly (Outcome | Unsupported)[]; readonly affinitySeconds: number },
+  outcomes: readonly Outcome[],
+  affinitySeconds: number,
   { last }: Question,
-): readonly (Outcome | Unsupported)[] {
-  const { affinitySeconds, outcomes } = frontend;
+): readonly Outcome[] {
   if (last === undefined || last.ageNs > affinitySeconds * 1e9 - EDGE_NS) return outcomes;
   return outcomes.map((outcome) => {
     if (outcome.kind !== 'permitted') return outcome;

@@ -2,14 +2,24 @@
 /** Questions about a new connection, the outcomes that are permitted for it, and the comparison with what was seen. */
 import { addressEquals, endpointText, type Address, type Port, type Protocol } from '../address.ts';
 
-/** Who opens the connection. A ClusterIP answers both alike; frontends for outsiders will not. */
-export type ClientClass = 'pod' | 'process';
+/**
+ * Who opens the connection: a pod or a process (host, hostNetwork) of the judged node, a pod of another node, or
+ * somebody outside of the cluster. The last two arrive from elsewhere, which is all that a policy can tell of them.
+ */
+export type ClientClass = 'pod' | 'process' | 'foreign-pod' | 'outside';
+
+export type FrontendKind = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP' | 'HostPort';
 
 export type Backend = { readonly address: Address; readonly port: Port };
 
-/** A new connection, or a datagram, from a client on this node. */
+/** Whose address the backend sees as its peer's (1.4): the client's own, or the node's. */
+export type Source = 'client' | 'node';
+
+/** A new connection, or a datagram, that the judged node meets. */
 export type Question = {
   readonly client: ClientClass;
+  /** Needed where source ranges (B10) or the client's place in the pod ranges (1.4) decide, and for hairpins (D2). */
+  readonly clientAddress?: Address | undefined;
   readonly address: Address;
   readonly protocol: Protocol;
   readonly port: Port;
@@ -21,16 +31,21 @@ export type Question = {
 
 /** What one Service port permits. `service` is `namespace/name:portName`, without the colon where the port has no name. */
 export type Outcome =
-  | { readonly kind: 'permitted'; readonly service: string; readonly backends: readonly Backend[] }
+  | Permitted
   | { readonly kind: 'refuse'; readonly service: string; readonly reason: 'no-endpoints' }
-  | { readonly kind: 'drop'; readonly service: string; readonly reason: 'no-local-endpoints' };
+  | { readonly kind: 'drop'; readonly service: string; readonly reason: 'no-local-endpoints' | 'source-ranges' };
 
-/** Frontends that are known to exist but are not judged yet, and inputs for which the rules give no answer. */
+export type Permitted = {
+  readonly kind: 'permitted';
+  readonly service: string;
+  readonly backends: readonly Backend[];
+  /** Who the backends see, but for the one that is the client itself: see `sourceSeen`. */
+  readonly source: Source;
+};
+
+/** Kinds of frontends that this oracle was told not to judge, and inputs for which the rules give no answer. */
 export type UnsupportedReason =
-  | 'NodePort'
-  | 'LoadBalancer'
-  | 'ExternalIP'
-  | 'HostPort'
+  | Exclude<FrontendKind, 'ClusterIP'>
   | 'protocol'
   | 'duplicate-endpoints'
   | 'external-address-in-service-range';
@@ -38,8 +53,9 @@ export type UnsupportedReason =
 export type Unsupported = { readonly kind: 'unsupported'; readonly reason: UnsupportedReason; readonly object: string };
 
 /**
- * The permitted outcomes. `contested`: the rules leave the winner open (several Services with one frontend, or one
- * endpoint listed differently in several slices), so each of at least two outcomes is permitted.
+ * The permitted outcomes. `contested`: the rules leave the winner open (one endpoint listed differently in several
+ * slices, H4), or the question does (source ranges, and no address of the client), so each of at least two outcomes is
+ * permitted.
  */
 export type Answer =
   | Outcome
@@ -87,6 +103,11 @@ export function permittedBackends(answer: Answer): readonly Backend[] {
     for (const backend of outcome.backends) union.set(endpointText(backend.address, backend.port), backend);
   }
   return [...union.values()];
+}
+
+/** D2: a client that is sent to itself must see the node there, whatever the frontend; else as the outcome says. */
+export function sourceSeen({ source }: Permitted, backend: Backend, { clientAddress }: Question): Source {
+  return clientAddress !== undefined && addressEquals(clientAddress, backend.address) ? 'node' : source;
 }
 
 /** Whether the answer permits what was seen. Nothing is permitted by `unsupported`: ask for its kind first. */

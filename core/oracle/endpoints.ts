@@ -2,7 +2,8 @@
 /** Which endpoints of one Service port may get a new connection: services section 2, without any map or row. */
 import { endpointText } from '../address.ts';
 import type { Backend } from './answer.ts';
-import type { EndpointFacts, Family, ServicePortFacts, SliceFacts } from './facts.ts';
+import type { EndpointFacts, ServicePortFacts, SliceFacts } from './facts.ts';
+import type { Family } from './read.ts';
 
 /** Where the judged node stands. `topology` false ignores hints. */
 export type Place = { readonly nodeName: string; readonly zone: string | undefined; readonly topology: boolean };

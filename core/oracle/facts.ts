@@ -1,21 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the oracle reads from raw Kubernetes objects: checked fields only, invalid parts left out (services A8, H6). */
-import { isIPv4, parseAddress, parseProtocol, port, TCP, type Address, type Port, type Protocol } from '../address.ts';
-import type { EndpointObject, EndpointSliceObject, NodeObject, PodObject, ServiceObject } from '../objects.ts';
-
-export type Family = 'IPv4' | 'IPv6';
+import type { Address, Port, Prefix, Protocol } from '../address.ts';
+import type { EndpointObject, EndpointSliceObject, NodeObject, ServiceObject } from '../objects.ts';
+import {
+  familyOf,
+  objects,
+  readAddresses,
+  readCreation,
+  readPort,
+  readProtocol,
+  readRanges,
+  texts,
+  type Family,
+} from './read.ts';
 
 export type ServicePortFacts = {
   readonly name: string;
   readonly port: Port;
   readonly protocol: Protocol;
-  /** 0 where none is allocated. */
-  readonly nodePort: number;
+  /** undefined where none is allocated. */
+  readonly nodePort: Port | undefined;
 };
 
 export type ServiceFacts = {
   /** `namespace/name`. */
   readonly name: string;
+  readonly createdAt: string;
   /** Another proxy's by its label (A2): its ClusterIP is allocated, but not ours. */
   readonly foreign: boolean;
   /** At most one per family (H1). */
@@ -26,6 +36,10 @@ export type ServiceFacts = {
   readonly affinitySeconds: number;
   readonly loadBalancerAddresses: readonly Address[];
   readonly externalAddresses: readonly Address[];
+  /** Of LB VIPs (B10); undefined: none were given. Empty: none of those given can be read. */
+  readonly sourceRanges: readonly Prefix[] | undefined;
+  /** Of a load balancer that asks for local endpoints (F1). */
+  readonly healthCheckPort: Port | undefined;
   readonly ports: readonly ServicePortFacts[];
 };
 
@@ -47,28 +61,28 @@ export type SliceFacts = {
   readonly endpoints: readonly EndpointFacts[];
 };
 
-export type NodeFacts = { readonly zone: string | undefined; readonly addresses: readonly Address[] };
-
-/** A host port of a pod; without an address it answers on every address of the pod's node. */
-export type HostPort = { readonly address: Address | undefined; readonly port: Port; readonly protocol: Protocol };
+export type NodeFacts = {
+  readonly zone: string | undefined;
+  /** Whatever their type. */
+  readonly addresses: readonly Address[];
+  /** The internal ones before the external ones: the first of a family is the primary one (B7). */
+  readonly ownAddresses: readonly Address[];
+};
 
 const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
 
-export function familyOf(address: Address): Family {
-  return isIPv4(address) ? 'IPv4' : 'IPv6';
-}
-
 /** Facts of a Service that has a ClusterIP; undefined for one that no proxy handles (A1). */
 export function readService(object: ServiceObject, serviceProxyName: string | undefined): ServiceFacts | undefined {
   const { metadata, spec } = object;
-  if (metadata?.name === undefined || spec === undefined || spec.type === 'ExternalName') return undefined;
+  if (!metadata?.name || !metadata.namespace || !spec || spec.type === 'ExternalName') return undefined;
   if (typeof spec.clusterIP !== 'string' || spec.clusterIP === '' || spec.clusterIP === 'None') return undefined;
   const ingress = objects(object.status?.loadBalancer?.ingress).filter(isVip);
   return {
-    name: `${metadata.namespace ?? ''}/${metadata.name}`,
+    name: `${metadata.namespace}/${metadata.name}`,
+    createdAt: readCreation(object),
     foreign: metadata.labels?.[PROXY_NAME_LABEL] !== serviceProxyName,
     clusterAddresses: readClusterAddresses(spec),
     internalLocal: spec.internalTrafficPolicy === 'Local',
@@ -76,17 +90,31 @@ export function readService(object: ServiceObject, serviceProxyName: string | un
     affinitySeconds: readAffinity(spec),
     loadBalancerAddresses: readAddresses(ingress.map((entry) => entry.ip)),
     externalAddresses: readAddresses(texts(spec.externalIPs)),
-    ports: objects(spec.ports).flatMap(readServicePort),
+    sourceRanges: readSourceRanges(spec),
+    healthCheckPort: asksForHealth(spec) ? readPort(spec.healthCheckNodePort) : undefined,
+    ports: readServicePorts(spec),
   };
 }
 
 const AFFINITY_SECONDS = 10_800;
+const AFFINITY_SECONDS_MAX = 86_400;
 
-/** E2. */
+/** E2; a time that the API server would not take counts as none given. */
 function readAffinity({ sessionAffinity, sessionAffinityConfig }: NonNullable<ServiceObject['spec']>): number {
   if (sessionAffinity !== 'ClientIP') return 0;
   const seconds = sessionAffinityConfig?.clientIP?.timeoutSeconds;
-  return typeof seconds === 'number' && seconds > 0 ? seconds : AFFINITY_SECONDS;
+  const isValid = Number.isInteger(seconds) && Number(seconds) > 0 && Number(seconds) <= AFFINITY_SECONDS_MAX;
+  return isValid ? Number(seconds) : AFFINITY_SECONDS;
+}
+
+function asksForHealth({ externalTrafficPolicy, type }: NonNullable<ServiceObject['spec']>): boolean {
+  return type === 'LoadBalancer' && externalTrafficPolicy === 'Local';
+}
+
+/** A8: trimmed, and what cannot be read is skipped. */
+function readSourceRanges({ loadBalancerSourceRanges }: NonNullable<ServiceObject['spec']>): Prefix[] | undefined {
+  const given = texts(loadBalancerSourceRanges);
+  return given.length === 0 ? undefined : readRanges(given);
 }
 
 /** B9: a mode other than VIP says that the address is somebody else's business. */
@@ -94,11 +122,12 @@ function isVip(entry: { readonly ipMode?: string }): boolean {
   return entry.ipMode === undefined || entry.ipMode === null || entry.ipMode === 'VIP';
 }
 
-/** H1: by position where the families are named, else the one legacy field. */
+/** H1: by position where the families are named, else the one legacy field, which is the first of the list too. */
 function readClusterAddresses(spec: NonNullable<ServiceObject['spec']>): Address[] {
   const families = texts(spec.ipFamilies);
   if (families.length === 0) return readAddresses([spec.clusterIP]);
-  const clusterIPs = texts(spec.clusterIPs);
+  const listed = texts(spec.clusterIPs);
+  const clusterIPs = listed.length > 0 ? listed : [spec.clusterIP];
   const found = new Map<string, Address>();
   for (const [index, family] of families.entries()) {
     const [address] = readAddresses([clusterIPs[index]]);
@@ -107,13 +136,18 @@ function readClusterAddresses(spec: NonNullable<ServiceObject['spec']>): Address
   return [...found.values()];
 }
 
-type ServicePortObject = NonNullable<NonNullable<ServiceObject['spec']>['ports']>[number];
-
-function readServicePort(object: ServicePortObject): ServicePortFacts[] {
-  const number = readPort(object.port);
-  const protocol = readProtocol(object.protocol);
-  if (number === undefined || protocol === undefined) return [];
-  return [{ name: object.name ?? '', port: number, protocol, nodePort: readPort(object.nodePort) ?? 0 }];
+/** A4: of two ports with one identity the first is the Service's. */
+function readServicePorts(spec: NonNullable<ServiceObject['spec']>): ServicePortFacts[] {
+  const found = new Map<string, ServicePortFacts>();
+  for (const object of objects(spec.ports)) {
+    const number = readPort(object.port);
+    const protocol = readProtocol(object.protocol);
+    if (number === undefined || protocol === undefined) continue;
+    const name = object.name ?? '';
+    const key = `${protocol} ${name}`;
+    if (!found.has(key)) found.set(key, { name, port: number, protocol, nodePort: readPort(object.nodePort) });
+  }
+  return [...found.values()];
 }
 
 /** Facts of a slice that counts; undefined for FQDN, headless and invalid ones (A3, H1, H6). */
@@ -160,66 +194,12 @@ function readEndpoint(object: EndpointObject, family: Family): EndpointFacts[] {
 }
 
 export function readNode(object: NodeObject): NodeFacts {
+  const listed = objects(object.status?.addresses);
+  const ofType = (wanted: string): (string | undefined)[] =>
+    listed.filter(({ type }) => type === wanted).map((entry) => entry.address);
   return {
     zone: object.metadata?.labels?.[ZONE_LABEL],
-    addresses: readAddresses(objects(object.status?.addresses).map((entry) => entry.address)),
+    addresses: readAddresses(listed.map((entry) => entry.address)),
+    ownAddresses: readAddresses([...ofType('InternalIP'), ...ofType('ExternalIP')]),
   };
-}
-
-/** Host ports that need translation: in the host's own network the pod listens there itself. */
-export function readHostPorts(object: PodObject): HostPort[] {
-  if (object.spec?.hostNetwork === true) return [];
-  const containers = [...objects(object.spec?.initContainers), ...objects(object.spec?.containers)];
-  return containers
-    .flatMap((container) => objects(container.ports))
-    .flatMap((entry) => {
-      const number = readPort(entry.hostPort);
-      const protocol = readProtocol(entry.protocol);
-      if (number === undefined || protocol === undefined) return [];
-      const [address] = readAddresses([entry.hostIP]);
-      const everywhere = entry.hostIP === '0.0.0.0' || entry.hostIP === '::';
-      return [{ address: everywhere ? undefined : address, port: number, protocol }];
-    });
-}
-
-/** `namespace/name`, the identity of an object within its kind; undefined where it has no name. */
-export function readName(object: { readonly metadata?: PodObject['metadata'] }): string | undefined {
-  const name = object.metadata?.name;
-  return name === undefined ? undefined : `${object.metadata?.namespace ?? ''}/${name}`;
-}
-
-/** Valid addresses without repetition, in order; the rest is skipped, not fatal (A8). */
-function readAddresses(list: readonly (string | undefined)[]): Address[] {
-  const found = new Map<string, Address>();
-  for (const text of list) {
-    const parsed = typeof text === 'string' ? parseAddress(text) : undefined;
-    if (parsed?.ok === true) found.set(addressKey(parsed.value), parsed.value);
-  }
-  return [...found.values()];
-}
-
-function readPort(value: unknown): Port | undefined {
-  const valid = typeof value === 'number' && Number.isInteger(value) && value > 0 && value <= 0xffff;
-  return valid ? port(value) : undefined;
-}
-
-/** The API's default for a missing protocol is TCP. */
-function readProtocol(value: string | null | undefined): Protocol | undefined {
-  if (value === undefined || value === null) return TCP;
-  const parsed = parseProtocol(value);
-  return parsed.ok ? parsed.value : undefined;
-}
-
-/** Text that is equal for equal addresses and cheap to make. */
-export function addressKey(address: Address): string {
-  return isIPv4(address) ? `${address.d}` : `${address.a},${address.b},${address.c},${address.d}`;
-}
-
-function objects<T extends object>(list: readonly T[] | null | undefined): readonly T[] {
-  const entries: readonly (T | null)[] = Array.isArray(list) ? list : [];
-  return entries.filter((entry) => typeof entry === 'object' && entry !== null);
-}
-
-function texts(list: readonly string[] | null | undefined): readonly string[] {
-  return Array.isArray(list) ? list.map((item: unknown) => (typeof item === 'string' ? item : '')) : [];
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What is permitted to a datagram of a flow that goes on (services G1 to G3): it stays while its backend serves. */
 import { endpointText, UDP } from '../address.ts';
-import { isBackend, type Answer, type Backend, type Outcome, type Question } from './answer.ts';
+import { isBackend, type Answer, type Backend, type Outcome, type Question, type Source } from './answer.ts';
 import type { Endpoint } from './endpoints.ts';
 
 /** A serving backend; `always` is false where doubled endpoints leave open whether it serves (H4). */
@@ -21,21 +21,20 @@ export function servingBackends(worlds: readonly (readonly Endpoint[])[]): reado
 }
 
 /**
- * The answer from every outcome that the claimants of a frontend permit; undefined for none. G1: a flow keeps a backend
+ * The answer from every outcome that the owner of a frontend permits; undefined for none. G1: a flow keeps a backend
  * that serves and leaves one that does not; G3: also where none is left, which is refused like a new flow.
  */
 export function answerForFlow(
   outcomes: readonly Outcome[],
-  frontends: readonly { readonly serving: readonly ServingBackend[] }[],
+  owner: { readonly serving: readonly ServingBackend[]; readonly source: Source },
   { kept, protocol }: Question,
 ): Answer | undefined {
   const [first] = outcomes;
   if (kept === undefined || protocol !== UDP || first === undefined) return answerFromOutcomes(outcomes);
-  const serving = frontends.flatMap((frontend) => frontend.serving).filter(({ backend }) => isBackend(backend, kept));
+  const serving = owner.serving.filter(({ backend }) => isBackend(backend, kept));
   if (serving.length === 0) return answerFromOutcomes(outcomes);
-  const keep: Outcome = { kind: 'permitted', service: first.service, backends: [kept] };
-  const isCertain = frontends.length === 1 && serving.every(({ always }) => always);
-  return answerFromOutcomes(isCertain ? [keep] : [keep, ...outcomes]);
+  const keep: Outcome = { kind: 'permitted', service: first.service, backends: [kept], source: owner.source };
+  return answerFromOutcomes(serving.every(({ always }) => always) ? [keep] : [keep, ...outcomes]);
 }
 
 function answerFromOutcomes(outcomes: readonly Outcome[]): Answer | undefined {

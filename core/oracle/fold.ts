@@ -2,9 +2,12 @@
 /** The fold of watch events into what each object claims; only Services that an event concerns are computed again. */
 import type { ClusterEvent, ClusterObject, ObjectKind } from '../objects.ts';
 import type { Place } from './endpoints.ts';
-import { addressKey, readHostPorts, readName, readNode, type ServiceFacts, type SliceFacts } from './facts.ts';
+import { readNode, type NodeFacts, type ServiceFacts, type SliceFacts } from './facts.ts';
+import { servingAddresses, type NodePortAddresses } from './nodeports.ts';
+import { readHostPorts, readServedHostPorts } from './pods.ts';
+import { addressKey, readName } from './read.ts';
 import { readServiceOnce, readSliceOnce, viewOfServiceOnce } from './shared.ts';
-import type { View } from './view.ts';
+import type { NodeView, View } from './view.ts';
 
 /** Mutable state of one oracle. Slices are kept by name, since each event replaces one of them whole (H5). */
 export type Fold = {
@@ -13,6 +16,7 @@ export type Fold = {
     readonly zone: string | undefined;
     readonly topology: boolean;
     readonly serviceProxyName: string | undefined;
+    readonly nodePortAddresses: NodePortAddresses;
   };
   place: Place;
   readonly services: Map<string, ServiceFacts>;
@@ -94,14 +98,16 @@ function putObject(fold: Fold, object: ClusterObject, claims: Claims, services: 
       setSlice(fold, name, readSliceOnce(object), services);
       break;
     case 'Node': {
-      const { zone, addresses } = readNode(object);
-      claims.set(`node ${name}`, { kind: 'node', addresses: addresses.map(addressKey) });
-      if (isOwnNode(fold, name)) setZone(fold, zone, services);
+      const facts = readNode(object);
+      claims.set(`node ${name}`, claimOfNode(fold, name, facts));
+      // One without the label says nothing of a zone, so the configuration's holds.
+      if (isOwnNode(fold, name)) setZone(fold, facts.zone ?? fold.options.zone, services);
       break;
     }
     case 'Pod': {
       const hostPorts = readHostPorts(object);
-      claims.set(`pod ${name}`, hostPorts.length === 0 ? undefined : { kind: 'pod', name, hostPorts });
+      const served = readServedHostPorts(object, fold.place.nodeName);
+      claims.set(`pod ${name}`, hostPorts.length === 0 ? undefined : { kind: 'pod', name, hostPorts, served });
       break;
     }
   }
@@ -130,6 +136,13 @@ function removeObject(fold: Fold, kind: ObjectKind, name: string, claims: Claims
 /** Nodes have no namespace. */
 function isOwnNode(fold: Fold, name: string): boolean {
   return name === `/${fold.options.nodeName}`;
+}
+
+/** No Service depends on the addresses of its node: a question puts both together. */
+function claimOfNode(fold: Fold, name: string, { addresses, ownAddresses }: NodeFacts): NodeView {
+  const serving = servingAddresses(ownAddresses, fold.options.nodePortAddresses);
+  const own = isOwnNode(fold, name) ? { addresses: ownAddresses, serving } : undefined;
+  return { kind: 'node', addresses: addresses.map(addressKey), own };
 }
 
 /** I7: of the own Node only the zone decides where connections go, and for every Service at once. */

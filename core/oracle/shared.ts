@@ -2,7 +2,8 @@
 /** What several oracles of one process make of the same objects in memory is made once, and is then one in memory too. */
 import type { EndpointSliceObject, ServiceObject } from '../objects.ts';
 import type { Place } from './endpoints.ts';
-import { addressKey, readService, readSlice, type ServiceFacts, type SliceFacts } from './facts.ts';
+import { readService, readSlice, type ServiceFacts, type SliceFacts } from './facts.ts';
+import { addressKey } from './read.ts';
 import { shareView, viewOfService, type ServiceView, type View } from './view.ts';
 
 /** Oracles that hear one stream ask for the same view within so many revisions of its slices. */
@@ -69,8 +70,8 @@ function isSame(left: readonly SliceFacts[], right: readonly SliceFacts[]): bool
 }
 
 /** Nobody asks who is near: no local policy, no hints, and no doubled endpoint of which one copy may be local. */
-function isEverywhere({ internalLocal }: ServiceFacts, slices: readonly SliceFacts[]): boolean {
-  if (internalLocal) return false;
+function isEverywhere({ externalLocal, internalLocal }: ServiceFacts, slices: readonly SliceFacts[]): boolean {
+  if (internalLocal || externalLocal) return false;
   const seen = new Set<string>();
   for (const { endpoints } of slices) {
     for (const { address, nodeHints, zoneHints } of endpoints) {

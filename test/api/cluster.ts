@@ -9,7 +9,7 @@ import { defaultConfiguration } from '../../formats/config.ts';
 import { readEventStreams } from '../../formats/events.ts';
 import { readManifests } from '../../formats/manifests.ts';
 import { isRecord } from '../../formats/object.ts';
-import type { ApiServer } from './apiserver.ts';
+import type { ApiServer } from '../cluster/apiserver.ts';
 
 export const servicesPath = '/api/v1/namespaces/default/services';
 export const slicesPath = '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices';

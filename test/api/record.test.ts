@@ -9,12 +9,12 @@ import { mergeMap, take, toArray } from 'rxjs/operators';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { readEventStreams } from '../../formats/events.ts';
-import { apiServerRemedy, isApiServerBuilt } from '../../tools/apiserver.ts';
+import { kubernetesRemedy, lackOfKubernetes } from '../../tools/kubernetes.ts';
 import { openConnection } from '../../watch/connection.ts';
 import { watch } from '../../watch/exchange.ts';
 import type { Get, Part } from '../../watch/request.ts';
 import { watchCluster, type ClusterNews } from '../../watch/watch.ts';
-import { startApiServer, type ApiServer } from './apiserver.ts';
+import { startApiServer, type ApiServer } from '../cluster/apiserver.ts';
 import {
   createMany,
   createNodes,
@@ -76,9 +76,9 @@ async function endRecording(server: ApiServer, { path, child, ended }: Recording
 }
 
 // The one thing that is skipped where it could be had: it takes minutes to build.
-const isBuilt = isApiServerBuilt();
+const isBuilt = lackOfKubernetes('api') === undefined;
 
-describe.skipIf(!isBuilt)(isBuilt ? 'a real API server' : `no API server: ${apiServerRemedy}`, () => {
+describe.skipIf(!isBuilt)(isBuilt ? 'a real API server' : `no API server: ${kubernetesRemedy}`, () => {
   let server: ApiServer;
 
   beforeAll(async () => {

@@ -21,10 +21,21 @@ function headersOf(packet: Uint8Array): Headers {
   return headers;
 }
 
-function captured(packet: Uint8Array, more: Partial<CapturedPacket> = {}): CapturedPacket {
+/** `network`: what of the packet was captured; `ethernet`: the addresses in front of it. */
+type More = Partial<Pick<CapturedPacket, 'isCut' | 'mtu'>> & {
+  readonly network?: Uint8Array;
+  readonly ethernet?: Uint8Array;
+};
+
+/** In the middle of other bytes, as in the buffer of a capture. */
+function captured(packet: Uint8Array, { ethernet, network = packet, ...more }: More = {}): CapturedPacket {
   const headers = headersOf(packet);
   const ethertype = headers.family === 'IPv4' ? 0x0800 : 0x86dd;
-  return { network: packet, headers, ethernet: undefined, ethertype, isCut: false, mtu: 1500, ...more };
+  const before = [9, 9, 9, ...(ethernet ?? [])];
+  const buffer = Uint8Array.from([...before, ...network, 9, 9, 9]);
+  const ethernetAt = ethernet && 3;
+  const place = { buffer, start: before.length, end: before.length + network.length, ethernetAt };
+  return { ...place, headers, ethertype, isCut: false, mtu: 1500, ...more };
 }
 
 type Ends = Pick<Segment, 'from' | 'to'>;

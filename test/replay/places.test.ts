@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from 'vitest';
 import type { CaptureRecord } from '../../formats/capture.ts';
-import { newRecord } from '../../formats/capture.ts';
+import { OwnedRecord } from '../../formats/capture.ts';
 import { LINK_ETHERNET, LINK_LINUX_COOKED, LINK_RAW_IP, newLinkHeader, parseLink } from '../../formats/link.ts';
 import { readHeaders } from '../../replay/headers.ts';
 import { findPlaces, hookAt, type Place } from '../../replay/places.ts';
@@ -56,7 +56,10 @@ describe('a device that the facts do not know', () => {
 /** Where a packet of a capture without device numbers was, by its link layer and direction. */
 function placeOf(linkType: number, header: readonly number[], packet: Uint8Array): Place | undefined {
   const bytes = Uint8Array.from([...header, ...packet]);
-  const record: CaptureRecord = Object.assign(newRecord(linkType), { buffer: bytes, capturedLength: bytes.length });
+  const record: CaptureRecord = Object.assign(new OwnedRecord(linkType), {
+    buffer: bytes,
+    capturedLength: bytes.length,
+  });
   const link = newLinkHeader();
   expect(parseLink(linkType, bytes, 0, bytes.length, link)).toBeUndefined();
   return findPlaces(facts, []).of(record, link, readHeaders(packet));

@@ -195,20 +195,13 @@ describe('properties', () => {
       expect(countsOf(maglevTable(pods(2), size), 2)).toEqual([(size + 1) / 2, (size - 1) / 2]);
     }
   });
-
-  test('1,000 backends in 131,071 slots take less than a second', () => {
-    const backends = pods(1000);
-    const begin = performance.now();
-    expect(maglevTable(backends, 131_071)).toHaveLength(131_071);
-    expect(performance.now() - begin).toBeLessThan(1000);
-  });
 });
 
 describe('tables of views', () => {
   const listed: readonly Backend[] = [1, 2, 3].map((last) => {
     const address = addressFromIPv4(0x0a00_0000 + last);
     const text = endpointText(address, port(8080));
-    return { address, port: port(8080), state: 'active', node: '', zone: '', pod: `uid-${last}`, text };
+    return { address, port: port(8080), state: 'active', node: '', zone: '', identity: [last, 0], text };
   });
 
   test('a list has the table of its size, and one list is walked once', () => {

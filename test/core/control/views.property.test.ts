@@ -5,8 +5,9 @@ import { expect, test } from 'vitest';
 import { addressFromIPv4, endpointText, port, TCP } from '../../../core/address.ts';
 import { diff } from '../../../core/control/entries.ts';
 import { emptyImage } from '../../../core/control/image.ts';
-import { hashHex } from '../../../core/control/names.ts';
-import { wantedBackends, type WantedPort } from '../../../core/control/wanted.ts';
+import { hashHex, podIdentity } from '../../../core/control/names.ts';
+import { backendList, liveBits as bitsOf } from '../../../core/control/backends.ts';
+import type { WantedPort } from '../../../core/control/wanted.ts';
 import type { Backend, Frontend, View } from '../../../core/service.ts';
 import { keyText, MemoryStore } from './memory.ts';
 
@@ -18,7 +19,7 @@ function backend(last: number, pod: string): Backend {
     state: 'active',
     node: '',
     zone: '',
-    pod,
+    identity: podIdentity(pod),
     text: endpointText(address, port(8080)),
   };
 }
@@ -77,9 +78,10 @@ function liveBits(store: MemoryStore): string[] {
 }
 
 function wantedBits(ports: readonly WantedPort[]): string[] {
-  const wanted = ports.flatMap(({ frontends }) =>
-    [...wantedBackends(frontends).values()].map(({ identity, bits }) => `${hashHex(identity)} ${bits}`),
-  );
+  const wanted = ports.flatMap(({ frontends }) => {
+    const { backends, views } = backendList(frontends);
+    return backends.map((each, index) => `${hashHex(each.identity)} ${bitsOf(each, views[index] ?? 0)}`);
+  });
   return wanted.toSorted();
 }
 

@@ -13,6 +13,8 @@ const dns = (spec: Parameters<typeof web>[0] = {}): ClusterObject => web({ ports
 const dnsSlice = (name: string, endpoints: readonly EndpointObject[], number = 8053): ClusterObject =>
   slice(name, endpoints, { ports: [{ name: 'dns', port: number, protocol: 'UDP' }] });
 
+const UDP = { name: 'dns', port: 8053, protocol: 'UDP' };
+
 const one = endpoint('10.0.0.1');
 const two = endpoint('10.0.0.2');
 const was = (flags: string): EndpointObject => endpoint('10.0.0.1', { conditions: conditions(flags) });
@@ -63,10 +65,14 @@ describe('a flow', () => {
       'contested: permitted shop/web:dns 10.0.0.1:8053 | permitted shop/web:dns 10.0.0.2:8053',
     ],
     [
-      'A6 may do both where two Services claim the frontend',
-      [dns(), dnsSlice('a', [one, two]), service('shop/zoo', { ports })],
-      'contested: permitted shop/web:dns 10.0.0.1:8053 | permitted shop/web:dns 10.0.0.1:8053 10.0.0.2:8053 | ' +
-        'refuse shop/zoo:dns no-endpoints',
+      'A6 keeps what the owner of the frontend has serving, not what another claimant has',
+      [
+        dns(),
+        dnsSlice('a', [two]),
+        service('shop/zoo', { ports }),
+        slice('z', [one], { service: 'zoo', ports: [UDP] }),
+      ],
+      MOVES,
     ],
   ])('%s', (_name, objects, expected) => {
     expect(askGoing(objects)).toBe(expected);

@@ -3,24 +3,50 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ClusterEvent, ClusterObject, ObjectKind } from '../../../core/objects.ts';
-import { createOracle, createOracleTimeline, type Oracle } from '../../../core/oracle.ts';
-import { answerText } from '../../../core/oracle/answer.ts';
-import { conditions, endpoint, node, NODE, OPTIONS, podWithHostPort, question, service, slice } from './world.ts';
+import { createOracle, createOracleTimeline, type Oracle, type OracleOptions } from '../../../core/oracle.ts';
+import { answerText, type Answer, type Question } from '../../../core/oracle/answer.ts';
+import {
+  address,
+  conditions,
+  endpoint,
+  meetingText,
+  node,
+  NODE,
+  OPTIONS as PLAIN,
+  podWithHostPort,
+  prefix,
+  question,
+  service,
+  slice,
+} from './world.ts';
 
-const QUESTIONS = [
+const OPTIONS: OracleOptions = { ...PLAIN, hostPort: true, clusterCIDRs: [prefix('10.0.0.0/16')] };
+
+/** A client on the node that may be a backend, and one from outside that source ranges may or may not let in. */
+const CLIENTS: readonly Pick<Question, 'client' | 'clientAddress'>[] = [
+  { client: 'pod', clientAddress: address('10.0.0.1') },
+  { client: 'outside', clientAddress: address('203.0.113.9') },
+];
+
+const EXTERNAL = ['192.0.2.10:30080/TCP', '192.0.2.12:30080/TCP', '192.0.2.10:9000/TCP', '198.51.100.8:80/TCP'];
+
+const QUESTIONS: readonly Question[] = [
   ...['10.96.0.1', '10.96.0.2', '10.96.0.3', '192.0.2.10'].flatMap((ip) => [
     `${ip}:80/TCP`,
     `${ip}:80/UDP`,
     `${ip}:81/TCP`,
   ]),
-  '[fd00:96::1]:80/TCP',
-  '192.0.2.10:30080/TCP',
-  '192.0.2.10:9000/TCP',
-  '198.51.100.7:80/TCP',
-];
+  ...['[fd00:96::1]:80/TCP', '198.51.100.7:80/TCP'],
+  ...EXTERNAL,
+].flatMap((text) => {
+  const asked = question(text);
+  return EXTERNAL.includes(text) ? CLIENTS.map((client) => ({ ...asked, ...client })) : [asked];
+});
+
+const textOf = (answer: Answer, asked: Question): string => `${answerText(answer)}; ${meetingText(answer, asked)}`;
 
 function answers(oracle: Pick<Oracle, 'answer'>): string[] {
-  return QUESTIONS.map((text) => `${text} ${answerText(oracle.answer(question(text)))}`);
+  return QUESTIONS.map((asked) => textOf(oracle.answer(asked), asked));
 }
 
 const serviceName = fc.constantFrom('web', 'zoo', 'api');
@@ -34,24 +60,27 @@ const anyService: fc.Arbitrary<ClusterObject> = fc
     dual: fc.boolean(),
     internalTrafficPolicy: policy,
     externalTrafficPolicy: policy,
-    external: fc.boolean(),
+    external: fc.constantFrom('198.51.100.7', '192.0.2.10', undefined, undefined),
+    balanced: fc.constantFrom('198.51.100.8', '198.51.100.7', '10.96.0.2', undefined),
+    loadBalancerSourceRanges: fc.constantFrom([], ['192.0.2.0/24'], ['203.0.113.0/24']),
     foreign: fc.integer({ min: 0, max: 9 }).map((number) => number === 0),
     protocol: fc.constantFrom('TCP', 'UDP'),
     number: fc.constantFrom(80, 81),
   })
-  .map(({ name, clusterIP, dual, external, foreign, protocol, number, ...spec }) =>
-    service(
+  .map(({ name, balanced, clusterIP, dual, external, foreign, protocol, number, ...spec }) => ({
+    ...service(
       `shop/${name}`,
       {
         ...spec,
         clusterIP,
         ...(dual ? { clusterIPs: [clusterIP, 'fd00:96::1'], ipFamilies: ['IPv4', 'IPv6'] } : {}),
-        ...(external ? { externalIPs: ['198.51.100.7'] } : {}),
+        externalIPs: external === undefined ? [] : [external],
         ports: [{ name: 'http', port: number, protocol, ...(spec.type === 'NodePort' ? { nodePort: 30080 } : {}) }],
       },
       foreign ? { 'service.kubernetes.io/service-proxy-name': 'other' } : {},
     ),
-  );
+    status: { loadBalancer: { ingress: balanced === undefined ? [] : [{ ip: balanced }] } },
+  }));
 
 const anyEndpoint = fc
   .record({
@@ -96,14 +125,22 @@ const anySlice: fc.Arbitrary<ClusterObject> = fc
   );
 
 const anyNode: fc.Arbitrary<ClusterObject> = fc
-  .record({ name: fc.constantFrom(NODE, 'node-b'), zone: fc.constantFrom('z1', 'z2', undefined) })
-  .map(({ name, zone }) => node(name, name === NODE ? ['192.0.2.10'] : ['192.0.2.11'], zone));
+  .record({
+    name: fc.constantFrom(NODE, 'node-b'),
+    zone: fc.constantFrom('z1', 'z2', undefined),
+    own: fc.constantFrom(['192.0.2.10'], ['192.0.2.12', '192.0.2.10'], ['192.0.2.12'], ['203.0.113.1'], []),
+  })
+  .map(({ name, zone, own }) => node(name, name === NODE ? own : ['192.0.2.11'], zone));
+
+const anyPod: fc.Arbitrary<ClusterObject> = fc
+  .record({ hostPort: fc.constantFrom(9000, 80), ip: fc.constantFrom('10.0.0.1', '10.0.0.5', undefined) })
+  .map(({ hostPort, ip }) => ({ ...podWithHostPort(hostPort), status: ip === undefined ? {} : { podIP: ip } }));
 
 const anyObject = fc.oneof(
   { weight: 4, arbitrary: anyService },
   { weight: 6, arbitrary: anySlice },
   { weight: 2, arbitrary: anyNode },
-  { weight: 1, arbitrary: fc.constant<ClusterObject>(podWithHostPort(9000)) },
+  { weight: 1, arbitrary: anyPod },
 );
 
 const anyEvent: fc.Arbitrary<ClusterEvent> = fc.record({
@@ -235,13 +272,13 @@ test('law: a window holds exactly the answers that were in force at some moment 
         const timeline = createOracleTimeline(OPTIONS);
         let nowNs = 0;
         for (const [index, event] of events.entries()) timeline.apply((nowNs += gaps[index] ?? 0), event);
-        for (const text of QUESTIONS) {
-          const asked = question(text);
+        for (const asked of QUESTIONS) {
           const { answer, earlier } = timeline.judge(atNs, windowNs, asked);
-          const found = new Set([answer, ...earlier.map((episode) => episode.answer)].map(answerText));
+          const said = (one: Answer): string => textOf(one, asked);
+          const found = new Set([answer, ...earlier.map((episode) => episode.answer)].map(said));
           // Times are whole numbers here, so every state that lasted is met at one of them.
           const moments = Array.from({ length: windowNs + 1 }, (_, back) => timeline.answerAt(atNs - back, asked));
-          expect([...found].sort()).toEqual([...new Set(moments.map(answerText))].sort());
+          expect([...found].sort()).toEqual([...new Set(moments.map(said))].sort());
         }
       },
     ),

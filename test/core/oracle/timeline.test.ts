@@ -19,6 +19,7 @@ import {
   endpoint,
   node,
   NODE,
+  ONLY_CLUSTER_IP,
   OPTIONS,
   podWithHostPort,
   question,
@@ -197,7 +198,7 @@ describe('judgement of other outcomes', () => {
   });
 
   const backend = { address: address('10.0.0.1'), port: port(8080) };
-  const permitted = { kind: 'permitted', service: 'shop/web:http', backends: [backend] } as const;
+  const permitted = { kind: 'permitted', service: 'shop/web:http', backends: [backend], source: 'client' } as const;
   const refuse = { kind: 'refuse', service: 'shop/web:http', reason: 'no-endpoints' } as const;
   const drop = { kind: 'drop', service: 'shop/web:http', reason: 'no-local-endpoints' } as const;
   test.each<[Answer, string]>([
@@ -231,11 +232,10 @@ describe('judgement of other outcomes', () => {
   });
 
   test('what is not judged is said to be so, now and where it was so within the window', () => {
-    const made = timeline(
-      [0, modified(podWithHostPort(9000))],
-      [10, modified(node(NODE, ['192.0.2.10']))],
-      [20, deleted(node(NODE, []))],
-    );
+    const made = createOracleTimeline(ONLY_CLUSTER_IP);
+    made.apply(0, modified(podWithHostPort(9000)));
+    made.apply(10, modified(node(NODE, ['192.0.2.10'])));
+    made.apply(20, deleted(node(NODE, [])));
     const hostPort = (timeNs: number, windowNs: number): Verdict =>
       judgeOutcome(made.judge(timeNs, windowNs, question('192.0.2.10:9000/TCP')), { kind: 'refused' });
     expect(hostPort(15, 0)).toEqual({ kind: 'unsupported', reason: 'HostPort', object: 'pod shop/cache' });
@@ -252,6 +252,22 @@ describe('what is remembered', () => {
     expect(made.versionCount()).toBe(before + 1);
     for (let round = 0; round < 100; round++) made.apply(200 + round, backends(round % 2));
     expect(made.versionCount()).toBe(before + 101);
+  });
+
+  test('new addresses of the node are one version, however many Services have NodePorts there', () => {
+    const ports = [{ name: 'http', port: 80, nodePort: 30080 }];
+    const made = timeline([0, modified(web({ ports }))], [1, backends(1)], [2, modified(node(NODE, ['192.0.2.10']))]);
+    const before = made.versionCount();
+    made.apply(10, modified(node(NODE, ['192.0.2.12'])));
+    expect(made.versionCount()).toBe(before + 1);
+    const served = (timeNs: number): string[] =>
+      ['192.0.2.10:30080/TCP', '192.0.2.12:30080/TCP'].map((text) => made.answerAt(timeNs, question(text)).kind);
+    expect(served(9)).toEqual(['permitted', 'not-a-service']);
+    expect(served(10)).toEqual(['not-a-service', 'permitted']);
+    const { earlier } = made.judge(15, 10, question('192.0.2.10:30080/TCP'));
+    expect(earlier.map(({ answer, endedBy }) => [answerText(answer), endedBy])).toEqual([
+      ['permitted shop/web:http 10.0.0.1:8080', 3],
+    ]);
   });
 
   test('forgetting keeps the answers from that time on, and frees the rest', () => {

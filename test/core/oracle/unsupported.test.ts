@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Frontends that the oracle knows of without judging them, and the order of lookups. */
+/** Frontends that an oracle knows of without judging them, where it is told to judge ClusterIPs alone. */
 import { describe, expect, test } from 'vitest';
 import type { ClusterObject } from '../../../core/objects.ts';
 import {
   address,
-  ask,
+  ask as askOf,
   balanced,
   endpoint,
   node,
   NODE,
-  OPTIONS,
+  ONLY_CLUSTER_IP,
   podWithHostPort,
   service,
   slice,
@@ -17,10 +17,13 @@ import {
   WEB,
 } from './world.ts';
 
+const ask = (objects: readonly ClusterObject[], text: string, options = ONLY_CLUSTER_IP): string =>
+  askOf(objects, text, options);
+
 const ONE = slice('a', [endpoint('10.0.0.1')]);
 const PERMITTED = 'permitted shop/web:http 10.0.0.1:8080';
 
-describe("frontends that are not judged yet are named, never called somebody else's", () => {
+describe("frontends that are not judged are named, never called somebody else's", () => {
   const ports = [{ name: 'http', port: 80, protocol: 'TCP', nodePort: 30080 }];
   const nodes = [node(NODE, ['192.0.2.10', 'fd00:88::a']), node('node-b', ['192.0.2.11'])];
   test.each<[string, ClusterObject[], string, string]>([
@@ -72,9 +75,15 @@ describe("frontends that are not judged yet are named, never called somebody els
     ],
     [
       'B6 a NodePort by IPv6',
-      [web({ ports }), ...nodes],
+      [web({ ports, clusterIPs: ['10.96.0.1', 'fd00:96::1'], ipFamilies: ['IPv4', 'IPv6'] }), ...nodes],
       '[fd00:88::a]:30080/TCP',
       'unsupported NodePort shop/web:http',
+    ],
+    [
+      'H1 a NodePort by a family that its Service lacks',
+      [web({ ports }), ...nodes],
+      '[fd00:88::a]:30080/TCP',
+      'not-a-service',
     ],
     ['B8 a NodePort on localhost', [web({ ports })], '127.0.0.1:30080/TCP', 'unsupported NodePort shop/web:http'],
     ['B6 that number at an address of no node', [web({ ports }), ...nodes], '192.0.2.99:30080/TCP', 'not-a-service'],
@@ -102,13 +111,13 @@ describe("frontends that are not judged yet are named, never called somebody els
     expect(ask([object, ONE, node(NODE, ['10.96.0.1'])], '10.96.0.1:30080/TCP')).toBe(PERMITTED);
   });
 
-  test('A6 a ClusterIP frontend that another Service claims as its external address has no certain winner', () => {
+  test('A6 a ClusterIP frontend is judged also where another Service claims it as its external address', () => {
     const claimant = service('shop/zoo', { clusterIP: '10.96.0.2', externalIPs: ['10.96.0.1'] });
-    expect(ask([web(), ONE, claimant], WEB)).toBe('unsupported ExternalIP shop/zoo:http');
+    expect(ask([web(), ONE, claimant], WEB)).toBe(PERMITTED);
   });
 
   test('B6 node addresses known from elsewhere count too', () => {
-    const options = { ...OPTIONS, nodeAddresses: [address('192.0.2.99')] };
+    const options = { ...ONLY_CLUSTER_IP, nodeAddresses: [address('192.0.2.99')] };
     expect(ask([web({ ports })], '192.0.2.99:30080/TCP', options)).toBe('unsupported NodePort shop/web:http');
   });
 

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Words for small clusters: Services, slices, nodes and pods as a watch delivers them, and questions about them. */
-import { parseAddress, parsePrefix, parseProtocol, port, type Address, type Prefix } from '../../../core/address.ts';
+import {
+  addressText,
+  parseAddress,
+  parsePrefix,
+  parseProtocol,
+  port,
+  type Address,
+  type Prefix,
+} from '../../../core/address.ts';
 import type {
   ClusterObject,
   EndpointObject,
@@ -10,7 +18,7 @@ import type {
   ServiceObject,
 } from '../../../core/objects.ts';
 import { oracleOf, type OracleOptions } from '../../../core/oracle.ts';
-import { answerText, type Question } from '../../../core/oracle/answer.ts';
+import { answerText, sourceSeen, type Answer, type ClientClass, type Question } from '../../../core/oracle/answer.ts';
 
 export const NODE = 'node-a';
 export const SERVICE_RANGE = '10.96.0.0/16';
@@ -18,6 +26,9 @@ export const OPTIONS: OracleOptions = {
   nodeName: NODE,
   serviceRanges: [prefix(SERVICE_RANGE), prefix('fd00:96::/112')],
 };
+
+/** What the datapath of this build serves. */
+export const ONLY_CLUSTER_IP: OracleOptions = { ...OPTIONS, judged: ['ClusterIP'] };
 
 /** The frontend of `web()`. */
 export const WEB = '10.96.0.1:80/TCP';
@@ -99,6 +110,46 @@ export function question(text: string, client: Question['client'] = 'pod'): Ques
 /** The answer, as one line, of an oracle that knows these objects. */
 export function ask(objects: readonly ClusterObject[], text: string, options: OracleOptions = OPTIONS): string {
   return answerText(oracleOf(options, objects).answer(question(text)));
+}
+
+/**
+ * What this client gets, in few words: `10.0.0.1 10.0.0.2 see client`, `refuse`, `drop`, `pass`. `from` is a class, and
+ * the client's address where it matters.
+ */
+export function meet(
+  objects: readonly ClusterObject[],
+  text: string,
+  from: string,
+  options: OracleOptions = OPTIONS,
+): string {
+  const [client = '', own] = from.split(' ');
+  const asked: Question = {
+    ...question(
+      text,
+      CLASSES.find((name) => name === client),
+    ),
+    clientAddress: own === undefined ? undefined : address(own),
+  };
+  return meetingText(oracleOf(options, objects).answer(asked), asked);
+}
+
+const CLASSES: readonly ClientClass[] = ['pod', 'process', 'foreign-pod', 'outside'];
+
+export function meetingText(answer: Answer, asked: Question): string {
+  switch (answer.kind) {
+    case 'permitted':
+      return answer.backends.map((it) => `${addressText(it.address)} sees ${sourceSeen(answer, it, asked)}`).join(', ');
+    case 'contested':
+      return answer.outcomes.map((outcome) => meetingText(outcome, asked)).join(' or ');
+    case 'not-a-service':
+      return 'pass';
+    case 'refuse':
+    case 'drop':
+    case 'refuse-unknown-port':
+    case 'drop-unallocated':
+    case 'unsupported':
+      return answer.kind;
+  }
 }
 
 export function address(text: string): Address {

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A real kube-apiserver over a real etcd, on this machine's loopback, with certificates of its own. */
+/** A real kube-apiserver over a real etcd, on the loopback of the machine or of a namespace, with certificates of its own. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import * as https from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { apiServerFolder } from '../../tools/apiserver.ts';
+import { kubernetesFolder } from '../../tools/kubernetes.ts';
+import type { ClusterNetwork } from './network.ts';
 
 export type ApiServer = {
   readonly kubeconfig: string;
@@ -23,11 +24,14 @@ export type ApiServer = {
 
 const READY_MS = 60_000;
 
-export async function startApiServer(): Promise<ApiServer> {
+/** With a network it runs on the loopback of its node. */
+export async function startApiServer(network?: ClusterNetwork): Promise<ApiServer> {
   const folder = mkdtempSync(join(tmpdir(), 'tandem-api-'));
   const [etcdPort, peerPort, port] = [await freePort(), await freePort(), await freePort()];
   makeCertificates(folder, port);
-  const etcd = launch(folder, 'etcd', [
+  const gate = network === undefined ? undefined : await openGate(folder, network, port);
+  const launch = launcher(folder, network);
+  const etcd = launch('etcd', [
     ...['--data-dir', join(folder, 'etcd'), '--unsafe-no-fsync', '--name', 'one'],
     ...['--listen-client-urls', `http://127.0.0.1:${etcdPort}`],
     ...['--advertise-client-urls', `http://127.0.0.1:${etcdPort}`],
@@ -35,10 +39,10 @@ export async function startApiServer(): Promise<ApiServer> {
     ...['--initial-advertise-peer-urls', `http://127.0.0.1:${peerPort}`],
     ...['--initial-cluster', `one=http://127.0.0.1:${peerPort}`],
   ]);
-  const ask = askOver(folder, port);
+  const ask = askOver(folder, port, gate === undefined ? undefined : join(folder, 'gate'));
   let server: ChildProcess | undefined;
   const startServer = async (): Promise<void> => {
-    server = launch(folder, 'kube-apiserver', serverFlags(folder, { port, etcdPort }));
+    server = launch('kube-apiserver', serverFlags(folder, { port, etcdPort }));
     await waitReady(folder, ask);
   };
   const stopServer = async (signal: 'SIGTERM' | 'SIGKILL'): Promise<void> => {
@@ -48,6 +52,7 @@ export async function startApiServer(): Promise<ApiServer> {
   const stop = async (): Promise<void> => {
     await ended(server, 'SIGKILL');
     await ended(etcd, 'SIGKILL');
+    await ended(gate, 'SIGKILL');
     rmSync(folder, { recursive: true, force: true });
   };
   try {
@@ -74,12 +79,34 @@ function serverFlags(folder: string, ports: { readonly port: number; readonly et
   ];
 }
 
-function launch(folder: string, program: string, args: readonly string[]): ChildProcess {
-  const log = openSync(join(folder, `${program}.log`), 'a');
-  return spawn(join(apiServerFolder(), program), args, { stdio: ['ignore', log, log] });
+function launcher(
+  folder: string,
+  network?: ClusterNetwork,
+): (program: string, args: readonly string[]) => ChildProcess {
+  return (program, args) => {
+    const log = openSync(join(folder, `${program}.log`), 'a');
+    const path = join(kubernetesFolder(), program);
+    const stdio: ['ignore', number, number] = ['ignore', log, log];
+    return network === undefined ? spawn(path, args, { stdio }) : network.start('node', path, args, { stdio });
+  };
 }
 
-async function ended(child: ChildProcess | undefined, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+const GATE_MS = 10_000;
+
+/** The loopback of a namespace is reached over a socket in the folder. */
+async function openGate(folder: string, network: ClusterNetwork, port: number): Promise<ChildProcess> {
+  const path = join(folder, 'gate');
+  const script = join(import.meta.dirname, 'gate.ts');
+  const gate = network.start('node', process.execPath, [script, path, String(port)], { stdio: 'inherit' });
+  for (let waitedMs = 0; !existsSync(path); waitedMs += 20) {
+    if (waitedMs > GATE_MS) throw new Error('the gate into the namespace does not open');
+    await sleep(20);
+  }
+  return gate;
+}
+
+/** Ends a process that we started and waits for its end. */
+export async function ended(child: ChildProcess | undefined, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
   if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const end = new Promise((resolve) => child.once('exit', resolve));
   child.kill(signal);
@@ -102,14 +129,20 @@ async function waitReady(folder: string, ask: ApiServer['ask']): Promise<void> {
   );
 }
 
-function askOver(folder: string, port: number): ApiServer['ask'] {
+/** Instead of an answer: the connection was closed before the question came. */
+const closed = Symbol('closed');
+
+function askOver(folder: string, port: number, socketPath?: string): ApiServer['ask'] {
   const file = (name: string): Buffer => readFileSync(join(folder, name));
   const identity = { ca: file('ca.crt'), cert: file('admin.crt'), key: file('admin.key') };
-  return (method, path, body) =>
+  // Thousands of requests of one run keep their connections; a server that is restarted would break them.
+  const agent = socketPath === undefined ? false : new https.Agent({ keepAlive: true, maxSockets: 16 });
+  const way = socketPath === undefined ? {} : { socketPath };
+  const askOnce: ApiServer['ask'] = (method, path, body) =>
     new Promise((resolve, reject) => {
       const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
       const options = { method, host: '127.0.0.1', port, path, headers: { 'content-type': type }, ...identity };
-      const request = https.request({ ...options, agent: false }, (response) => {
+      const request = https.request({ ...options, ...way, agent }, (response) => {
         const pieces: Buffer[] = [];
         response.on('data', (piece: Buffer) => pieces.push(piece));
         response.on('error', reject);
@@ -119,9 +152,18 @@ function askOver(folder: string, port: number): ApiServer['ask'] {
           return resolve(text.startsWith('{') ? (JSON.parse(text) as unknown) : text);
         });
       });
-      request.on('error', reject);
+      request.on('error', (error) => {
+        // The server closes a connection that nobody used for long; only one that was kept can be closed so.
+        const isClosed = request.reusedSocket && 'code' in error && error.code === 'ECONNRESET';
+        if (isClosed) resolve(closed);
+        else reject(error);
+      });
       request.end(body === undefined ? undefined : JSON.stringify(body));
     });
+  return async (...question) => {
+    const answer = await askOnce(...question);
+    return answer === closed ? askOnce(...question) : answer;
+  };
 }
 
 async function compactEtcd(port: number, version: string): Promise<void> {

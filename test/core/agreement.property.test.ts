@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The compiler and the oracle, which share nothing but the contract, say the same of every frontend to every client. */
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { CompiledServices } from '../../core/control/document.ts';
+import type { ClusterObject } from '../../core/objects.ts';
+import { oracleOf } from '../../core/oracle.ts';
+import { compile } from './control/compiled.ts';
+import { anyObjects } from './oracle/clusters.ts';
+import { differences } from './oracle/compare.ts';
+import { FAULTS } from './oracle/faults.ts';
+import { KNOWN_DIFFERENCES } from './oracle/known.ts';
+import { anyOddObjects } from './oracle/odd.ts';
+import { anySettings, configOf, optionsOf, PLAIN_SETTINGS, type Settings } from './oracle/settings.ts';
+
+type World = { readonly objects: readonly ClusterObject[]; readonly settings: Settings };
+
+const anyWorld: fc.Arbitrary<World> = fc.record({ objects: anyObjects, settings: anySettings });
+
+function documentOf({ objects, settings }: World): CompiledServices {
+  return compile(
+    objects.map((object) => ({ type: 'ADDED', object })),
+    configOf(settings),
+  );
+}
+
+/** What the closed list of known differences does not explain. */
+function compare({ objects, settings }: World, document: CompiledServices): string[] {
+  return differences(document, oracleOf(optionsOf(settings), objects), configOf(settings).clusterCIDRs)
+    .filter((difference) => !KNOWN_DIFFERENCES.some(({ explains }) => explains(difference, objects)))
+    .map(({ text }) => text);
+}
+
+test('law: document and oracle name the same owner, backends, refusal, drop and source for every frontend and client', () => {
+  fc.assert(
+    fc.property(anyWorld, (world) => {
+      expect(compare(world, documentOf(world))).toEqual([]);
+    }),
+    { numRuns: 700 },
+  );
+});
+
+test('law: so they do where a field is odd, and neither fails', () => {
+  fc.assert(
+    fc.property(anyOddObjects, anySettings, (objects, settings) => {
+      const world = { objects, settings };
+      expect(compare(world, documentOf(world))).toEqual([]);
+    }),
+    { numRuns: 700 },
+  );
+});
+
+describe('a known difference goes from the list when it is gone', () => {
+  test.each(KNOWN_DIFFERENCES)('$rule $sentence', ({ example }) => {
+    const world = { objects: example, settings: PLAIN_SETTINGS };
+    const found = differences(documentOf(world), oracleOf(optionsOf(PLAIN_SETTINGS), example), []);
+    expect(found).not.toEqual([]);
+  });
+});
+
+describe('a wrong document is found out', () => {
+  const worlds = fc
+    .sample(anyWorld, { numRuns: 600, seed: 6 })
+    .map((world) => ({ world, document: documentOf(world) }));
+  test.each(FAULTS)('%s', (_name, plant) => {
+    let planted = 0;
+    let found = 0;
+    for (const { world, document } of worlds) {
+      const wrong = plant(document);
+      if (wrong === undefined) continue;
+      planted += 1;
+      if (compare(world, wrong).length > 0) found += 1;
+      if (planted === 10) break;
+    }
+    expect(planted).toBe(10);
+    expect(found).toBeGreaterThanOrEqual(7);
+  });
+});

@@ -293,6 +293,43 @@ describe('sets in the maps', () => {
     expect([image.rangesHeld, image.rangeSets.size, createRanges(image, ranges)?.id]).toEqual([0, 0, two?.id]);
   });
 
+  test.each([
+    ['the row that names it', ['10.96.0.7']],
+    ['a row after it', []],
+  ])('room that was taken for a Service that then did not fit is given back: short is %s', (_, others) => {
+    const all = rig(new MemoryStore({ frontends: 3, source_ranges: 2 }));
+    const before = others.map((clusterIP) => service('y', clusterIP));
+    tell(all.loop, [...before.map(added), added(web('a', 1, ['10.0.0.0/8', '172.16.0.0/12']))]);
+    expect(all.loop.step().failures.map(({ object }) => object)).toContain('frontends');
+    tell(all.loop, [...before.map(deleted), deleted(web('a', 1, undefined))]);
+    all.loop.step();
+    const small = service('z', '10.96.0.9', { loadBalancerSourceRanges: ['198.18.0.0/15', '203.0.113.0/24'] });
+    step(all, added({ ...small, status: { loadBalancer: { ingress: [{ ip: '198.51.100.9' }] } } }));
+    expect(all.store.lookup(vip(9))?.ranges).toEqual(['198.18.0.0/15', '203.0.113.0/24']);
+  });
+
+  test('after a restart a set that two rows share ends with the second of them', () => {
+    const all = rig();
+    const [a, b] = [web('a', 1, ['10.0.0.0/8']), web('b', 2, ['10.0.0.0/8'])];
+    step(all, added(a), added(b));
+    const again = rig(all.store);
+    step(again, added(a), added(b));
+    step(again, deleted(a));
+    expect(all.store.lookup(vip(2))?.ranges).toEqual(['10.0.0.0/8']);
+    step(again, deleted(b));
+    expect(sets(all.store)).toEqual(new Map());
+  });
+
+  test('room of a set that nobody names is free after a restart', () => {
+    const all = rig(new MemoryStore({ source_ranges: 2 }));
+    const a = web('a', 1, ['10.0.0.0/8']);
+    step(all, added(a));
+    all.store.damage(setOperation(maps.sourceRanges, rangeKey(999, range('10.0.0.0/8')), SOURCE_RANGE_ALLOW));
+    const again = rig(all.store);
+    step(again, added(a), added(web('b', 2, ['203.0.113.0/24'])));
+    expect([...sets(all.store).values()]).toEqual([1, 1]);
+  });
+
   test('nobody: a set without a range, which a row names all the same', () => {
     const all = rig();
     step(all, added(web('a', 1, ['nonsense'])));

@@ -328,6 +328,10 @@ describe('sets in the maps', () => {
     const again = rig(all.store);
     step(again, added(a), added(web('b', 2, ['203.0.113.0/24'])));
     expect([...sets(all.store).values()]).toEqual([1, 1]);
+    tell(again.loop, [added(web('c', 3, ['198.18.0.0/15']))]);
+    expect(again.loop.step().failures.map(({ message }) => message)).toEqual([
+      'map-full: shop/c:http/TCP needs 1 more, 0 of 2 are left',
+    ]);
   });
 
   test('nobody: a set without a range, which a row names all the same', () => {

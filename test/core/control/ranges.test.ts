@@ -294,11 +294,11 @@ describe('sets in the maps', () => {
   });
 
   test.each([
-    ['the row that names it', ['10.96.0.7']],
+    ['the row that names it', ['10.96.0.7', '10.96.0.8']],
     ['a row after it', []],
   ])('room that was taken for a Service that then did not fit is given back: short is %s', (_, others) => {
     const all = rig(new MemoryStore({ frontends: 3, source_ranges: 2 }));
-    const before = others.map((clusterIP) => service('y', clusterIP));
+    const before = others.map((clusterIP, index) => service(`y${index}`, clusterIP));
     tell(all.loop, [...before.map(added), added(web('a', 1, ['10.0.0.0/8', '172.16.0.0/12']))]);
     expect(all.loop.step().failures.map(({ object }) => object)).toContain('frontends');
     tell(all.loop, [...before.map(deleted), deleted(web('a', 1, undefined))]);

@@ -9,12 +9,14 @@ import { Judge, type JudgeRound } from './judges.ts';
 
 const JUDGES_MAX = 2;
 
+const SCENARIOS = 'test/scenarios/scenarios.test.ts';
 /** What examples show, in the order of the time that they take. */
 const EXAMPLES = [
-  'test/scenarios/scenarios.test.ts',
+  SCENARIOS,
   'test/core/control/desired.test.ts',
   'test/core/control/entries.test.ts',
   'test/core/control/space.test.ts',
+  'test/core/control/maglev.test.ts',
   'test/core/control/document.test.ts',
   'test/agent/loop.test.ts',
   'test/agent/audit.test.ts',
@@ -26,6 +28,8 @@ const PROPERTIES = [
   'test/agent/tight.property.test.ts',
   'test/core/agreement.property.test.ts',
 ];
+/** For a sample in every run of the tests. */
+export const FIRST_ROUND: readonly JudgeRound[] = [{ seed: 1, files: EXAMPLES }];
 /** The same cases for every mutant; what one seed of the laws does not find the next ones may. */
 export const ROUNDS: readonly JudgeRound[] = [
   { seed: 1, files: [...EXAMPLES, ...PROPERTIES] },
@@ -38,22 +42,40 @@ export type ControlOptions = {
   /** Mechanical ones. */
   readonly count: number;
   readonly seed: number;
+  /** What a mutant must survive; a written one first the test that is to find it. */
+  readonly rounds?: readonly JudgeRound[];
   readonly onProgress?: (done: number, of: number) => void;
 };
 
+/** The test, or the scenario, that is to find a fault. */
+export function killerRound({ killer }: ControlFault): JudgeRound {
+  const [file = '', ...names] = killer.split(' › ');
+  if (names.length === 0) return { seed: 1, files: [SCENARIOS], only: `${killer} ` };
+  return { seed: 1, files: [file], only: names.join(' › ') };
+}
+
 /** Tries each; nothing is tried where the tests fail without any fault. */
-export async function runControl({ faults, count, seed, onProgress }: ControlOptions): Promise<ControlReport> {
+export async function runControl({
+  faults,
+  count,
+  seed,
+  rounds = ROUNDS,
+  onProgress,
+}: ControlOptions): Promise<ControlReport> {
   const judges = Array.from({ length: Math.min(JUDGES_MAX, availableParallelism()) }, () => new Judge());
   try {
     const [first] = judges;
     if (first === undefined) throw new Error('a machine has a processor');
     const files = CONTROL_FILES.map((name) => ({ name, text: first.textOf(name) }));
     const texts = new Map(files.map(({ name, text }) => [name, text]));
-    const control = await first.ask(undefined, ROUNDS);
+    const control = await first.ask(undefined, rounds);
     const isSound = control.kind === 'survives';
     const drawn = drawMutants(files, seed, isSound ? count : 0);
     const tried = isSound ? faults : [];
-    const jobs = [...tried.map((fault) => jobOfFault(fault, first.textOf(fault.file))), ...drawn.map((mutant) => jobOfDrawn(mutant, texts))];
+    const jobs = [
+      ...tried.map((fault) => jobOfFault(fault, first.textOf(fault.file), rounds)),
+      ...drawn.map((mutant) => jobOfDrawn(mutant, texts, rounds)),
+    ];
     const fates = await tryAll(judges, jobs, (done) => onProgress?.(done, jobs.length));
     return {
       faults: tried.map((fault, index) => ({ fault, fate: fates[index]! })),
@@ -69,16 +91,16 @@ export async function runControl({ faults, count, seed, onProgress }: ControlOpt
 
 type Job = (judge: Judge) => Promise<ControlFate>;
 
-function jobOfFault(fault: ControlFault, text: string): Job {
+function jobOfFault(fault: ControlFault, text: string, rounds: readonly JudgeRound[]): Job {
   const planted = plantFault(fault, text);
   if (!planted.ok)
     return () => Promise.resolve({ kind: 'failed', test: '', why: failureText(planted.error), durationMs: 0 });
-  return (judge) => judge.ask({ file: fault.file, text: planted.value }, ROUNDS);
+  return (judge) => judge.ask({ file: fault.file, text: planted.value }, [killerRound(fault), ...rounds]);
 }
 
-function jobOfDrawn(mutant: DrawnMutant, texts: ReadonlyMap<string, string>): Job {
+function jobOfDrawn(mutant: DrawnMutant, texts: ReadonlyMap<string, string>, rounds: readonly JudgeRound[]): Job {
   const text = plantDrawn(mutant, texts.get(mutant.file) ?? '') ?? '';
-  return (judge) => judge.ask({ file: mutant.file, text }, ROUNDS);
+  return (judge) => judge.ask({ file: mutant.file, text }, rounds);
 }
 
 /** Each job to the next judge that is free; the fates in the order of the jobs. */

@@ -25,7 +25,8 @@ const LOOK_MS = 250;
 const MEMORY_MIB = 512;
 const TICKS_PER_SECOND = 100;
 
-export type JudgeRound = { readonly seed: number; readonly files: readonly string[] };
+/** `only`: tests whose names begin so. */
+export type JudgeRound = { readonly seed: number; readonly files: readonly string[]; readonly only?: string };
 
 /** One file as it shall be, below core/control/; undefined: none is changed. */
 export type Planted = { readonly file: string; readonly text: string };
@@ -33,9 +34,11 @@ export type Planted = { readonly file: string; readonly text: string };
 /** A copy of what decides and of what judges it; who edits the checkout meanwhile changes no mutant. */
 export class Judge {
   private readonly folder: string = mkdtempSync(join(tmpdir(), 'tandem-control-'));
+  private readonly testCpuMs: number;
   private child: ChildProcess | undefined;
 
-  constructor() {
+  constructor(testCpuMs: number = TEST_CPU_MS) {
+    this.testCpuMs = testCpuMs;
     for (const path of [...COPIED, ...COPIED_TESTS])
       cpSync(join(CHECKOUT, path), join(this.folder, path), { recursive: true });
     symlinkSync(realpathSync(join(CHECKOUT, 'node_modules')), join(this.folder, 'node_modules'));
@@ -65,16 +68,16 @@ export class Judge {
     }
   }
 
-  private round({ seed, files }: JudgeRound): Promise<ControlFate> {
+  private round({ seed, files, only = '' }: JudgeRound): Promise<ControlFate> {
     const flags = [`--max-old-space-size=${MEMORY_MIB}`, '--disable-warning=ExperimentalWarning'];
-    const child = spawn(process.execPath, [...flags, JUDGE, this.folder, String(seed), ...files], {
+    const child = spawn(process.execPath, [...flags, JUDGE, this.folder, String(seed), only, ...files], {
       stdio: ['ignore', 'pipe', 'ignore'],
       env: { ...process.env, NODE_COMPILE_CACHE: join(this.folder, 'cache') },
     });
     this.child = child;
     let test = '';
     let said: JudgeLine | undefined;
-    const clock = new TestClock(child.pid ?? 0);
+    const clock = new TestClock(child.pid ?? 0, this.testCpuMs);
     createInterface({ input: child.stdout }).on('line', (text) => {
       const line = JSON.parse(text) as JudgeLine;
       if (line.kind === 'begins') test = line.test;
@@ -107,19 +110,21 @@ function fateOf(said: JudgeLine | undefined, test: string, isOver: boolean, how:
     if (said.why.startsWith('SyntaxError')) return { kind: 'failed', test, why: said.why, durationMs };
     return { kind: said.isUnmet ? 'unmet' : 'thrown', test, why: said.why, durationMs };
   }
-  if (isOver) return { kind: 'endless', test, why: `no end in ${TEST_CPU_MS / 1000} s of a processor`, durationMs };
+  if (isOver) return { kind: 'endless', test, why: 'no end', durationMs };
   return { kind: 'crash', test, why: `ended by ${how}`, durationMs };
 }
 
 /** How long a test runs, in time of the processor. */
 class TestClock {
   private readonly pid: number;
+  private readonly limitMs: number;
   private beganMs = performance.now();
   private beganCpuMs = 0;
   private isEnded = false;
 
-  constructor(pid: number) {
+  constructor(pid: number, limitMs: number) {
     this.pid = pid;
+    this.limitMs = limitMs;
   }
 
   begins(): void {
@@ -130,7 +135,7 @@ class TestClock {
   /** Once it is, it stays. */
   isOver(): boolean {
     const isLate = performance.now() - this.beganMs > TEST_TIMEOUT_MS;
-    this.isEnded ||= isLate || this.cpuMs() - this.beganCpuMs > TEST_CPU_MS;
+    this.isEnded ||= isLate || this.cpuMs() - this.beganCpuMs > this.limitMs;
     return this.isEnded;
   }
 

@@ -167,7 +167,9 @@ function swapped(tokens: readonly Token[], at: number, text: string): readonly C
   const [yes, no] = [text.slice(from, middle.at).trim(), text.slice(middle.at + 1, last.at + last.text.length).trim()];
   const length = last.at + last.text.length - from;
   const old = shortened(`${yes} : ${no}`);
-  return [{ operator: 'branches', at: from, length, old, new: shortened(`${no} : ${yes}`), replacement: ` ${no} : ${yes}` }];
+  return [
+    { operator: 'branches', at: from, length, old, new: shortened(`${no} : ${yes}`), replacement: ` ${no} : ${yes}` },
+  ];
 }
 
 function shortened(code: string): string {

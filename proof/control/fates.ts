@@ -39,6 +39,12 @@ export function scenarioOf(fate: ControlFate): string | undefined {
   return /^test\/scenarios\/scenarios\.test\.ts › ([\w-]+)/.exec(fate.test)?.[1];
 }
 
+/** Whether a written fault was found by the scenario or test that is said to find it. */
+export function isByKiller({ fault, fate }: JudgedFault): boolean {
+  if (fate.kind === 'survives' || fate.kind === 'failed') return false;
+  return fate.test.startsWith(fault.killer) || scenarioOf(fate) === fault.killer;
+}
+
 export type JudgedFault = { readonly fault: ControlFault; readonly fate: ControlFate };
 export type JudgedDrawn = { readonly mutant: DrawnMutant; readonly fate: ControlFate };
 
@@ -57,13 +63,13 @@ export type Argued = Readonly<Record<string, string>>;
 
 const SHARE_MIN = 0.95;
 
-/** Every written fault is found; of the drawn ones enough are, or those that aren't are argued. */
+/** Every written fault is found by whom it names; of the drawn ones enough are, or those that aren't are argued. */
 export function isTrusted({ control, faults, drawn }: ControlReport, argued: Argued): boolean {
   if (control.kind !== 'survives' || faults.length + drawn.length === 0) return false;
   const survivors = drawn.filter(({ fate }) => !isKilled(fate));
   const isEnough = drawn.length - survivors.length >= SHARE_MIN * drawn.length;
   return (
-    faults.every(({ fate }) => isKilled(fate)) &&
+    faults.every(isByKiller) &&
     (isEnough || survivors.every(({ mutant, fate }) => fate.kind === 'survives' && mutant.key in argued))
   );
 }
@@ -80,7 +86,8 @@ function timeText({ durationMs }: ControlFate): string {
 
 /** name, rule, time, who found it. */
 export function faultLine({ fault, fate }: JudgedFault): string {
-  return `${fault.name.padEnd(44)} ${fault.rule.padEnd(10)}${timeText(fate)}  ${killerText(fate)}`;
+  const other = isKilled(fate) && !isByKiller({ fault, fate }) ? `, NOT BY ${fault.killer}` : '';
+  return `${fault.name.padEnd(44)} ${fault.rule.padEnd(10)}${timeText(fate)}  ${killerText(fate)}${other}`;
 }
 
 /** place, operator, old -> new, time, who found it. */
@@ -128,8 +135,18 @@ function spreadLines(drawn: readonly JudgedDrawn[]): string[] {
     return `${name.padEnd(14)}${`${killed} of ${of.length}`.padStart(12)}`;
   };
   const files = [...new Set(drawn.map(({ mutant }) => mutant.file))].toSorted();
-  const ofFiles = files.map((name) => row(name, drawn.filter(({ mutant }) => mutant.file === name)));
-  const ofOperators = operatorNames.map((name) => row(name, drawn.filter(({ mutant }) => mutant.operator === name)));
+  const ofFiles = files.map((name) =>
+    row(
+      name,
+      drawn.filter(({ mutant }) => mutant.file === name),
+    ),
+  );
+  const ofOperators = operatorNames.map((name) =>
+    row(
+      name,
+      drawn.filter(({ mutant }) => mutant.operator === name),
+    ),
+  );
   return [...ofFiles, ...ofOperators];
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * A process that judges one copy of the checkout: `node judge.ts FOLDER SEED FILE...` runs those test files in turn and
- * ends at the first test that fails. Says on standard output, a line of JSON each, what it begins and how it ended.
+ * A process that judges one copy of the checkout: `node judge.ts FOLDER SEED ONLY FILE...` runs the tests of those files
+ * in turn whose names begin with ONLY and ends at the first that fails. Says on standard output, a line of JSON each,
+ * what it begins and how it ended.
  */
 import { writeSync } from 'node:fs';
 import { registerHooks } from 'node:module';
@@ -17,7 +18,7 @@ export type JudgeLine =
   | { readonly kind: 'fails'; readonly isUnmet: boolean; readonly why: string }
   | { readonly kind: 'passed'; readonly tests: number };
 
-const [folder = '', seed = '1', ...files] = process.argv.slice(2);
+const [folder = '', seed = '1', only = '', ...files] = process.argv.slice(2);
 const WHY_LENGTH = 400;
 
 function say(line: JudgeLine): void {
@@ -50,6 +51,7 @@ try {
     say({ kind: 'begins', test: file });
     await import(pathToFileURL(join(folder, file)).href);
     for (const { name, body } of takeCollected()) {
+      if (!name.startsWith(only)) continue;
       say({ kind: 'begins', test: `${file} › ${name}` });
       await body();
       tests += 1;

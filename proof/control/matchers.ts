@@ -53,7 +53,9 @@ function expectation(found: unknown, why = ''): Readonly<Record<string, unknown>
         name,
         (...wanted: readonly unknown[]): void => {
           if (matcher(found, ...wanted) !== isNot) return;
-          throw new Unmet(`${why === '' ? '' : `${why}: `}${shown(found)} ${isNot ? 'not ' : ''}${name} ${shown(wanted[0])}`);
+          throw new Unmet(
+            `${why === '' ? '' : `${why}: `}${shown(found)} ${isNot ? 'not ' : ''}${name} ${shown(wanted[0])}`,
+          );
         },
       ]),
     );

@@ -50,7 +50,9 @@ function nameOf(name: string, values: readonly unknown[]): string {
   let next = 0;
   const filled = name.replace(/%[sjid]/g, () => textOf(values[next++]));
   const [first] = values;
-  return filled.replace(/\$(\w+)/g, (_, member: string) => textOf((first as Readonly<Record<string, unknown>>)[member]));
+  return filled.replace(/\$(\w+)/g, (_, member: string) =>
+    textOf((first as Readonly<Record<string, unknown>>)[member]),
+  );
 }
 
 function textOf(value: unknown): string {

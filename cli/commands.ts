@@ -139,6 +139,11 @@ export const commands: readonly CommandSpec[] = [
       },
       { flags: '--as-node <name>', help: 'what if the node had been this one' },
       {
+        flags: '--algorithm <name>',
+        help: 'what if backends had been chosen so, where a Service does not say itself',
+        choices: ['hash', 'maglev'],
+      },
+      {
         flags: '--inject',
         help: "send its clients' packets into the kernel's own path in a lab, and judge what comes out (root)",
       },

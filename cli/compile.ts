@@ -45,7 +45,7 @@ function modeOf(options: CommandOptions): Mode {
 
 function configFiles(options: CommandOptions): readonly string[] {
   const given = options['config'];
-  return Array.isArray(given) ? given : [];
+  return Array.isArray(given) ? given.map(String) : [];
 }
 
 function misuse(mode: Mode, format: string, files: readonly string[], options: CommandOptions): Failure | undefined {

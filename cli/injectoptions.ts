@@ -12,6 +12,7 @@ const OTHERS = {
   withoutEvent: '--without-event',
   delay: '--delay',
   asNode: '--as-node',
+  algorithm: '--algorithm',
   emitCase: '--emit-case',
 } as const;
 

@@ -57,6 +57,7 @@ const schema = z.strictObject({
     serviceProxyName: z.string().nullable(),
     topology: z.boolean(),
     masqueradeAll: z.boolean(),
+    algorithm: z.enum(['hash', 'maglev']).default('hash'),
     clusterCIDRs: z.array(prefixShape),
     serviceCIDRs: z.array(prefixShape),
     addresses: z.array(addressShape),
@@ -69,6 +70,7 @@ const schema = z.strictObject({
 export function recordedText({ node, seed, steps }: RecordedCase): string {
   const {
     addresses,
+    algorithm,
     clusterCIDRs,
     masqueradeAll,
     nodeName,
@@ -89,6 +91,7 @@ export function recordedText({ node, seed, steps }: RecordedCase): string {
       serviceProxyName,
       topology,
       masqueradeAll,
+      algorithm,
       clusterCIDRs: texts(clusterCIDRs),
       serviceCIDRs: texts(serviceCIDRs),
       addresses: addresses.map((one: Address) => addressText(one)),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `tandem replay --without-event, --delay, --as-node`: a recording twice, as it was and as it would have been. */
+/** `tandem replay --without-event, --delay, --as-node, --algorithm`: a recording twice, as it was and as it would have been. */
 import { objectsOf } from '../core/objects.ts';
 import { fail, ok, type Result } from '../core/result.ts';
 import type { EventStreams } from '../formats/events.ts';
@@ -19,7 +19,7 @@ export type ReplayIt = (files: ReplayFiles) => Promise<Result<Replayed>>;
 
 /** Whether anything is to be otherwise. */
 export function isWhatIf(options: CommandOptions): boolean {
-  return ['withoutEvent', 'delay', 'asNode'].some((name) => options[name] !== undefined);
+  return ['withoutEvent', 'delay', 'asNode', 'algorithm'].some((name) => options[name] !== undefined);
 }
 
 /** What would have been is no finding: it ends with 0, unless the twins differ or the files can't be read. */
@@ -85,15 +85,21 @@ function alter(files: ReplayFiles, options: CommandOptions): Result<AlteredFiles
       words.push(altered.value.words);
     }
   }
+  const { algorithm } = options;
+  let { config } = files;
+  if (algorithm === 'hash' || algorithm === 'maglev') {
+    config = { ...config, algorithm };
+    words.push(`backends had been chosen by ${algorithm}`);
+  }
   const asNode = options['asNode'];
-  if (typeof asNode !== 'string') return ok({ files: { ...files, streams }, words });
+  if (typeof asNode !== 'string') return ok({ files: { ...files, config, streams }, words });
   const names = nodeNames(streams);
   if (!names.includes(asNode)) {
     const near = nearest(asNode, names);
     const remedy = near === undefined ? 'add the events of nodes' : `there are ${names.join(', ')}`;
     return fail('usage', `--as-node ${asNode}`, 'the events tell of no such node', remedy);
   }
-  return ok({ files: { ...files, streams, asNode }, words: [...words, `the node had been ${asNode}`] });
+  return ok({ files: { ...files, config, streams, asNode }, words: [...words, `the node had been ${asNode}`] });
 }
 
 function nodeNames({ events }: EventStreams): readonly string[] {

@@ -21,7 +21,7 @@ import {
   type History,
   type Moment,
 } from './oracle/history.ts';
-import { frontendsOf, type Frontend } from './oracle/listing.ts';
+import { frontendsOf, healthChecksOf, type Frontend, type ServiceHealth } from './oracle/listing.ts';
 import { servingAddresses, type NodePortAddresses } from './oracle/nodeports.ts';
 import { addressKey, type Family } from './oracle/read.ts';
 import { answerFromViews, keysOfQuestion, type Surroundings } from './oracle/resolve.ts';
@@ -69,6 +69,8 @@ export type Oracle = {
   readonly answer: (question: Question) => Answer;
   /** Every frontend of a judged kind that exists now, with its owner, in no order. */
   readonly frontends: () => readonly Frontend[];
+  /** Every port at which load balancers ask for local endpoints, in no order. */
+  readonly healthChecks: () => readonly ServiceHealth[];
 };
 
 /**
@@ -140,6 +142,7 @@ export function createOracle(options: OracleOptions): Oracle {
       return answerFromViews(valuesAtTime(history, objects, 0), question, surroundings);
     },
     frontends: () => frontendsOf(latestValues(history), surroundings),
+    healthChecks: () => healthChecksOf(latestValues(history)),
   };
 }
 

@@ -74,7 +74,7 @@ const selectionKeyShape: z.ZodType<readonly [number, number]> = z
 const schema = z.strictObject({
   apiVersion: z.literal(API_VERSION),
   kind: z.literal(KIND),
-  nodeName: z.string().default(''),
+  nodeName: z.string().trim().toLowerCase().default(''),
   zone: z.string().default(''),
   nodeIPs: z.array(addressShape).default([]),
   nodePortAddresses: nodePortAddressesShape.default('primary'),

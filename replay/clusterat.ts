@@ -3,6 +3,7 @@
 import { addressText, protocolText } from '../core/address.ts';
 import { applyEvent, emptyCluster, type ClusterState } from '../core/control/cluster.ts';
 import { compileServices, type CompiledFrontend, type DocumentConfig } from '../core/control/document.ts';
+import { whyNotProgrammed } from '../core/control/wanted.ts';
 import { objectsOf, type ClusterEvent, type ClusterObject } from '../core/objects.ts';
 import { triggerTime } from '../formats/eventline.ts';
 import type { TimedEvent } from '../formats/events.ts';
@@ -83,6 +84,10 @@ export function frontendAt(
   const address = addressText(destination);
   const name = protocolText(protocol);
   return compileServices(cluster, config).frontends.find(
-    (one) => one.address === address && one.port === destinationPort && one.protocol === name,
+    ({ kind, ...one }) =>
+      one.address === address &&
+      one.port === destinationPort &&
+      one.protocol === name &&
+      whyNotProgrammed({ kind, protocol }) === undefined,
   );
 }

@@ -34,6 +34,8 @@ export type App = {
   readonly ports: readonly AppPort[];
   readonly isLocal: boolean;
   clusterIP: number;
+  /** How the Service is reached from outside: changes with each revision. */
+  revision: number;
   exists: boolean;
   isDirty: boolean;
   isRolling: boolean;
@@ -130,6 +132,7 @@ function createApp({ stream, swarm }: ClusterOptions, index: number): App {
     ports: stream.pick(PORTS),
     isLocal: stream.chance(swarm.localShare),
     clusterIP: SERVICE_RANGE + 1 + index,
+    revision: index,
     exists: true,
     isDirty: false,
     isRolling: false,
@@ -208,6 +211,8 @@ class Deployments {
 
   scale(app: App, replicas: number): void {
     app.replicas = replicas;
+    // Whoever touches a Deployment touches its Service too.
+    if (app.exists && app.revision++ % 2 === 0) this.#api.write(serviceObject(app));
     const kept = app.pods.filter(({ state }) => state !== 'terminating' && state !== 'gone');
     for (let i = kept.length; i < replicas; i += 1) this.#start(app);
     for (const pod of kept.slice(replicas)) this.#terminate(app, pod);
@@ -312,18 +317,52 @@ function sliceName({ name }: App, family: Family, index: number): string {
   return `${name}-${family === 'IPv6' ? 'v6-' : ''}${index}`;
 }
 
+/** Addresses that several Services claim. */
+const BALANCERS: readonly string[] = ['198.51.100.1', '198.51.100.2', 'fd00:ee::1'];
+const EXTERNAL_IPS: readonly string[] = ['198.51.101.1', 'fd00:ef::1'];
+/** The same set in two orders, another set, and one in which nodes lie. */
+const RANGES: readonly (readonly string[])[] = [
+  ['10.0.0.0/8', '203.0.113.0/24'],
+  ['203.0.113.0/24', '10.0.0.0/8'],
+  ['10.0.0.0/8'],
+  ['192.0.2.0/24'],
+];
+
+type Outside = { readonly spec: ServiceObject['spec']; readonly ingress: readonly { readonly ip: string }[] };
+
+/** Every kind of frontend comes and goes with the revisions of a Service. */
+function outsideOf({ ports, revision }: App): Outside {
+  const listed = ports.map(({ name, port, protocol }) => ({ name, port, protocol }));
+  const withNodePorts = listed.map((each, index) => ({ ...each, nodePort: 30_000 + (revision % 16) * 4 + index }));
+  const externalTrafficPolicy = revision % 3 === 0 ? 'Local' : 'Cluster';
+  switch (revision % 5) {
+    case 1:
+      return { spec: { type: 'NodePort', ports: withNodePorts, externalTrafficPolicy }, ingress: [] };
+    case 2: {
+      const spec = { type: 'LoadBalancer', ports: withNodePorts, externalTrafficPolicy };
+      const ranges = RANGES[revision % RANGES.length] ?? [];
+      return { spec: { ...spec, loadBalancerSourceRanges: ranges }, ingress: BALANCERS.map((ip) => ({ ip })) };
+    }
+    case 3:
+      return { spec: { type: 'ClusterIP', ports: listed, externalIPs: EXTERNAL_IPS }, ingress: [] };
+    default:
+      return { spec: { type: 'ClusterIP', ports: listed }, ingress: [] };
+  }
+}
+
 function serviceObject(app: App): ServiceObject {
   const clusterIPs = app.families.map((family) => wordText(app.clusterIP, family === 'IPv6'));
+  const { ingress, spec } = outsideOf(app);
   return {
     kind: 'Service',
     metadata: { namespace: 'sim', name: app.name },
+    status: { loadBalancer: { ingress } },
     spec: {
-      type: 'ClusterIP',
+      ...spec,
       clusterIP: clusterIPs[0] ?? '',
       clusterIPs,
       ipFamilies: app.families,
       internalTrafficPolicy: app.isLocal ? 'Local' : 'Cluster',
-      ports: app.ports.map(({ name, port, protocol }) => ({ name, port, protocol })),
     },
   };
 }

@@ -7,7 +7,7 @@ import { configOf } from '../core/datapath/datapath.ts';
 import type { MapSizes } from '../core/datapath/maps.ts';
 import { maps, type FrontendKeyRecord } from '../core/layout.gen.ts';
 import { wholeAddressRecord } from '../core/control/wanted.ts';
-import { addressFromIPv4 } from '../core/address.ts';
+import { address, addressFromIPv4 } from '../core/address.ts';
 import type { ClusterEvent } from '../core/objects.ts';
 import { createOracleTimeline, type OracleTimeline } from '../core/oracle.ts';
 import type { Judgement, Question } from '../core/oracle/answer.ts';
@@ -54,10 +54,18 @@ const COMPARISON_US = 30e6;
 const OLD_LAYOUT = '0f'.repeat(8);
 /** 10.96.255.254, which no Service of the simulation has. */
 const FOREIGN_ADDRESS = 0x0a60fffe;
+/** 192.0.2.10 and on. */
+const NODE_RANGE = 0xc000020a;
 const TICK_US = 1048.576;
 
 export function configOfNode(index: number): NodeConfig {
-  return { ...PLAIN_NODE, nodeName: nodeName(index) };
+  const nodeIPs = [addressFromIPv4(NODE_RANGE + index), address(0xfd000001, 0, 0, 10 + index)];
+  return { ...PLAIN_NODE, nodeName: nodeName(index), nodeIPs };
+}
+
+/** Frontends of every kind are in the maps, whatever the programs of this build serve. */
+export function everyKind(): undefined {
+  return undefined;
 }
 
 /** `boot` counts the times that the maps were lost; a packet of an earlier boot belongs to nobody. */
@@ -127,7 +135,7 @@ export class SimNode {
     this.#isStepPlanned = false;
     const planted: MapStore = plant.store?.(this.store) ?? this.store;
     const store = plant.sharesMaps === true ? planted : takeOver(planted, this.#epoch);
-    const loop = createLoop({ store, node: configOfNode(this.index), onProblem: () => undefined });
+    const loop = createLoop({ store, node: configOfNode(this.index), whyNot: everyKind, onProblem: () => undefined });
     this.#loop = plant.loop?.(loop) ?? loop;
     for (const watch of this.watches) watch.start();
     onLine(this, 'agent', 'start');
@@ -189,8 +197,7 @@ export class SimNode {
   /** Somebody writes an address of his own into the maps; the comparison with what is wanted finds it later. */
   leaveForeignRow(): void {
     const row = this.store.capacity(maps.services) - 1;
-    const address = addressFromIPv4(FOREIGN_ADDRESS);
-    const record = wholeAddressRecord(address);
+    const record = wholeAddressRecord(addressFromIPv4(FOREIGN_ADDRESS));
     this.store.intrude(setOperation(maps.services, row, record));
     this.store.intrude(setOperation<FrontendKeyRecord, number>(maps.frontends, record.key, row));
     const { clock, stream } = this.#options;
@@ -343,7 +350,7 @@ function createEpoch(): Epoch {
 
 /** Maps that an agent of another cluster left behind. */
 function leaveForeignRows(store: MapStore, index: number): void {
-  const loop = createLoop({ store, node: configOfNode(index), onProblem: () => undefined });
+  const loop = createLoop({ store, node: configOfNode(index), whyNot: everyKind, onProblem: () => undefined });
   const metadata = { namespace: 'foreign', name: 'left' };
   const ports = [{ name: 'http', port: 80, protocol: 'TCP' }];
   const spec = { type: 'ClusterIP', clusterIP: '10.96.0.1', ports };

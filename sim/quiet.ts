@@ -8,7 +8,7 @@ import { watchedKinds, type Api } from './api.ts';
 import type { Broken } from './checkers.ts';
 import type { App, AppPort, Cluster } from './cluster.ts';
 import { wordText } from './frame.ts';
-import { configOfNode, type SimNode } from './node.ts';
+import { configOfNode, everyKind, type SimNode } from './node.ts';
 import type { Traffic } from './traffic.ts';
 
 /** Tries per ready pod until one that is never chosen counts as forgotten: e^-60 of the rightful runs. */
@@ -17,7 +17,7 @@ const TRIES = 60;
 /** The meaning of maps made at once from the objects as they are. */
 export function freshMeaning(api: Api, node: number, sizes: MapSizes): string {
   const store = storeOf(createMaps(configOf(), { ...sizes, flowBuckets: 2, peers: 2, affinity: 2, netns: 1 }));
-  const loop = createLoop({ store, node: configOfNode(node), onProblem: () => undefined });
+  const loop = createLoop({ store, node: configOfNode(node), whyNot: everyKind, onProblem: () => undefined });
   for (const kind of watchedKinds) loop.event({ type: 'LISTED', kind, items: api.list(kind).items });
   loop.step();
   return meaningOf(store);

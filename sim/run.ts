@@ -189,11 +189,9 @@ export function simulate(options: SimOptions): SimReport {
 
 function checkQuiet(run: Run): void {
   const { api, cluster, nodes, traffic } = run;
-  const hasLocal = cluster.apps.some(({ isLocal }) => isLocal);
   const isTight = run.options.sizes !== undefined;
-  let fresh: string | undefined;
   for (const node of nodes) {
-    if (fresh === undefined || hasLocal) fresh = freshMeaning(api, node.index, sizesFor(cluster.apps.length));
+    const fresh = freshMeaning(api, node.index, sizesFor(cluster.apps.length));
     const broken = checkConverged(node, fresh, isTight);
     if (broken !== undefined) return run.break(node.index, broken);
   }

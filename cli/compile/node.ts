@@ -6,7 +6,7 @@ import { ok, type Result } from '../../core/result.ts';
 
 /** Without a file everything has its default, and nothing that reads files is loaded. */
 export async function readNode(file: string | undefined, nodeName: unknown): Promise<Result<DocumentConfig>> {
-  const named = typeof nodeName === 'string' ? { nodeName } : {};
+  const named = typeof nodeName === 'string' ? { nodeName: nodeName.trim().toLowerCase() } : {};
   if (file === undefined) return ok({ ...PLAIN_NODE, serviceCIDRs: [], ...named });
   const { readConfiguration } = await import('../../formats/config.ts');
   const config = readConfiguration(file);

@@ -27,6 +27,8 @@ type Held = {
   readonly backends: ReadonlyMap<number, BackendRecord>;
   /** By set. */
   readonly ranges: ReadonlyMap<number, readonly SourceRangeKeyRecord[]>;
+  /** Those that a row was found to name. */
+  readonly named: Map<number, RangeSet>;
   readonly nodeAddresses: readonly (readonly [NodeAddressKeyRecord, number])[];
   /** Backends of each Service port by `address:port`. */
   readonly found: Map<PortEntry, Map<string, BackendEntry>>;
@@ -50,6 +52,7 @@ function readMaps(store: MapStore): Result<Held> {
       ranges.value.map(([key]) => key),
       ({ set }) => set,
     ),
+    named: new Map(),
     nodeAddresses: nodeAddresses.value,
     found: new Map(),
     frontends: frontends.value,
@@ -112,25 +115,26 @@ function adoptFrontend(
 function adoptSet(image: MapImage, held: Held, record: ServiceRecord | undefined): RangeSet | undefined {
   const id = record?.sourceRanges ?? 0;
   if (id === 0) return undefined;
-  const known = [...image.rangeSets.values()].find((set) => set.id === id);
+  const known = held.named.get(id);
   if (known !== undefined) {
     known.references += 1;
     return known;
   }
   const keys = held.ranges.get(id) ?? [];
-  const text = rangesText(keys.map(rangeOfKey).sort(compareRanges));
+  const ranges = rangesText(keys.map(rangeOfKey).sort(compareRanges));
+  // Of two sets with equal ranges, which somebody else must have made, the second is nobody's and goes with its rows.
+  const text = image.rangeSets.has(ranges) ? `${ranges} set ${id}` : ranges;
   const set: RangeSet = { id, keys, text, references: 1, isWritten: true };
-  // Two sets of equal ranges may have come of a crash: the second goes with its rows.
-  image.rangeSets.set(image.rangeSets.has(text) ? `${text} set ${id}` : text, set);
+  image.rangeSets.set(text, set);
+  held.named.set(id, set);
   return set;
 }
 
 /** After the frontends: sets that no row names can't be reached, and go first. */
-function adoptRanges(image: MapImage, { ranges }: Held): void {
-  const named = new Set([...image.rangeSets.values()].map(({ id }) => id));
+function adoptRanges(image: MapImage, { named, ranges }: Held): void {
   for (const [id, keys] of ranges) if (!named.has(id)) image.orphanRanges.push(...keys);
   image.rangesHeld = [...ranges.values()].reduce((sum, keys) => sum + keys.length, 0);
-  fillPool(image.rangeIds, named, highestOf(ranges.keys()));
+  fillPool(image.rangeIds, new Set(named.keys()), highestOf(ranges.keys()));
 }
 
 /** undefined: its id is another port's. */

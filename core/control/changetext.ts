@@ -45,7 +45,8 @@ function groupsOf(frontends: readonly FrontendChange[]): readonly (readonly Fron
   const groups = new Map<string, FrontendChange[]>();
   for (const frontend of frontends) {
     const { change, service, portName, protocol, settings, views } = frontend;
-    const key = JSON.stringify([service, portName, protocol, change, settings, views]);
+    const how = change === 'removed' ? [] : [settings, views];
+    const key = JSON.stringify([service, portName, protocol, change, how]);
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [frontend]);
     else group.push(frontend);

@@ -23,7 +23,12 @@ export type OwnedAddress = { readonly address: Address; readonly frontends: numb
 /** What may differ from before: Service ports by full name, owned addresses by text. */
 export type DesiredChange = { readonly ports: ReadonlySet<string>; readonly addresses: ReadonlyMap<string, Address> };
 
-type Touched = { readonly ports: Set<string>; readonly addresses: Map<string, Address> };
+type Touched = {
+  readonly ports: Set<string>;
+  readonly addresses: Map<string, Address>;
+  /** Who had what several claim, before an owner was computed again: the others need to know only if it changes hands. */
+  readonly contested: Map<string, Frontend | undefined>;
+};
 
 /** Nothing wanted yet. */
 export function emptyDesired(): Desired {
@@ -37,12 +42,13 @@ export function updateDesired(
   config: NodeConfig,
   owners: Iterable<string>,
 ): DesiredChange {
-  const touched: Touched = { ports: new Set(), addresses: new Map() };
+  const touched: Touched = { ports: new Set(), addresses: new Map(), contested: new Map() };
   for (const owner of owners) {
     const before = desired.owners.get(owner) ?? NOTHING_DESIRED;
     const after = desiredOf(cluster, config, owner);
     withdraw(desired, touched, before.frontends);
     claim(desired, touched, after.frontends);
+    touchRivals(desired, touched);
     const isNothing = after.frontends.length === 0 && after.problems.length === 0 && after.healthCheck === null;
     if (isNothing) desired.owners.delete(owner);
     else desired.owners.set(owner, after);
@@ -86,10 +92,13 @@ function withdraw(desired: Desired, touched: Touched, frontends: readonly Fronte
     touched.ports.add(name);
     desired.ports.delete(name);
     const text = keyText(frontend);
-    const claims = (desired.claims.get(text) ?? []).filter((claimant) => claimant !== frontend);
+    const all = desired.claims.get(text) ?? [];
+    const claims = all.filter((claimant) => claimant !== frontend);
     if (claims.length === 0) desired.claims.delete(text);
-    else desired.claims.set(text, claims);
-    touchAll(touched, claims);
+    else {
+      desired.claims.set(text, claims);
+      if (!touched.contested.has(text)) touched.contested.set(text, all[0]);
+    }
     countAddress(desired, touched, frontend, -1);
   }
 }
@@ -102,9 +111,12 @@ function claim(desired: Desired, touched: Touched, frontends: readonly Frontend[
     if (siblings === undefined) ofPorts.set(name, [frontend]);
     else siblings.push(frontend);
     const text = keyText(frontend);
-    const others = desired.claims.get(text) ?? [];
-    touchAll(touched, others);
-    desired.claims.set(text, others.length === 0 ? [frontend] : [...others, frontend].sort(compareClaims));
+    const others = desired.claims.get(text);
+    if (others === undefined) desired.claims.set(text, [frontend]);
+    else {
+      desired.claims.set(text, others.toSpliced(placeAmong(others, frontend), 0, frontend));
+      if (!touched.contested.has(text)) touched.contested.set(text, others[0]);
+    }
     countAddress(desired, touched, frontend, 1);
   }
   for (const [name, own] of ofPorts) {
@@ -113,8 +125,31 @@ function claim(desired: Desired, touched: Touched, frontends: readonly Frontend[
   }
 }
 
-function touchAll(touched: Touched, claims: readonly Frontend[]): void {
-  for (const { servicePort } of claims) touched.ports.add(servicePortText(servicePort));
+/** Where a claim belongs in their order. */
+function placeAmong(others: readonly Frontend[], frontend: Frontend): number {
+  let [from, to] = [0, others.length];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    const other = others[middle];
+    if (other !== undefined && compareClaims(other, frontend) <= 0) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}
+
+/** Thousands may claim one address: most of their changes leave it with its owner. */
+function touchRivals({ claims }: Desired, { contested, ports }: Touched): void {
+  for (const [text, before] of contested) {
+    const all = claims.get(text) ?? [];
+    const [after] = all;
+    if (after === undefined || (before !== undefined && isSameOwner(before, after))) continue;
+    for (const { servicePort } of all) ports.add(servicePortText(servicePort));
+  }
+  contested.clear();
+}
+
+function isSameOwner(left: Frontend, right: Frontend): boolean {
+  return left.kind === right.kind && servicePortText(left.servicePort) === servicePortText(right.servicePort);
 }
 
 /** Only cluster addresses are owned whole; other ports of a load balancer or external address are left alone (A5). */

@@ -53,7 +53,7 @@ export function podOfOwner(owner: string): string | undefined {
   return owner.startsWith(OWNER_PREFIX) ? owner.slice(OWNER_PREFIX.length) : undefined;
 }
 
-/** undefined: it has no name, or nothing that makes a frontend: no host port, no address, the node's network, or ended. */
+/** undefined: it has no name, or nothing to serve or to tell: no host port, no address, the node's network, or ended. */
 export const decodePod: (object: PodObject) => PodInfo | undefined = decodedOnce(readPod);
 
 function readPod(object: PodObject): PodInfo | undefined {
@@ -66,7 +66,9 @@ function readPod(object: PodObject): PodInfo | undefined {
   const findings: Findings = { object: `Pod ${key}`, problems: [] };
   const hostPorts = [...containers(spec)].flatMap(([at, container]) => hostPortsOf(findings, at, container));
   const addresses = podAddresses(status);
-  if (hostPorts.length === 0 || addresses.length === 0) return undefined;
+  // One whose only host port can't be used is kept, so that this is told.
+  const hasNothing = hostPorts.length === 0 && findings.problems.length === 0;
+  if (hasNothing || addresses.length === 0) return undefined;
   const metadata = fieldsOf(object.metadata);
   return {
     key,

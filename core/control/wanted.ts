@@ -26,7 +26,7 @@ const EMPTY_VIEW: ViewRecord = { firstSlot: 0, count: 0, tableSize: 0, algorithm
 export type WantedPort = { readonly name: string; readonly frontends: readonly Frontend[] };
 
 /** Why the datapath of this build can't serve a frontend; undefined: it can. */
-export function whyNotProgrammed({ kind, protocol }: Frontend): string | undefined {
+export function whyNotProgrammed({ kind, protocol }: Pick<Frontend, 'kind' | 'protocol'>): string | undefined {
   if (kind !== 'ClusterIP') return kind;
   return protocol === TCP || protocol === UDP ? undefined : protocolText(protocol);
 }

@@ -38,6 +38,8 @@ export type ServiceFacts = {
   readonly externalAddresses: readonly Address[];
   /** Of LB VIPs (B10); undefined: none were given. Empty: none of those given can be read. */
   readonly sourceRanges: readonly Prefix[] | undefined;
+  /** Of a load balancer that asks for local endpoints (F1). */
+  readonly healthCheckPort: Port | undefined;
   readonly ports: readonly ServicePortFacts[];
 };
 
@@ -89,6 +91,7 @@ export function readService(object: ServiceObject, serviceProxyName: string | un
     loadBalancerAddresses: readAddresses(ingress.map((entry) => entry.ip)),
     externalAddresses: readAddresses(texts(spec.externalIPs)),
     sourceRanges: readSourceRanges(spec),
+    healthCheckPort: asksForHealth(spec) ? readPort(spec.healthCheckNodePort) : undefined,
     ports: readServicePorts(spec),
   };
 }
@@ -102,6 +105,10 @@ function readAffinity({ sessionAffinity, sessionAffinityConfig }: NonNullable<Se
   const seconds = sessionAffinityConfig?.clientIP?.timeoutSeconds;
   const isValid = Number.isInteger(seconds) && Number(seconds) > 0 && Number(seconds) <= AFFINITY_SECONDS_MAX;
   return isValid ? Number(seconds) : AFFINITY_SECONDS;
+}
+
+function asksForHealth({ externalTrafficPolicy, type }: NonNullable<ServiceObject['spec']>): boolean {
+  return type === 'LoadBalancer' && externalTrafficPolicy === 'Local';
 }
 
 /** A8: trimmed, and what cannot be read is skipped. */

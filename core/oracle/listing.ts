@@ -3,6 +3,7 @@
 import type { Address, Port, Protocol } from '../address.ts';
 import type { FrontendKind } from './answer.ts';
 import { frontendKey, ownerOf, type Claim } from './claims.ts';
+import type { HealthCheck } from './health.ts';
 import { familyOf } from './read.ts';
 import { ownAddresses, type Surroundings } from './resolve.ts';
 import type { View } from './view.ts';
@@ -41,6 +42,14 @@ export function frontendsOf(views: readonly View[], surroundings: Surroundings):
     const { affinitySeconds, kind, owner: service, port, portName, protocol } = owner;
     return [{ kind, service, portName, address, protocol, port, affinitySeconds }];
   });
+}
+
+export type ServiceHealth = HealthCheck & { readonly service: string };
+
+export function healthChecksOf(views: readonly View[]): ServiceHealth[] {
+  return views.flatMap((view) =>
+    view.kind === 'service' && view.healthCheck !== undefined ? [{ service: view.name, ...view.healthCheck }] : [],
+  );
 }
 
 function claimsOf(view: View, servesHostPorts: boolean): readonly Claim[] {

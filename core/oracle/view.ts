@@ -4,6 +4,7 @@ import type { Address } from '../address.ts';
 import { claimsOnce, listsKey, portKey, type Claims } from './claims.ts';
 import type { Place } from './endpoints.ts';
 import type { ServiceFacts, SliceFacts } from './facts.ts';
+import { healthCheckOf, type HealthCheck } from './health.ts';
 import { listsOfPort, shareBackends, type PortLists } from './lists.ts';
 import type { HostPort, ServedHostPort } from './pods.ts';
 import { addressKey, familyOf } from './read.ts';
@@ -18,6 +19,7 @@ export type ServiceView = {
   readonly claims: Claims;
   /** By the `lists` of a claim. */
   readonly lists: ReadonlyMap<string, PortLists>;
+  readonly healthCheck: HealthCheck | undefined;
 };
 
 export type NodeView = {
@@ -75,6 +77,7 @@ export function viewOfService(service: ServiceFacts, slices: readonly SliceFacts
     externalAddresses: externals.map(addressKey),
     claims: claimsOnce(service),
     lists,
+    healthCheck: healthCheckOf(service, slices, place),
   };
 }
 
@@ -107,8 +110,8 @@ function isSameClaims(left: Claims, right: Claims): boolean {
 }
 
 /** The parts of a view that are plain data. */
-function headOf({ foreign, clusterAddresses, externalAddresses }: ServiceView): unknown {
-  return [foreign, clusterAddresses, externalAddresses];
+function headOf({ foreign, clusterAddresses, externalAddresses, healthCheck }: ServiceView): unknown {
+  return [foreign, clusterAddresses, externalAddresses, healthCheck];
 }
 
 function sameJson(left: unknown, right: unknown): boolean {

@@ -84,7 +84,7 @@ type Drawn = {
 };
 
 function drawSpec(stream: Stream, { index, type, ports, families }: Drawn): ObjectToSend {
-  const externalIPs = stream.chance(0.3) ? drawAddresses(stream, externalPrefixes, index) : [];
+  const externalIPs = stream.chance(0.3) ? drawExternal(stream, index) : [];
   const isExternal = type !== 'ClusterIP' || externalIPs.length > 0;
   return {
     type,
@@ -125,6 +125,11 @@ export function drawRanges(stream: Stream): readonly string[] {
   const drawn = Array.from({ length: 1 + stream.below(4) }, () => stream.pick(ranges));
   if (stream.chance(0.05)) drawn.push(stream.pick(['0.0.0.0/0', '::/0']));
   return drawn;
+}
+
+/** Now and then an address of the node itself, which other clusters draw too. */
+function drawExternal(stream: Stream, index: number): readonly string[] {
+  return stream.chance(0.04) ? [stream.pick(node.addresses)] : drawAddresses(stream, externalPrefixes, index);
 }
 
 function drawAddresses(stream: Stream, prefixes: readonly [string, string], index: number): readonly string[] {

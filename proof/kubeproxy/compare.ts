@@ -2,12 +2,13 @@
 /** Every frontend of either side, every kind of client: kube-proxy's rules against the document, differences explained or told. */
 import type { EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
 import { answerText, clientClasses, firstDifference, frontendText, type Answer, type FrontendKey } from './answer.ts';
+import type { Compile } from './alternatives.ts';
 import { deliberate, type Unequal } from './deliberate.ts';
 import { clientAt, derivedAnswer, derivedRanges, frontendsOf, sourceOf, unusedPort, type Question } from './derive.ts';
 import { expectedAnswer, expectedRanges, type Expectation } from './expected.ts';
 import { intervalsText, numberText, type Interval } from './intervals.ts';
 import { claimsOf, keyText, type Claims } from './objects.ts';
-import { node } from './places.ts';
+import { node, unallocatedAddresses } from './places.ts';
 import { canonicalText, type Ruleset } from './ruleset.ts';
 import type { NodeSettings } from './settings.ts';
 
@@ -17,6 +18,8 @@ export type Comparison = {
   readonly services: readonly ServiceObject[];
   readonly slices: readonly EndpointSliceObject[];
   readonly settings: NodeSettings;
+  /** Other objects in place of these, under the same settings. */
+  readonly compile: Compile;
 };
 
 /** What nobody explains, in three lines. */
@@ -54,14 +57,18 @@ function compareFrontend(comparison: Comparison, claims: Claims, frontend: Front
   compareRanges(comparison, claims, frontend, tally);
 }
 
-/** A client of each class; of the backends the first, in the order of their names, that is a pod of this node. */
+/** So many pods that are backends themselves are asked of one frontend. */
+const BACKENDS_ASKED_MAX = 6;
+
+/** A client of each class; of the backends those that are pods of this node, in their order. */
 export function questionsOf({ expectation }: Comparison, frontend: FrontendKey): readonly Question[] {
   const isSix = frontend.address.includes(':');
   const row = expectation.rows.get(keyText(frontend));
-  const own = ownBackend([...(row?.internal?.backends ?? []), ...(row?.external?.backends ?? [])], isSix);
+  const backends = [...(row?.internal?.backends ?? []), ...(row?.external?.backends ?? [])];
+  const own = new Set(backends.map(({ address }) => address).filter((address) => clientAt(address) === 'pod'));
   const usual = clientClasses.flatMap((client): readonly Question[] => {
     if (client !== 'backend') return [{ client, source: sourceOf(client, isSix), frontend }];
-    return own === undefined ? [] : [{ client, source: own, frontend }];
+    return [...own].slice(0, BACKENDS_ASKED_MAX).map((source) => ({ client, source, frontend }));
   });
   return [...usual, ...questionsInside(expectedRanges(row) ?? [], frontend)];
 }
@@ -72,11 +79,6 @@ function questionsInside(ranges: readonly Interval[], frontend: FrontendKey): re
     const source = canonicalText(numberText(first, frontend.address.includes(':')));
     return { client: clientAt(source), source, frontend };
   });
-}
-
-function ownBackend(backends: readonly { readonly address: string }[], isSix: boolean): string | undefined {
-  const prefix = isSix ? 'fd00:10:244:1::' : '10.244.1.';
-  return backends.find(({ address }) => address.startsWith(prefix))?.address;
 }
 
 function compareAnswers(comparison: Comparison, claims: Claims, question: Question, tally: Tally): void {
@@ -112,11 +114,12 @@ function compareRanges(comparison: Comparison, claims: Claims, frontend: Fronten
   else tally.differences.push(told(claims, question, `source ranges: kube-proxy ${texts[0]}, tandem ${texts[1]}`));
 }
 
-/** On each address that is a frontend's own, a port that nobody has (services A5, B4). */
+/** On each address that is a frontend's own, a port that nobody has; of the Service ranges addresses that nobody has (services A5, B4). */
 function unknownPorts(frontends: readonly FrontendKey[]): readonly FrontendKey[] {
   const local = new Set<string>([...node.addresses, ...node.gateways]);
   const addresses = new Set(frontends.map(({ address }) => address).filter((address) => !local.has(address)));
-  return [...addresses].map((address) => ({ address, protocol: 'tcp', port: unusedPort }));
+  const unallocated = unallocatedAddresses.filter((address) => !addresses.has(address));
+  return [...addresses, ...unallocated].map((address) => ({ address, protocol: 'tcp', port: unusedPort }));
 }
 
 /** Of the node's own clients: of what others get at ports that are nobody's the document says nothing. */

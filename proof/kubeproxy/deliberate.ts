@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where tandem means to differ from kube-proxy: a closed list, each entry with the rule, what it may explain and how often. */
-import type { EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
+import type { ClusterObject, ServiceObject } from '../../core/objects.ts';
+import { claimantsAlone, endpointsOnce, type Compile } from './alternatives.ts';
 import { firstDifference, type Answer, type FrontendKey } from './answer.ts';
 import { isOwnAddress, type Question } from './derive.ts';
-import { expectedAnswer, type Expectation } from './expected.ts';
+import { expectedAnswer, readExpectation, type Expectation } from './expected.ts';
 import { intervalOf, normalIntervals, holds, addressNumber, type Interval } from './intervals.ts';
 import { node } from './places.ts';
 import { balancersOf, type Claim, type Claims } from './objects.ts';
@@ -17,6 +18,7 @@ export type Unequal = {
   readonly expectation: Expectation;
   readonly settings: NodeSettings;
   readonly claims: Claims;
+  readonly compile: Compile;
 };
 
 export type UnequalRanges = Omit<Unequal, 'proxy' | 'tandem'> & {
@@ -30,6 +32,8 @@ export type Deliberate = {
   readonly why: string;
   /** Of all comparisons of a run. */
   readonly shareMax: number;
+  /** Upstream leaves a choice open, and the other entries are asked again with each choice made. */
+  readonly isOfChoice?: true;
   readonly explains?: (unequal: Unequal) => boolean;
   readonly explainsRanges?: (unequal: UnequalRanges) => boolean;
 };
@@ -38,8 +42,8 @@ function claimsAt({ claims, question }: Pick<Unequal, 'claims' | 'question'>): r
   return claims.of(question.frontend);
 }
 
-function isExternalLocal(claim: Claim | undefined): boolean {
-  return claim !== undefined && claim.kind !== 'ClusterIP' && claim.service.spec?.externalTrafficPolicy === 'Local';
+function isExternalLocal({ kind, service }: Claim): boolean {
+  return kind !== 'ClusterIP' && service.spec?.externalTrafficPolicy === 'Local';
 }
 
 function knowsPods({ settings, question }: Pick<Unequal, 'settings' | 'question'>): boolean {
@@ -63,27 +67,42 @@ function onlySeenDiffers({ proxy, tandem }: Unequal, may: (address: string) => b
   return isSame({ ...proxy, shares }, tandem);
 }
 
+/** As the other answer, but for what a backend on the node or a hairpin of no node changes. */
+function isAsSeenFrom(unequal: Unequal, other: Answer): boolean {
+  const may = (address: string): boolean =>
+    isOwnAddress(address) || (address === unequal.question.source && !isOfNode(unequal));
+  return isSame(unequal.proxy, other) || onlySeenDiffers({ ...unequal, tandem: other }, may);
+}
+
+/** Whether a slice of the Service says of the asking backend that it runs on this node. */
+function isOfNode({ claims, question }: Unequal): boolean {
+  return claimsAt({ claims, question }).some(({ service }) =>
+    claims
+      .slicesOf(service)
+      .flatMap(({ endpoints }) => endpoints ?? [])
+      .some(({ addresses, nodeName }) => addresses?.[0] === question.source && nodeName === node.name),
+  );
+}
+
 function addressIn(name: string): string {
   return name.slice(0, name.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 }
 
-/** Whether one address and port stands in the slices more than once with equal right and different words. */
-function isDoubled(slices: readonly EndpointSliceObject[], isSix: boolean): boolean {
-  const words = new Map<string, { readonly staying: Set<string>; readonly leaving: Set<string> }>();
-  for (const { endpoints, ports, addressType } of slices) {
-    if ((addressType === 'IPv6') !== isSix) continue;
-    for (const { addresses, conditions, nodeName, hints } of endpoints ?? []) {
-      const { ready = true, serving = true, terminating = false } = conditions ?? {};
-      for (const { name, protocol, port } of ports ?? []) {
-        const key = JSON.stringify([addresses?.[0], name, protocol, port]);
-        const known = words.get(key) ?? { staying: new Set(), leaving: new Set() };
-        words.set(key, known);
-        known[terminating === true ? 'leaving' : 'staying'].add(JSON.stringify([ready, serving, nodeName, hints]));
-      }
-    }
-  }
-  // What stays comes before what is on its way out.
-  return [...words.values()].some(({ staying, leaving }) => (staying.size > 0 ? staying : leaving).size > 1);
+/** Whether one of these sets of objects would be answered as kube-proxy answers, or deliberately not for another reason. */
+function isAnswerOf(unequal: Unequal, alternatives: readonly (readonly ClusterObject[])[]): boolean {
+  const { question, settings, compile, expectation } = unequal;
+  return alternatives.some((objects) => {
+    const other = { ...readExpectation(compile(objects), settings.clusterCIDRs), clusterIPs: expectation.clusterIPs };
+    const tandem = expectedAnswer(other, question);
+    if (isSame(unequal.proxy, tandem)) return true;
+    const again = { ...unequal, tandem, expectation: other };
+    return deliberate.some(({ isOfChoice, explains }) => isOfChoice !== true && explains?.(again) === true);
+  });
+}
+
+/** The firewall of one claimant stands before the backends of the other. */
+function isBothInOne(unequal: Unequal): boolean {
+  return claimsAt(unequal).length > 1 && unequal.proxy.kind === 'drop';
 }
 
 /** The closed list. An entry that explains nothing in a run has lost its reason: the run fails. */
@@ -92,10 +111,12 @@ export const deliberate: readonly Deliberate[] = [
     id: 'B1 outsiders',
     why: 'a ClusterIP is not served to what arrives from elsewhere unless externalClusterIP says so; kube-proxy serves it',
     shareMax: 0.2,
-    explains: ({ question, tandem, claims }) =>
-      (question.client === 'outside' || question.client === 'foreign-pod') &&
-      tandem.kind === 'pass' &&
-      claims.of(question.frontend)[0]?.kind === 'ClusterIP',
+    explains: (unequal) =>
+      (unequal.question.client === 'outside' || unequal.question.client === 'foreign-pod') &&
+      unequal.tandem.kind === 'pass' &&
+      claimsAt(unequal).some(({ kind }) => kind === 'ClusterIP') &&
+      // It does for them what tandem does for its own.
+      isAsSeenFrom(unequal, expectedAnswer(unequal.expectation, unequal.question, 'internal')),
   },
   {
     id: '1.4 pods of other nodes',
@@ -104,7 +125,7 @@ export const deliberate: readonly Deliberate[] = [
     explains: (unequal) =>
       unequal.question.client === 'foreign-pod' &&
       knowsPods(unequal) &&
-      isExternalLocal(claimsAt(unequal)[0]) &&
+      claimsAt(unequal).some(isExternalLocal) &&
       isSame(unequal.proxy, expectedAnswer(unequal.expectation, unequal.question, 'internal')),
   },
   {
@@ -114,8 +135,8 @@ export const deliberate: readonly Deliberate[] = [
     explains: (unequal) =>
       (unequal.question.client === 'pod' || unequal.question.client === 'backend') &&
       !knowsPods(unequal) &&
-      isExternalLocal(claimsAt(unequal)[0]) &&
-      onlySeenDiffersFrom(unequal, expectedAnswer(unequal.expectation, unequal.question, 'external')),
+      claimsAt(unequal).some(isExternalLocal) &&
+      isAsSeenFrom(unequal, expectedAnswer(unequal.expectation, unequal.question, 'external')),
   },
   {
     id: 'D1 backends on the node',
@@ -129,24 +150,26 @@ export const deliberate: readonly Deliberate[] = [
     shareMax: 0.02,
     explains: (unequal) =>
       unequal.question.client === 'backend' &&
+      !isOfNode(unequal) &&
       onlySeenDiffers(unequal, (address) => address === unequal.question.source),
   },
   {
     id: 'A6 contested frontends',
+    isOfChoice: true,
     why: 'two Services claim one address and port: tandem has one owner by rule, with kube-proxy the last one wins',
     shareMax: 0.02,
-    explains: (unequal) => claimsAt(unequal).length > 1,
+    explains: (unequal) =>
+      isAnswerOf(unequal, claimantsAlone(claimsAt(unequal), unequal.claims.slicesOf)) || isBothInOne(unequal),
     explainsRanges: (unequal) => claimsAt(unequal).length > 1,
   },
   {
     id: 'H4 doubled endpoints',
+    isOfChoice: true,
     why: 'one address and port twice, both terminating or neither, with different words: upstream leaves open which counts',
     shareMax: 0.02,
-    explains: ({ claims, question, proxy, tandem }) =>
-      // Which backends there are, and so what happens without any; not what they see, nor for how long one is remembered.
-      ['outcome', 'backends'].includes(firstDifference(proxy, tandem)?.[0] ?? '') &&
-      claimsAt({ claims, question }).some(({ service }) =>
-        isDoubled(claims.slicesOf(service), question.frontend.address.includes(':')),
+    explains: (unequal) =>
+      claimsAt(unequal).some(({ service }) =>
+        isAnswerOf(unequal, endpointsOnce(service, unequal.claims.slicesOf(service))),
       ),
   },
   {
@@ -181,10 +204,4 @@ function rangesOf({ spec }: ServiceObject, { address }: FrontendKey): readonly I
 
 function rangesText(ranges: readonly Interval[]): string {
   return ranges.map(({ first, last }) => `${first}-${last}`).join(',');
-}
-
-/** As an answer of the other view, but for what a hairpin of no node or a backend on the node changes. */
-function onlySeenDiffersFrom(unequal: Unequal, other: Answer): boolean {
-  const may = (address: string): boolean => isOwnAddress(address) || address === unequal.question.source;
-  return isSame(unequal.proxy, other) || onlySeenDiffers({ ...unequal, tandem: other }, may);
 }

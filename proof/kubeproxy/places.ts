@@ -34,6 +34,8 @@ export const foreignPods = {
 
 export const clusterRanges = ['10.244.0.0/16', 'fd00:10:244::/48'] as const;
 export const serviceRanges = ['10.96.0.0/16', 'fd00:10:96::/112'] as const;
+/** Of the Service ranges; the API server hands addresses out at random. */
+export const unallocatedAddresses = ['10.96.0.2', '10.96.255.254', 'fd00:10:96::2', 'fd00:10:96::fffe'] as const;
 
 /** Those who are neither pods nor nodes. */
 export const world = {

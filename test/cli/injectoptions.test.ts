@@ -24,6 +24,7 @@ test.each([
   ['--without-event', { withoutEvent: ['3'] }],
   ['--delay', { delay: ['3=5'] }],
   ['--as-node', { asNode: 'node2' }],
+  ['--algorithm', { algorithm: 'maglev' }],
   ['--emit-case', { emitCase: 'case.json' }],
 ])('%s speaks of a recording as it is, not as it is sent anew', (flag, options) => {
   expect(said({ inject: true, ...options })).toBe(`${flag}: does not go with --inject; leave one of them out`);

@@ -17,7 +17,7 @@ describe('the command line', () => {
     [['replai', 'a.pcap'], "unknown command 'replai' (Did you mean replay?)"],
     [['frobnicate'], "unknown command 'frobnicate'; ./tandem --help lists them"],
     [['test', '--fulll'], "unknown option '--fulll' (Did you mean --full?)"],
-    [['test', 'units'], 'Allowed choices are unit, command, api, kernel, lab, proof'],
+    [['test', 'units'], 'Allowed choices are unit, command, api, proxy, kernel, lab, proof'],
     [['replay'], "missing required argument 'files'"],
     [['replay', 'a.pcap', '--seed', 'x'], 'Not a whole number'],
     [['compile', 'a.yaml', '-o', 'xml'], 'Allowed choices are json, table'],

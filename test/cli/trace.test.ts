@@ -119,6 +119,14 @@ describe('what if', () => {
     });
   });
 
+  test('backends had been chosen otherwise', () => {
+    const { output } = replay('--algorithm', 'maglev');
+    expect(output).toContain('what if backends had been chosen by maglev');
+    expect(output).toMatch(/otherwise chosen +[1-9]\d* +by the model/);
+    expect(output).toMatch(/otherwise judged +0 /);
+    expect(replay('--algorithm', 'hash').output).toMatch(/otherwise chosen +0 /);
+  });
+
   test('an event that is not there is named with its neighbours', () => {
     const { code, notes } = replay('--without-event', '4711');
     expect(code).toBe(2);

@@ -29,6 +29,7 @@ export async function startApiServer(network?: ClusterNetwork): Promise<ApiServe
   const folder = mkdtempSync(join(tmpdir(), 'tandem-api-'));
   const [etcdPort, peerPort, port] = [await freePort(), await freePort(), await freePort()];
   makeCertificates(folder, port);
+  const gate = network === undefined ? undefined : await openGate(folder, network, port);
   const launch = launcher(folder, network);
   const etcd = launch('etcd', [
     ...['--data-dir', join(folder, 'etcd'), '--unsafe-no-fsync', '--name', 'one'],
@@ -38,7 +39,6 @@ export async function startApiServer(network?: ClusterNetwork): Promise<ApiServe
     ...['--initial-advertise-peer-urls', `http://127.0.0.1:${peerPort}`],
     ...['--initial-cluster', `one=http://127.0.0.1:${peerPort}`],
   ]);
-  const gate = network === undefined ? undefined : await openGate(folder, network, port);
   const ask = askOver(folder, port, gate === undefined ? undefined : join(folder, 'gate'));
   let server: ChildProcess | undefined;
   const startServer = async (): Promise<void> => {
@@ -129,13 +129,16 @@ async function waitReady(folder: string, ask: ApiServer['ask']): Promise<void> {
   );
 }
 
+/** Instead of an answer: the connection was closed before the question came. */
+const closed = Symbol('closed');
+
 function askOver(folder: string, port: number, socketPath?: string): ApiServer['ask'] {
   const file = (name: string): Buffer => readFileSync(join(folder, name));
   const identity = { ca: file('ca.crt'), cert: file('admin.crt'), key: file('admin.key') };
   // Thousands of requests of one run keep their connections; a server that is restarted would break them.
   const agent = socketPath === undefined ? false : new https.Agent({ keepAlive: true, maxSockets: 16 });
   const way = socketPath === undefined ? {} : { socketPath };
-  return (method, path, body) =>
+  const askOnce: ApiServer['ask'] = (method, path, body) =>
     new Promise((resolve, reject) => {
       const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
       const options = { method, host: '127.0.0.1', port, path, headers: { 'content-type': type }, ...identity };
@@ -149,9 +152,18 @@ function askOver(folder: string, port: number, socketPath?: string): ApiServer['
           return resolve(text.startsWith('{') ? (JSON.parse(text) as unknown) : text);
         });
       });
-      request.on('error', reject);
+      request.on('error', (error) => {
+        // The server closes a connection that nobody used for long; only one that was kept can be closed so.
+        const isClosed = request.reusedSocket && 'code' in error && error.code === 'ECONNRESET';
+        if (isClosed) resolve(closed);
+        else reject(error);
+      });
       request.end(body === undefined ? undefined : JSON.stringify(body));
     });
+  return async (...question) => {
+    const answer = await askOnce(...question);
+    return answer === closed ? askOnce(...question) : answer;
+  };
 }
 
 async function compactEtcd(port: number, version: string): Promise<void> {

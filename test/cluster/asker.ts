@@ -12,6 +12,8 @@ export type Call = {
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
   readonly times: number;
+  /** Calls of one group follow each other: what one leaves behind in the rules, the next one meets. */
+  readonly group: string;
 };
 
 /** `words`: what the backend said; else how it ended: `refused`, `silent`, or the error of the kernel by name. */
@@ -71,8 +73,11 @@ async function call(one: Call): Promise<Called> {
   return { id: one.id, results };
 }
 
-const calls = (JSON.parse(await text(process.stdin)) as readonly Call[]).values();
+const calls = JSON.parse(await text(process.stdin)) as readonly Call[];
+const groups = Map.groupBy(calls, ({ group }) => group).values();
 const workers = Array.from({ length: AT_ONCE }, async () => {
-  for (const one of calls) process.stdout.write(`${JSON.stringify(await call(one))}\n`);
+  for (const list of groups) {
+    for (const one of list) process.stdout.write(`${JSON.stringify(await call(one))}\n`);
+  }
 });
 await Promise.all(workers);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Network namespaces of a node with its pods, of pods elsewhere and of the world, and programs that run in them. */
 import { execFileSync, spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { foreignPods, node, otherNodes, ownPods, world } from '../../proof/kubeproxy/places.ts';
 
 /** Where programs run: the node, one pod as a client, the node's other pods, pods of other nodes, and everybody else. */
@@ -21,9 +22,20 @@ export type StartOptions = {
   readonly environment?: Readonly<Record<string, string>>;
 };
 
+const namePrefix = 'tandem-proxy-';
+
+/** Of runs that were ended before they could clean up. */
+function removeAbandoned(): void {
+  if (!existsSync('/run/netns')) return;
+  for (const name of readdirSync('/run/netns').filter((each) => each.startsWith(namePrefix))) {
+    const [pid = ''] = name.slice(namePrefix.length).split('-');
+    if (!existsSync(`/proc/${pid}`)) execFileSync('ip', ['netns', 'delete', name], { stdio: 'pipe' });
+  }
+}
+
 /** Removed by `remove`; every process started in them must have ended before. */
 export function createNetwork(): ClusterNetwork {
-  const namespaceOf = (place: Place): string => `tandem-proxy-${process.pid}-${place}`;
+  const namespaceOf = (place: Place): string => `${namePrefix}${process.pid}-${place}`;
   const inside = (place: Place, program: string, args: readonly string[]): readonly string[] => [
     ...['netns', 'exec', namespaceOf(place), program],
     ...args,
@@ -35,6 +47,7 @@ export function createNetwork(): ClusterNetwork {
   const remove = (): void => {
     for (const place of places) execFileSync('ip', ['netns', 'delete', namespaceOf(place)], { stdio: 'pipe' });
   };
+  removeAbandoned();
   for (const place of places) execFileSync('ip', ['netns', 'add', namespaceOf(place)]);
   const network = { namespaceOf, run, start, remove };
   try {
@@ -64,7 +77,7 @@ const settings = [
 
 function connectPlaces(network: ClusterNetwork): void {
   for (const place of places) {
-    network.run(place, 'sysctl', ['-qw', ...settings]);
+    network.run(place, 'sysctl', ['-eqw', ...settings]);
     network.run(place, 'ip', ['link', 'set', 'lo', 'up']);
   }
   const links = ways.map(

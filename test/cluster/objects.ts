@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Random clusters into a real API server, and the objects as it gives them back. */
-import type { ClusterObject, EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
+import type { ClusterObject } from '../../core/objects.ts';
 import { nodeObjects, type ClusterService, type RandomCluster } from '../../proof/kubeproxy/clusters.ts';
 import { node } from '../../proof/kubeproxy/places.ts';
 import { readManifests } from '../../formats/manifests.ts';
@@ -63,14 +63,8 @@ export function slicesPath(namespace: string): string {
   return `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`;
 }
 
-export type ReadBack = {
-  readonly objects: readonly ClusterObject[];
-  readonly services: readonly ServiceObject[];
-  readonly slices: readonly EndpointSliceObject[];
-};
-
 /** Everything that is there now, through the reader of manifests. */
-export async function readBack(server: ApiServer): Promise<ReadBack> {
+export async function readBack(server: ApiServer): Promise<readonly ClusterObject[]> {
   const items: unknown[] = [];
   for (const path of ['/api/v1/nodes', '/api/v1/services', '/apis/discovery.k8s.io/v1/endpointslices']) {
     items.push(...itemsOf(await server.ask('GET', path)));
@@ -78,12 +72,7 @@ export async function readBack(server: ApiServer): Promise<ReadBack> {
   const bytes = Buffer.from(JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
   const { objects: read, failures } = readManifests([{ name: 'what the API server has.json', bytes }]);
   if (failures.length > 0) throw new Error(JSON.stringify(failures[0]));
-  const objects = read.map(({ object }) => object);
-  return {
-    objects,
-    services: objects.filter((object) => object.kind === 'Service'),
-    slices: objects.filter((object) => object.kind === 'EndpointSlice'),
-  };
+  return read.map(({ object }) => object);
 }
 
 /** Lists don't repeat kind and apiVersion in their items. */

@@ -82,6 +82,11 @@ describe('which Services and frontends', () => {
     ]);
   });
 
+  test("A4 of two ports of one name and protocol the first is the Service's", () => {
+    const twice = web({ ports: [80, 81].map((port) => ({ name: 'http', port, protocol: 'TCP' })) });
+    expect([WEB, '10.96.0.1:81/TCP'].map((text) => ask([twice, ONE], text))).toEqual([PERMITTED, UNKNOWN_PORT]);
+  });
+
   test('A4 a port of the same name but another protocol has endpoints of its own', () => {
     const dns = web({
       ports: [

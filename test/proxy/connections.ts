@@ -21,7 +21,8 @@ export type Confirmed = {
   readonly surprises: readonly string[];
 };
 
-type Asked = { readonly question: Question; readonly answer: Answer };
+/** `group`: who asks which Service port, by whatever address; affinity remembers that (services E1). */
+type Asked = { readonly question: Question; readonly answer: Answer; readonly group: string };
 
 /** Of each question; enough to see another backend, or that it stays the same one. */
 const TIMES = 4;
@@ -36,7 +37,11 @@ export async function confirmByConnections(
   const running = await startBackends(network, asked);
   try {
     const results = await ask(network, asked);
-    const surprises = asked.flatMap((each, id) => surprisesOf(each, results.get(id) ?? []));
+    const lists = Map.groupBy(asked, ({ group }) => group);
+    const surprises = asked.flatMap((each, id) => {
+      const isOneList = new Set((lists.get(each.group) ?? []).map(({ answer }) => backendsText(answer))).size === 1;
+      return surprisesOf(each, results.get(id) ?? [], isOneList);
+    });
     const connections = [...results.values()].reduce((sum, list) => sum + list.length, 0);
     const frontends = new Set(asked.map(({ question }) => frontendText(question.frontend))).size;
     return { frontends, connections, surprises };
@@ -55,7 +60,11 @@ function questionsFor(comparison: Comparison, namespaces: ReadonlySet<string>): 
   });
   return wanted.flatMap((frontend) =>
     questionsOf(comparison, frontend)
-      .map((question) => ({ question, answer: derivedAnswer(comparison.ruleset, question) }))
+      .map((question) => ({
+        question,
+        answer: derivedAnswer(comparison.ruleset, question),
+        group: `${question.source} ${frontend.protocol} ${claims.of(frontend)[0]?.name}`,
+      }))
       .filter(({ question, answer }) => canBeAsked(question, answer)),
   );
 }
@@ -135,10 +144,7 @@ async function ask(
   network: ClusterNetwork,
   asked: readonly Asked[],
 ): Promise<ReadonlyMap<number, readonly CallResult[]>> {
-  const calls = asked.map(({ question, answer }, id) => ({
-    place: places[question.client],
-    call: callOf(question, answer, id),
-  }));
+  const calls = asked.map((each, id) => ({ place: places[each.question.client], call: callOf(each, id) }));
   const results = new Map<number, readonly CallResult[]>();
   await Promise.all(
     [...Map.groupBy(calls, ({ place }) => place)].map(async ([place, list]) => {
@@ -154,21 +160,32 @@ async function ask(
   return results;
 }
 
-function callOf({ client, source, frontend }: Question, answer: Answer, id: number): Call {
+function callOf({ question, answer, group }: Asked, id: number): Call {
+  const { client, source, frontend } = question;
   const { address, port } = frontend;
   const protocol = frontend.protocol === 'udp' ? 'udp' : 'tcp';
   const times = answer.kind === 'backends' ? TIMES : 1;
-  return { id, source: client === 'process' ? null : source, address, port, protocol, times };
+  return { id, source: client === 'process' ? null : source, address, port, protocol, times, group };
 }
 
-function surprisesOf({ question, answer }: Asked, results: readonly CallResult[]): readonly string[] {
+function backendsText(answer: Answer): string {
+  return answer.kind === 'backends' ? [...answer.shares.keys()].toSorted().join() : answer.kind;
+}
+
+/** `isOneList`: all frontends of the Service port lead this client to the same backends; else one may lead it from another. */
+function surprisesOf(
+  { question, answer }: Asked,
+  results: readonly CallResult[],
+  isOneList: boolean,
+): readonly string[] {
   const head = `${question.client} ${question.source} -> ${frontendText(question.frontend)}`;
   const backends = new Set<string>();
   const found = results.flatMap((result) => {
     const surprise = surpriseOf(question, answer, result, backends);
     return surprise === undefined ? [] : [`${head}: ${surprise}`];
   });
-  const isSticky = answer.kind === 'backends' && answer.affinitySeconds !== null && answer.affinitySeconds > TIMES;
+  const affinitySeconds = answer.kind === 'backends' ? answer.affinitySeconds : null;
+  const isSticky = isOneList && affinitySeconds !== null && affinitySeconds > TIMES;
   if (isSticky && backends.size > 1) found.push(`${head}: with affinity it came to ${[...backends].join(', ')}`);
   return results.length === 0 ? [`${head}: not asked`] : found;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { HealthAnswer } from '../cluster/healthasker.ts';
 import type { ClusterNetwork } from '../cluster/network.ts';
 import { node } from '../../proof/kubeproxy/places.ts';
-import type { Taken } from './session.ts';
+import type { Taken } from '../cluster/comparison.ts';
 
 /** A line per Service that has a port for it: those of kube-proxy, and those of the document. */
 export function healthChecks(network: ClusterNetwork, taken: Taken): readonly [readonly string[], readonly string[]] {

@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A run of the differential: one cluster of machines, kube-proxy started anew for each round, all rules against the document. */
 import { randomUUID } from 'node:crypto';
-import { applyEvent, emptyCluster } from '../../core/control/cluster.ts';
-import { compileServices, type CompiledServices } from '../../core/control/document.ts';
 import { createStream } from '../../core/random.ts';
-import { CONFIGURATION_KEYS, readConfiguration, type TandemConfiguration } from '../../formats/config.ts';
 import { isRecord } from '../../formats/object.ts';
 import { drawChange } from '../../proof/kubeproxy/changes.ts';
 import { drawCluster, type RandomCluster } from '../../proof/kubeproxy/clusters.ts';
-import { readExpectation } from '../../proof/kubeproxy/expected.ts';
-import { node, ownPods, serviceRanges } from '../../proof/kubeproxy/places.ts';
-import { readRuleset } from '../../proof/kubeproxy/ruleset.ts';
-import type { Json } from '../../proof/kubeproxy/faults.ts';
-import type { Comparison } from '../../proof/kubeproxy/compare.ts';
+import { node, ownPods } from '../../proof/kubeproxy/places.ts';
 import type { NodeSettings } from '../../proof/kubeproxy/settings.ts';
 import { startApiServer, type ApiServer } from '../cluster/apiserver.ts';
 import { startKubeProxy, type KubeProxy } from '../cluster/kubeproxy.ts';
+import { comparisonOf, type Taken } from '../cluster/comparison.ts';
 import { createNetwork, type ClusterNetwork } from '../cluster/network.ts';
 import {
   createCluster,
@@ -40,8 +34,12 @@ export async function openSession(seed: number): Promise<Session> {
   const network = createNetwork();
   try {
     const server = await startApiServer(network);
-    await createNodes(server, node.zone);
-    return { network, server, seed, refusals: [], proxy: undefined, clusters: 0 };
+    const session: Session = { network, server, seed, refusals: [], proxy: undefined, clusters: 0 };
+    await createNodes(server, node.zone).catch(async (error: unknown) => {
+      await server.stop();
+      throw error;
+    });
+    return session;
   } catch (error) {
     network.remove();
     throw error;
@@ -108,35 +106,8 @@ export async function waitForProxy({ server, proxy }: Session): Promise<void> {
   await proxy?.hasService(addresses.map(String), 80);
 }
 
-/** What the run's settings are to tandem: the same facts. */
-export function configurationOf(settings: NodeSettings): TandemConfiguration {
-  const wanted = {
-    apiVersion: 'tandem/v1alpha1',
-    kind: 'TandemConfiguration',
-    nodeName: node.name,
-    nodeIPs: [...node.addresses, ...node.gateways],
-    nodePortAddresses: settings.nodePortAddresses,
-    clusterCIDRs: settings.clusterCIDRs,
-    serviceCIDRs: serviceRanges,
-    masqueradeAll: settings.masqueradeAll,
-    ...(CONFIGURATION_KEYS.includes('externalClusterIP') ? { externalClusterIP: settings.externalClusterIP } : {}),
-  };
-  const read = readConfiguration({ name: 'settings.json', bytes: Buffer.from(JSON.stringify(wanted)) });
-  if (!read.ok) throw new Error(JSON.stringify(read.error));
-  return read.value;
-}
-
-/** `printed`: the rules before they were read. */
-export type Taken = Comparison & { readonly printed: Json; readonly document: CompiledServices };
-
 /** Rules and objects as they are now, and what the compiler makes of the objects. */
 export async function takeComparison(session: Session, settings: NodeSettings): Promise<Taken> {
-  const { objects, services, slices } = await readBack(session.server);
-  const printed = session.proxy?.readRules() ?? null;
-  const ruleset = readRuleset(printed);
-  let cluster = emptyCluster();
-  for (const object of objects) cluster = applyEvent(cluster, { type: 'ADDED', object }).state;
-  const document: CompiledServices = compileServices(cluster, configurationOf(settings));
-  const expectation = readExpectation(document, settings.clusterCIDRs);
-  return { ruleset, printed, expectation, document, services, slices, settings };
+  const objects = await readBack(session.server);
+  return comparisonOf(session.proxy?.readRules() ?? null, objects, settings);
 }

@@ -28,7 +28,13 @@ export function readableDump(text: string, cluster: ClusterState): string {
   const lines = text.split('\n').flatMap((line) => readableLines(line));
   // Hashes of names that the cluster doesn't know stay as they are.
   const named = lines.map((line) => line.replaceAll(/\b[0-9a-f]{16}\b/g, (hash) => names.get(hash) ?? hash));
-  return named.map((line) => `${line}\n`).join('');
+  return named.map((line) => `${servingText(line)}\n`).join('');
+}
+
+/** `serving default/dns:dns/UDP 10.0.0.1:8080/17 active`: the protocol is that of the Service port. */
+function servingText(line: string): string {
+  const [word, name = '', ...rest] = line.split(' ');
+  return word === 'serving' ? `${word} ${name} ${rest.join(' ').replace(`${numberOf(name)} `, ' ')}` : line;
 }
 
 function readableLines(line: string): string[] {

@@ -5,7 +5,9 @@ import { canonical } from '../../core/control/canonical.ts';
 import { applyEvent, emptyCluster, type ClusterState } from '../../core/control/cluster.ts';
 import { compileServices, type CompiledServices } from '../../core/control/document.ts';
 import type { ClusterEvent, ObjectKind } from '../../core/objects.ts';
-import { failureText } from '../../core/result.ts';
+import { maps } from '../../core/layout.gen.ts';
+import { failureText, type Result } from '../../core/result.ts';
+import type { MapStore } from '../../core/store.ts';
 import type { TandemConfiguration } from '../../formats/config.ts';
 import { MemoryStore } from '../core/control/memory.ts';
 import { readableDump } from './dump.ts';
@@ -64,14 +66,28 @@ export class Stage {
     if (this.#failures.length > 0) throw new Error(this.#failures.join('\n'));
     const strays = this.#store.strayBackends();
     if (strays.length > 0) throw new Error(`live backends that nothing reaches: ${strays.join(', ')}`);
-    const text = canonical(this.#store);
-    if (!text.ok) throw new Error(failureText(text.error));
+    const sets = strayRanges(this.#store);
+    if (sets.length > 0) throw new Error(`sets of ranges that nothing names: ${sets.join(', ')}`);
+    const text = valueOf(canonical(this.#store));
     const document = compileServices(this.#cluster, this.#config);
     return {
       document,
       table: scenarioTable(document),
-      dump: readableDump(text.value, this.#cluster),
-      maps: text.value,
+      dump: readableDump(text, this.#cluster),
+      maps: text,
     };
   }
+}
+
+/** Sets of source ranges that no frontend names: what is not taken away is lost. */
+function strayRanges(store: MapStore): number[] {
+  const rows = new Map(valueOf(store.entries(maps.services)));
+  const named = valueOf(store.entries(maps.frontends)).map(([, row]) => rows.get(row)?.sourceRanges);
+  const sets = new Set(valueOf(store.entries(maps.sourceRanges)).map(([key]) => key.set));
+  return [...sets].filter((set) => !named.includes(set));
+}
+
+function valueOf<T>(result: Result<T>): T {
+  if (!result.ok) throw new Error(failureText(result.error));
+  return result.value;
 }

@@ -47,14 +47,14 @@ function frontendLines(frontend: CompiledFrontend): string[] {
 
 function viewText(frontend: CompiledFrontend, name: ViewName): string | undefined {
   const view = frontend[name];
-  if (view === null) return undefined;
   const left = frontend.excluded
     .filter((each) => each.view === name)
     .map(({ address, port, reason }) => {
       const place = port === null ? address : `${hostText(address)}:${port}`;
       return `${place} ${reason}`;
     });
-  const parts = [whoText(view), left.length === 0 ? '' : `without ${left.join(', ')}`];
+  if (view === null && left.length === 0) return undefined;
+  const parts = [view === null ? 'nobody comes' : whoText(view), left.length === 0 ? '' : `without ${left.join(', ')}`];
   return parts.filter((part) => part !== '').join('; ');
 }
 

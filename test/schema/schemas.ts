@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { configurationShape } from '../../formats/config.ts';
 import { nodeFactsShape } from '../../formats/node.ts';
 import { benchSockets, benchTwins } from './benchshapes.ts';
+import { changesLine, compiledDifference, compiledService, compiledServiceList } from './compileshapes.ts';
 import { eventLine } from './eventshapes.ts';
 import { injectionDocument, injectionLine } from './injectshapes.ts';
 import { packetLine, recording, replayDocument, replaySummary, trace, whatIf } from './replayshapes.ts';
@@ -14,6 +15,10 @@ export type SchemaName =
   | 'configuration'
   | 'node-facts'
   | 'event-line'
+  | 'changes-line'
+  | 'compiled-difference'
+  | 'compiled-service'
+  | 'compiled-service-list'
   | 'replay'
   | 'replay-line'
   | 'injection'
@@ -44,6 +49,27 @@ export const described: Readonly<Record<SchemaName, Described>> = {
     shape: eventLine,
     title: 'Event line',
     description: 'One line of an event stream (*.events.ndjson). STREAM stands on the first line alone.',
+  },
+  'changes-line': {
+    shape: changesLine,
+    title: 'Changes line',
+    description:
+      'A line of `tandem compile --watch-stream -o ndjson`: events that changed something, then the summary.',
+  },
+  'compiled-difference': {
+    shape: compiledDifference,
+    title: 'CompiledDifference',
+    description: 'What `tandem compile --diff -o json` prints.',
+  },
+  'compiled-service': {
+    shape: compiledService,
+    title: 'CompiledService',
+    description: 'What `tandem service show -o json` prints.',
+  },
+  'compiled-service-list': {
+    shape: compiledServiceList,
+    title: 'CompiledServiceList',
+    description: 'What `tandem service list -o json` prints.',
   },
   replay: { shape: replayDocument, title: 'Replay', description: 'What `tandem replay -o json` prints.' },
   'replay-line': {

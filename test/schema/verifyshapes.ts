@@ -70,6 +70,7 @@ const node = z.strictObject({
   serviceProxyName: z.string().nullable(),
   topology: z.boolean(),
   masqueradeAll: z.boolean(),
+  algorithm: z.enum(['hash', 'maglev']).describe('Of Services that do not ask for one.'),
   clusterCIDRs: z.array(z.string()),
   serviceCIDRs: z.array(z.string()),
   addresses: z.array(z.string()),

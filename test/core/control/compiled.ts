@@ -6,11 +6,16 @@ import type { ClusterEvent, EndpointObject, ServiceObject } from '../../../core/
 import type { NodeConfig } from '../../../core/service.ts';
 import { added, NODE, service, slice } from './objects.ts';
 
-/** What node-a makes of these events. */
-export function compile(events: readonly ClusterEvent[], config: Partial<NodeConfig> = {}): CompiledServices {
+/** The cluster as these events tell it. */
+export function clusterAfter(events: readonly ClusterEvent[]): ClusterState {
   let cluster: ClusterState = emptyCluster();
   for (const event of events) cluster = applyEvent(cluster, event).state;
-  return compileServices(cluster, { ...NODE, serviceCIDRs: [], ...config });
+  return cluster;
+}
+
+/** What node-a makes of these events. */
+export function compile(events: readonly ClusterEvent[], config: Partial<NodeConfig> = {}): CompiledServices {
+  return compileServices(clusterAfter(events), { ...NODE, serviceCIDRs: [], ...config });
 }
 
 /** The only frontend of what is compiled. */

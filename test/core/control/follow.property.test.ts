@@ -4,10 +4,11 @@ import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { parsePrefix } from '../../../core/address.ts';
 import { changesBetween, isUnchanged } from '../../../core/control/changes.ts';
-import { applyEvent, emptyCluster, type ClusterState } from '../../../core/control/cluster.ts';
+import { emptyCluster } from '../../../core/control/cluster.ts';
 import type { DocumentConfig } from '../../../core/control/document.ts';
 import { createFollower, situationOf } from '../../../core/control/follow.ts';
 import type { ClusterEvent, ClusterObject, EndpointObject, ObjectKind } from '../../../core/objects.ts';
+import { clusterAfter } from './compiled.ts';
 import { endpoint, node, NODE, service, slice } from './objects.ts';
 
 const names = fc.constantFrom('web', 'api', 'dns');
@@ -88,10 +89,12 @@ const events: fc.Arbitrary<ClusterEvent> = fc.oneof(
   { weight: 1, arbitrary: kinds.map((kind): ClusterEvent => ({ type: 'BOOKMARK', kind })) },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: kinds, all: fc.array(objects, { maxLength: 6 }) }).map(({ kind, all }): ClusterEvent => {
-      const items = all.filter((object) => object.kind === kind);
-      return { type: 'LISTED', kind, items };
-    }),
+    arbitrary: fc
+      .record({ kind: kinds, all: fc.array(objects, { maxLength: 6 }) })
+      .map(({ kind, all }): ClusterEvent => {
+        const items = all.filter((object) => object.kind === kind);
+        return { type: 'LISTED', kind, items };
+      }),
   },
 );
 
@@ -100,12 +103,6 @@ const configs: fc.Arbitrary<DocumentConfig> = fc
   .record({ nodeName: fc.constantFrom('', 'node-a', 'elsewhere'), hostPort: fc.boolean(), topology: fc.boolean() })
   .map((some) => ({ ...NODE, serviceCIDRs: [], clusterCIDRs: podRange.ok ? [podRange.value] : [], ...some }));
 
-function replayed(history: readonly ClusterEvent[]): ClusterState {
-  let cluster = emptyCluster();
-  for (const event of history) cluster = applyEvent(cluster, event).state;
-  return cluster;
-}
-
 test('what an event changed is what whole computations before and after it differ in', () => {
   fc.assert(
     fc.property(configs, fc.array(events, { minLength: 1, maxLength: 14 }), (config, history) => {
@@ -113,7 +110,7 @@ test('what an event changed is what whole computations before and after it diffe
       let before = situationOf(emptyCluster(), config);
       for (const [index, event] of history.entries()) {
         const said = follower.event(event);
-        const after = situationOf(replayed(history.slice(0, index + 1)), config);
+        const after = situationOf(clusterAfter(history.slice(0, index + 1)), config);
         expect(said).toEqual(changesBetween(before, after));
         expect(follower.totals().frontends).toBe(after.frontends.length);
         before = after;
@@ -125,15 +122,20 @@ test('what an event changed is what whole computations before and after it diffe
 
 test('the difference back is empty only where there is none forth', () => {
   fc.assert(
-    fc.property(configs, fc.array(events, { maxLength: 8 }), fc.array(events, { maxLength: 8 }), (config, one, other) => {
-      const [left, right] = [situationOf(replayed(one), config), situationOf(replayed(other), config)];
-      const [forth, back] = [changesBetween(left, right), changesBetween(right, left)];
-      expect(isUnchanged(changesBetween(left, left))).toBe(true);
-      expect(isUnchanged(back)).toBe(isUnchanged(forth));
-      expect(back.problems).toEqual({ appeared: forth.problems.gone, gone: forth.problems.appeared });
-      expect(back.owners.map(({ from }) => from)).toEqual(forth.owners.map(({ to }) => to));
-      expect(back.frontends.length).toBe(forth.frontends.length);
-    }),
+    fc.property(
+      configs,
+      fc.array(events, { maxLength: 8 }),
+      fc.array(events, { maxLength: 8 }),
+      (config, one, other) => {
+        const [left, right] = [situationOf(clusterAfter(one), config), situationOf(clusterAfter(other), config)];
+        const [forth, back] = [changesBetween(left, right), changesBetween(right, left)];
+        expect(isUnchanged(changesBetween(left, left))).toBe(true);
+        expect(isUnchanged(back)).toBe(isUnchanged(forth));
+        expect(back.problems).toEqual({ appeared: forth.problems.gone, gone: forth.problems.appeared });
+        expect(back.owners.map(({ from }) => from)).toEqual(forth.owners.map(({ to }) => to));
+        expect(back.frontends.length).toBe(forth.frontends.length);
+      },
+    ),
     { numRuns: 200 },
   );
 });

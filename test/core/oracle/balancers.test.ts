@@ -78,6 +78,12 @@ describe('B10 source ranges', () => {
     ['none of the other family is no restriction', ['203.0.113.0/24'], 'outside 2001:db8:9::9', 'comes'],
     ['everything is no restriction', ['10.0.0.0/8', '0.0.0.0/0'], outside, 'comes'],
     ['everything of the other family does not count', ['10.0.0.0/8', '::/0'], outside, 'drop'],
+    [
+      'everything of the other family is no restriction of it',
+      ['10.0.0.0/8', '::/0'],
+      'outside 2001:db8:9::9',
+      'comes',
+    ],
     ['the other family is judged by its own', ['10.0.0.0/8', '2001:db8:9::/48'], 'outside 2001:db8:8::8', 'drop'],
     ['an own VIP comes where the node is in one', ['192.0.2.0/24'], 'process 198.51.100.8', 'comes'],
     ['an own VIP does not come where the node is in none', ['10.0.0.0/8'], 'process 198.51.100.8', 'drop'],
@@ -87,6 +93,7 @@ describe('B10 source ranges', () => {
       'process 2001:db8::8',
       'drop',
     ],
+    ['an own VIP does not come by a node address of the other family', ['::/3'], 'process 2001:db8::8', 'drop'],
     ['a VIP of nobody does not come', ['192.0.2.0/24'], 'process 198.51.100.9', 'drop'],
   ])('%s', (_name, ranges, from, expected) => {
     expect(comes(ranges, from)).toBe(expected);
@@ -110,6 +117,9 @@ describe('B10 source ranges', () => {
   test('a question that does not tell the client is answered with both', () => {
     expect(meet([ranged(['203.0.113.0/24']), ONE], VIP, 'outside')).toBe(`${SERVED} or drop`);
     expect(meet([ranged(['nonsense']), ONE], VIP, 'outside')).toBe('drop');
+    expect(meet([ranged(['0.0.0.0/0']), ONE], VIP, 'outside')).toBe(SERVED);
+    const six = [ranged(['::/0']), slice('b', [endpoint('fd00:1::1')])];
+    expect(meet(six, '[2001:db8::8]:80/TCP', 'outside')).toBe('fd00:1::1 sees node');
   });
 });
 

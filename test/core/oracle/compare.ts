@@ -26,38 +26,67 @@ export const CLIENTS: readonly Client[] = [
   ),
 ];
 
-/** What differs, one line each; empty where both say the same of everything. */
-export function differences(document: CompiledServices, oracle: Oracle, clusterCIDRs: readonly Prefix[]): string[] {
-  const rows = byKey(document.frontends, keyOfRow);
-  const known = byKey(oracle.frontends(), keyOfFrontend);
-  const found: string[] = [];
-  for (const [key, same] of rows) if (same.length > 1) found.push(`${key} has ${same.length} rows`);
+/** `service` is the one that the document names, or else the oracle. */
+export type Difference = {
+  readonly service: string;
+  /** `count`: of local endpoints, at a health check. */
+  readonly kind: 'frontend' | 'health' | 'count';
+  readonly text: string;
+};
+
+/** What differs; empty where both say the same of everything. */
+export function differences(document: CompiledServices, oracle: Oracle, clusterCIDRs: readonly Prefix[]): Difference[] {
+  const rows = Map.groupBy(document.frontends, keyOfRow);
+  const known = Map.groupBy(oracle.frontends(), keyOfFrontend);
+  const found: Difference[] = [];
   for (const key of new Set([...rows.keys(), ...known.keys()])) {
-    const [row] = rows.get(key) ?? [];
+    const [row, second] = rows.get(key) ?? [];
     const [frontend] = known.get(key) ?? [];
-    const named = [row && headOfRow(row), frontend && headOfFrontend(frontend)];
-    if (named[0] !== named[1])
-      found.push(`${key} document ${named[0] ?? 'has none'}; oracle ${named[1] ?? 'has none'}`);
-    if (row === undefined) continue;
-    for (const client of CLIENTS) {
-      const asked = askedBy(key, client);
-      if (familyOf(asked.address) !== familyOf(address(client.address))) continue;
-      const said = textOfRow(row, asked, clusterCIDRs);
-      const permitted = textsOfAnswer(oracle.answer(asked), asked);
-      if (permitted === undefined || permitted.includes(said)) continue;
-      const who = `${client.client} ${client.address}`;
-      found.push(`${key} (${headOfRow(row)}) from ${who}: document ${said}; oracle ${permitted.join(' or ')}`);
-    }
+    const note = (text: string): unknown =>
+      found.push({ service: row?.service ?? frontend?.service ?? '', kind: 'frontend', text: `${key} ${text}` });
+    if (second !== undefined) note('has several rows');
+    const said = [row && headOfRow(row), frontend && headOfFrontend(frontend)];
+    if (said[0] !== said[1]) note(`document ${said[0] ?? 'has none'}; oracle ${said[1] ?? 'has none'}`);
+    if (row !== undefined) for (const text of differencesOfRow(key, row, oracle, clusterCIDRs)) note(text);
   }
+  return [...found, ...healthDifferences(document, oracle)];
+}
+
+function differencesOfRow(
+  key: string,
+  row: CompiledFrontend,
+  oracle: Oracle,
+  clusterCIDRs: readonly Prefix[],
+): string[] {
+  return CLIENTS.flatMap((client) => {
+    const asked = askedBy(key, client);
+    if (familyOf(asked.address) !== familyOf(address(client.address))) return [];
+    const said = textOfRow(row, asked, clusterCIDRs);
+    const permitted = textsOfAnswer(oracle.answer(asked), asked);
+    if (permitted === undefined || permitted.includes(said)) return [];
+    const who = `${client.client} ${client.address}`;
+    return [`(${headOfRow(row)}) from ${who}: document ${said}; oracle ${permitted.join(' or ')}`];
+  });
+}
+
+function healthDifferences({ healthChecks }: CompiledServices, oracle: Oracle): Difference[] {
+  const found: Difference[] = [];
+  const note = (kind: Difference['kind'], service: string, text: string): unknown =>
+    found.push({ service, kind, text: `health of ${service}: document ${text}` });
+  const known = new Map(oracle.healthChecks().map((check) => [check.service, check]));
+  for (const { localEndpoints, port, service } of healthChecks) {
+    const check = known.get(service);
+    known.delete(service);
+    if (check?.port !== port) note('health', service, `asks at ${port}; oracle ${check?.port ?? 'nowhere'}`);
+    else if (localEndpoints < check.fewest || localEndpoints > check.most)
+      note('count', service, `${localEndpoints}; oracle ${check.fewest} to ${check.most}`);
+  }
+  for (const service of known.keys()) note('health', service, 'has none');
   return found;
 }
 
 function askedBy(key: string, client: Client): Question {
   return { ...question(key, client.client), clientAddress: address(client.address) };
-}
-
-function byKey<T>(list: readonly T[], keyOf: (item: T) => string): ReadonlyMap<string, readonly T[]> {
-  return Map.groupBy(list, keyOf);
 }
 
 const keyOfRow = (row: CompiledFrontend): string => `${endpointText(address(row.address), row.port)}/${row.protocol}`;

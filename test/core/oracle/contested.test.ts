@@ -132,6 +132,8 @@ test('every frontend is listed once, with its owner, also for those of the node'
     listed.filter(({ address }) => address.d === 0xc000020a).map(({ kind, service: name }) => [kind, name]),
   ).toEqual([['ClusterIP', 'shop/d-cluster']]);
   expect(listed).toHaveLength(4);
+  const foreign = service('shop/x', {}, { 'service.kubernetes.io/service-proxy-name': 'x' });
+  expect(oracleOf(OPEN, [foreign]).frontends()).toEqual([]);
   const judged = oracleOf({ ...OPEN, judged: ['ClusterIP'] }, [own, ...Object.values(CLAIMANTS).slice(0, 2)]);
   expect(judged.frontends().map(({ kind }) => kind)).toEqual(['ClusterIP']);
 });

@@ -123,6 +123,13 @@ describe('no endpoints', () => {
     }
   });
 
+  test('H7 the nodes of one process each have their own local list, although they hear of the same objects', () => {
+    const objects = [everywhere(LOCAL), slice('a', [endpoint('10.0.0.1'), elsewhere('10.0.0.2')])];
+    const on = (nodeName: string): string =>
+      meet(objects, '198.51.100.7:80/TCP', 'outside 203.0.113.9', { ...OPTIONS, nodeName });
+    expect([NODE, 'node-b', 'node-c'].map(on)).toEqual(['10.0.0.1 sees client', '10.0.0.2 sees client', 'drop']);
+  });
+
   test('2.4 hints narrow the cluster list of outsiders and never the local one', () => {
     const hints = { hints: { forZones: [{ name: 'z1' }] } };
     const other = { hints: { forZones: [{ name: 'z2' }] } };

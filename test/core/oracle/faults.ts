@@ -149,6 +149,11 @@ export const FAULTS: readonly (readonly [string, Plant])[] = [
         : { ...row, external: row.internal },
     ),
   ],
+  ['a health check is lost', (document) => withHealth(document, () => [])],
+  [
+    'a health check counts one too many',
+    (document) => withHealth(document, (check) => [{ ...check, localEndpoints: check.localEndpoints + 1 }]),
+  ],
   ['affinity is lost', inRow((row) => (row.affinitySeconds === null ? undefined : { ...row, affinitySeconds: null }))],
 ];
 
@@ -158,4 +163,11 @@ function without(
 ): CompiledServices | undefined {
   const index = document.frontends.findIndex(isMeant);
   return index < 0 ? undefined : { ...document, frontends: document.frontends.toSpliced(index, 1) };
+}
+
+type Health = CompiledServices['healthChecks'][number];
+
+function withHealth(document: CompiledServices, change: (check: Health) => Health[]): CompiledServices | undefined {
+  const [first, ...rest] = document.healthChecks;
+  return first && { ...document, healthChecks: [...change(first), ...rest] };
 }

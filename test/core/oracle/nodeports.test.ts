@@ -6,6 +6,7 @@ import { createOracle, type OracleOptions } from '../../../core/oracle.ts';
 import type { NodePortAddresses } from '../../../core/oracle/nodeports.ts';
 import {
   address,
+  elsewhere,
   endpoint,
   meet,
   meetingText,
@@ -99,6 +100,11 @@ describe('B6 a NodePort', () => {
     ['A9 is not there where none was allocated', web({ type: 'LoadBalancer' }), 'pass'],
     ['A1 is not there without a ClusterIP', web({ type: 'NodePort', clusterIP: 'None', ports: PORTS }), 'pass'],
     ['H1 is not there in a family that the Service lacks', web({ clusterIP: 'fd00:96::1', ports: PORTS }), 'pass'],
+    [
+      '1.4 has the whole list whatever iTP says',
+      web({ ports: PORTS, internalTrafficPolicy: 'Local' }),
+      '10.0.0.2 sees node',
+    ],
     ['B6 has no source ranges', web({ ports: PORTS, loadBalancerSourceRanges: ['10.0.0.0/8'] }), '10.0.0.1 sees node'],
     [
       'A2 of another proxy is not ours',
@@ -106,7 +112,8 @@ describe('B6 a NodePort', () => {
       'pass',
     ],
   ])('%s', (_name, service, expected) => {
-    expect(meet([service, ...ENDPOINTS, own], '192.0.2.10:30080/TCP', outside)).toBe(expected);
+    const endpoints = expected.startsWith('10.0.0.2') ? [slice('a', [elsewhere('10.0.0.2')])] : ENDPOINTS;
+    expect(meet([service, ...endpoints, own], '192.0.2.10:30080/TCP', outside)).toBe(expected);
   });
 
   test('H2 a family that the node does not serve has none', () => {

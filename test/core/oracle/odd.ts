@@ -32,6 +32,7 @@ const ODD: Readonly<Record<string, readonly Json[]>> = {
   timeoutSeconds: [null, -1, 0, '10', 1.5, 86_400, 86_401],
   protocol: [null, '', 'tcp', 'ICMP', 5],
   port: [null, '80', -1, 0, 65_535, 65_536, 1.5],
+  healthCheckNodePort: [null, 65_535],
   nodePort: [null, '30080', -1, 80, 65_535],
   clusterIP: [null, '', 'none', 'None', '10.96.0.1', 'fd00:96::1', ' 10.96.0.1', '::ffff:10.96.0.1'],
   clusterIPs: [

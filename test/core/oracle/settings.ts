@@ -21,6 +21,19 @@ export type Settings = {
   readonly externalClusterIP: boolean;
 };
 
+export const PLAIN_SETTINGS: Settings = {
+  nodeName: NODE,
+  zone: '',
+  nodeIPs: [],
+  nodePortAddresses: [],
+  clusterCIDRs: [],
+  serviceProxyName: null,
+  topology: true,
+  masqueradeAll: false,
+  hostPort: false,
+  externalClusterIP: false,
+};
+
 export const anySettings: fc.Arbitrary<Settings> = fc.record({
   nodeName: fc.constant(NODE),
   zone: fc.constantFrom('z1', 'z2', ''),

@@ -6,7 +6,7 @@ import { isOwnAddress } from '../../proof/kubeproxy/derive.ts';
 import { keyOf } from '../../proof/kubeproxy/expected.ts';
 import type { Fault, FaultNeeds, Json } from '../../proof/kubeproxy/faults.ts';
 import { claimsOf } from '../../proof/kubeproxy/objects.ts';
-import type { Taken } from './session.ts';
+import type { Taken } from './comparison.ts';
 
 const shows: Readonly<Record<FaultNeeds, (row: CompiledFrontend) => boolean>> = {
   cluster: ({ kind, internal }) => kind === 'ClusterIP' && (internal?.backends.length ?? 0) > 1,

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Source ranges: rule B10 in all its forms, and their sets in the maps, shared and complete whenever a row names them. */
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createLoop, type Loop } from '../../../agent/loop.ts';
+import { parseAddress, parsePrefix, port, prefixText, TCP, type Address, type Prefix } from '../../../core/address.ts';
+import { canonical } from '../../../core/control/canonical.ts';
+import { compareRanges, distinctRanges, rangeKey, rangeOfKey, rangesText } from '../../../core/control/ranges.ts';
+import { maps, SOURCE_RANGE_ALLOW, type FrontendKeyRecord } from '../../../core/layout.gen.ts';
+import type { ServiceObject } from '../../../core/objects.ts';
+import type { NodeConfig } from '../../../core/service.ts';
+import { deleteOperation, setOperation } from '../../../core/store.ts';
+import { compile } from './compiled.ts';
+import { MemoryStore } from './memory.ts';
+import { added, deleted, EMPTY_LISTS, endpoint, NODE, service, slice, tell } from './objects.ts';
+
+function address(text: string): Address {
+  const parsed = parseAddress(text);
+  if (!parsed.ok) throw new Error(parsed.error.message);
+  return parsed.value;
+}
+
+function range(text: string): Prefix {
+  const parsed = parsePrefix(text);
+  if (!parsed.ok) throw new Error(parsed.error.message);
+  return parsed.value;
+}
+
+/** A load balancer of both families with these ranges. */
+function web(name: string, last: number, ranges: readonly string[] | undefined): ServiceObject {
+  const clusterIPs = [`10.96.0.${last}`, `fd00:96::${last}`];
+  const made = service(name, `10.96.0.${last}`, {
+    type: 'LoadBalancer',
+    clusterIPs,
+    ipFamilies: ['IPv4', 'IPv6'],
+    externalIPs: [`198.51.101.${last}`],
+    ports: [{ name: 'http', port: 80, nodePort: 30_000 + last }],
+    ...(ranges === undefined ? {} : { loadBalancerSourceRanges: ranges }),
+  });
+  return { ...made, status: { loadBalancer: { ingress: [{ ip: `198.51.100.${last}` }, { ip: `fd00:ee::${last}` }] } } };
+}
+
+const NODE_IPS = ['192.0.2.10', '192.0.2.11', 'fd00:1::10'].map(address);
+
+describe('B10: who may speak to a load balancer address', () => {
+  const cases: readonly (readonly [
+    string,
+    readonly string[] | undefined,
+    readonly string[] | null,
+    readonly string[] | null,
+  ])[] = [
+    ['nothing is said', undefined, null, null],
+    ['an empty list', [], null, null],
+    ['one family: the other is open', ['10.0.0.0/8'], ['10.0.0.0/8'], null],
+    ['the other family', ['fd00:5::/32'], null, ['fd00:5::/32']],
+    ['both families, each its own', ['10.0.0.0/8', 'fd00:5::/32'], ['10.0.0.0/8'], ['fd00:5::/32']],
+    ['all of a family among others', ['10.0.0.0/8', '0.0.0.0/0', 'fd00:5::/32'], null, ['fd00:5::/32']],
+    ['all of IPv6 says nothing of IPv4', ['::/0', '10.0.0.0/8'], ['10.0.0.0/8'], null],
+    ['all of both', ['::/0', '0.0.0.0/0'], null, null],
+    ['host bits, spaces, zeros and repetition', [' 10.1.2.3/8', '010.0.0.0/8 ', '10.0.0.0/8'], ['10.0.0.0/8'], null],
+    ['a bare address', ['203.0.113.7'], ['203.0.113.7/32'], null],
+    [
+      'the order of the list',
+      ['203.0.113.0/24', '10.0.0.0/16', '10.0.0.0/8'],
+      ['10.0.0.0/8', '10.0.0.0/16', '203.0.113.0/24'],
+      null,
+    ],
+    ['what cannot be read is left out', ['nonsense', '10.0.0.0/8', '10.0.0.0/33'], ['10.0.0.0/8'], null],
+    ['nothing can be read: nobody', ['nonsense', '10.0.0.0/33'], [], []],
+    ['nothing of a family can be read: that one is open', ['nonsense', 'fd00:5::/32'], null, ['fd00:5::/32']],
+    [
+      'the node is in: it may come by an address of the Service',
+      ['192.0.2.0/24'],
+      ['192.0.2.0/24', '198.51.100.1/32'],
+      null,
+    ],
+    ['its second address is in', ['192.0.2.11/32'], ['192.0.2.11/32', '198.51.100.1/32'], null],
+    ['the node is in by IPv6 alone', ['10.0.0.0/8', 'fd00:1::/64'], ['10.0.0.0/8'], ['fd00:1::/64', 'fd00:ee::1/128']],
+    [
+      'the node is in and the address as well',
+      ['192.0.2.10', '198.51.100.1'],
+      ['192.0.2.10/32', '198.51.100.1/32'],
+      null,
+    ],
+  ];
+
+  test.each(cases)('%s', (_, ranges, four, six) => {
+    const { frontends } = compile([added(web('web', 1, ranges))], { nodeIPs: NODE_IPS });
+    const found = frontends.map(({ address: at, kind, sourceRanges }) => [kind, at, sourceRanges] as const);
+    const balancers = found.filter(([kind]) => kind === 'LoadBalancer');
+    expect(balancers).toEqual([
+      ['LoadBalancer', '198.51.100.1', four],
+      ['LoadBalancer', 'fd00:ee::1', six],
+    ]);
+    expect(found.filter(([kind]) => kind !== 'LoadBalancer').every(([, , sourceRanges]) => sourceRanges === null)).toBe(
+      true,
+    );
+  });
+
+  test('of a node without addresses nothing is in', () => {
+    const { frontends } = compile([added(web('web', 1, ['192.0.2.0/24']))]);
+    expect(frontends.find(({ kind }) => kind === 'LoadBalancer')?.sourceRanges).toEqual(['192.0.2.0/24']);
+  });
+
+  test('an address that is not ours to answer lets nobody in: ipMode Proxy', () => {
+    const made = web('web', 1, ['192.0.2.0/24']);
+    const ingress = [{ ip: '198.51.100.1' }, { ip: '198.51.100.9', ipMode: 'Proxy' }, { hostname: 'lb.example' }];
+    const { frontends } = compile([added({ ...made, status: { loadBalancer: { ingress } } })], { nodeIPs: NODE_IPS });
+    expect(frontends.filter(({ kind }) => kind === 'LoadBalancer').map(({ sourceRanges }) => sourceRanges)).toEqual([
+      ['192.0.2.0/24', '198.51.100.1/32'],
+    ]);
+  });
+
+  test('what cannot be read is named', () => {
+    const { problems } = compile([added(web('web', 1, ['10.0.0.0/8', 'nonsense']))], { nodeIPs: NODE_IPS });
+    expect(problems).toEqual([
+      {
+        object: 'Service shop/web',
+        field: 'spec.loadBalancerSourceRanges[1]',
+        message: 'not an IP address range: "nonsense"',
+      },
+    ]);
+  });
+});
+
+describe('lists of ranges', () => {
+  const text = fc
+    .tuple(fc.constantFrom('10.0.0.0', '10.128.0.0', 'fd00::', '::'), fc.integer({ min: 0, max: 32 }))
+    .map(([base, length]) => `${base}/${length}`);
+
+  test('in one order, each once, equal texts for equal sets', () => {
+    fc.assert(
+      fc.property(fc.array(text, { maxLength: 8 }), fc.integer({ min: 0, max: 7 }), (texts, turn) => {
+        const ranges = texts.map(range);
+        const turned = [...ranges.slice(turn), ...ranges.slice(0, turn), ...ranges.slice(0, 2)];
+        const distinct = distinctRanges(ranges);
+        expect(rangesText(distinctRanges(turned))).toBe(rangesText(distinct));
+        expect(new Set(distinct.map(prefixText))).toEqual(new Set(ranges.map(prefixText)));
+        for (const [index, one] of distinct.entries()) {
+          const before = distinct[index - 1];
+          if (before !== undefined) expect(compareRanges(before, one)).toBeLessThan(0);
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('a key is the set and the range: both ways', () => {
+    const ten = range('10.0.0.0/8');
+    expect(rangeKey(7, ten)).toEqual({ prefixLength: 32 + 104, set: 7, address: ten.address });
+    expect(rangeOfKey(rangeKey(7, ten))).toEqual(ten);
+  });
+});
+
+type Rig = { readonly store: MemoryStore; readonly loop: Loop };
+
+function rig(store: MemoryStore = new MemoryStore(), config: Partial<NodeConfig> = {}): Rig {
+  const loop = createLoop({ store, node: { ...NODE, ...config }, whyNot: () => undefined, onProblem: () => undefined });
+  tell(loop, EMPTY_LISTS);
+  return { store, loop };
+}
+
+function step({ loop }: Rig, ...events: Parameters<typeof tell>[1]): void {
+  tell(loop, events);
+  expect(loop.step()).toMatchObject({ isSettled: true });
+}
+
+const vip = (last: number): FrontendKeyRecord => ({
+  address: address(`198.51.100.${last}`),
+  port: port(80),
+  protocol: TCP,
+});
+
+/** Numbers of the sets in the map, and how many ranges each has. */
+function sets(store: MemoryStore): Map<number, number> {
+  const entries = store.entries(maps.sourceRanges);
+  if (!entries.ok) throw new Error(entries.error.message);
+  expect(entries.value.every(([, rule]) => rule === SOURCE_RANGE_ALLOW)).toBe(true);
+  return new Map([...Map.groupBy(entries.value, ([{ set }]) => set)].map(([set, keys]) => [set, keys.length]));
+}
+
+function text(store: MemoryStore): string {
+  const result = canonical(store);
+  if (!result.ok) throw new Error(result.error.message);
+  return result.value;
+}
+
+describe('sets in the maps', () => {
+  test('Services with equal sets share one, until the last of them has gone', () => {
+    const all = rig();
+    step(
+      all,
+      added(web('a', 1, ['10.0.0.0/8', '203.0.113.0/24'])),
+      added(web('b', 2, ['203.0.113.9/24', '10.0.0.0/8'])),
+    );
+    expect([...sets(all.store).values()]).toEqual([2]);
+    step(all, deleted(web('a', 1, undefined)));
+    expect([...sets(all.store).values()]).toEqual([2]);
+    expect(all.store.lookup(vip(2))?.ranges).toEqual(['10.0.0.0/8', '203.0.113.0/24']);
+    step(all, deleted(web('b', 2, undefined)));
+    expect(sets(all.store)).toEqual(new Map());
+  });
+
+  test('a changed list is another set: the old one stays whole until nobody reads it', () => {
+    const all = rig();
+    step(all, added(web('a', 1, ['10.0.0.0/8', '203.0.113.0/24'])), added(slice('a', [endpoint('10.0.0.1')])));
+    const [before] = sets(all.store).keys();
+    const met = new Set<string>();
+    const names: string[] = [];
+    all.store.onStep = (operation) => {
+      if (operation.op !== 'barrier') names.push(`${operation.op} ${operation.map.name}`);
+      else names.push('barrier');
+      met.add(String(all.store.lookup(vip(1))?.ranges));
+      expect(all.store.permits(vip(1), address('10.1.1.1'))).toBe(true);
+      expect(all.store.permits(vip(1), address('172.16.0.1'))).toBe(false);
+    };
+    step(all, added(web('a', 1, ['10.0.0.0/8', '198.18.0.0/15'])));
+    expect([...met]).toEqual(['10.0.0.0/8,203.0.113.0/24', '10.0.0.0/8,198.18.0.0/15']);
+    expect(names).toEqual([
+      'set source_ranges',
+      'set source_ranges',
+      'set services',
+      'set frontends',
+      'barrier',
+      'delete source_ranges',
+      'delete source_ranges',
+    ]);
+    expect([...sets(all.store).keys()]).not.toContain(before);
+  });
+
+  test('nobody: a set without a range, which a row names all the same', () => {
+    const all = rig();
+    step(all, added(web('a', 1, ['nonsense'])));
+    expect(all.store.lookup(vip(1))?.ranges).toEqual([]);
+    expect(all.store.permits(vip(1), address('10.1.1.1'))).toBe(false);
+    step(all, added(web('a', 1, undefined)));
+    expect(all.store.lookup(vip(1))?.ranges).toBeNull();
+    expect(all.store.permits(vip(1), address('10.1.1.1'))).toBe(true);
+  });
+
+  test('an address of the node that comes or goes is another set for those whose ranges it lies in', () => {
+    const all = rig(new MemoryStore(), { nodeIPs: [] });
+    // Without a NodePort: its ranges alone depend on the node.
+    const made = web('a', 1, ['192.0.2.0/24']);
+    const plain = { ...made, spec: { ...made.spec, ports: [{ name: 'http', port: 80 }] } };
+    step(all, added(plain), added(web('b', 2, ['10.0.0.0/8'])));
+    expect(all.store.lookup(vip(1))?.ranges).toEqual(['192.0.2.0/24']);
+    const addresses = [{ type: 'InternalIP', address: '192.0.2.10' }];
+    step(all, added({ kind: 'Node', metadata: { name: 'node-a' }, status: { addresses } }));
+    expect(all.store.lookup(vip(1))?.ranges).toEqual(['192.0.2.0/24', '198.51.100.1/32']);
+    expect(all.store.lookup(vip(2))?.ranges).toEqual(['10.0.0.0/8']);
+    step(all, deleted({ kind: 'Node', metadata: { name: 'node-a' } }));
+    expect(all.store.lookup(vip(1))?.ranges).toEqual(['192.0.2.0/24']);
+  });
+
+  test('a restart finds the sets again and writes none; a set that nobody names is taken away', () => {
+    const all = rig();
+    const events = [
+      added(web('a', 1, ['10.0.0.0/8'])),
+      added(web('b', 2, ['nonsense'])),
+      added(web('c', 3, ['10.0.0.0/8'])),
+    ];
+    step(all, ...events);
+    const before = text(all.store);
+    const held = sets(all.store);
+    all.store.damage(setOperation(maps.sourceRanges, rangeKey(999, range('10.0.0.0/8')), SOURCE_RANGE_ALLOW));
+    const names: string[] = [];
+    all.store.onStep = (operation) => {
+      if (operation.op !== 'barrier') names.push(`${operation.op} ${operation.map.name}`);
+    };
+    step(rig(all.store), ...events);
+    expect(names).toEqual(['delete source_ranges']);
+    expect([text(all.store), sets(all.store)]).toEqual([before, held]);
+  });
+
+  test('a set that somebody emptied is written anew by a resync', () => {
+    const all = rig();
+    step(all, added(web('a', 1, ['10.0.0.0/8', '203.0.113.0/24'])));
+    const good = text(all.store);
+    const [set = 0] = sets(all.store).keys();
+    all.store.damage(deleteOperation(maps.sourceRanges, rangeKey(set, range('10.0.0.0/8'))));
+    expect(text(all.store)).not.toBe(good);
+    expect(all.loop.resync()).toMatchObject({ isSettled: true });
+    expect(text(all.store)).toBe(good);
+    expect(all.store.strayRanges()).toEqual([]);
+  });
+
+  test('two sets of equal ranges in adopted maps: each ends with its own rows', () => {
+    const all = rig();
+    const [a, b] = [web('a', 1, ['10.0.0.0/8']), web('b', 2, ['203.0.113.0/24'])];
+    step(all, added(a), added(b));
+    const setOfB = [...sets(all.store).keys()].at(-1) ?? 0;
+    all.store.damage(deleteOperation(maps.sourceRanges, rangeKey(setOfB, range('203.0.113.0/24'))));
+    all.store.damage(setOperation(maps.sourceRanges, rangeKey(setOfB, range('10.0.0.0/8')), SOURCE_RANGE_ALLOW));
+    const again = rig(all.store);
+    const same = web('b', 2, ['10.0.0.0/8']);
+    step(again, added(a), added(same));
+    expect([1, 2].map((last) => all.store.lookup(vip(last))?.ranges)).toEqual([['10.0.0.0/8'], ['10.0.0.0/8']]);
+    step(again, deleted(same));
+    step(again, added(web('c', 3, ['10.0.0.0/8'])));
+    expect([...sets(all.store).values()], 'a and c share one').toEqual([1]);
+    step(again, deleted(a), deleted(web('c', 3, undefined)));
+    expect(sets(all.store)).toEqual(new Map());
+  });
+});

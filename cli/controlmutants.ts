@@ -13,28 +13,27 @@ const SCENARIOS = 'test/scenarios/scenarios.test.ts';
 /** What examples show, in the order of the time that they take. */
 const EXAMPLES = [
   SCENARIOS,
-  'test/core/control/desired.test.ts',
-  'test/core/control/entries.test.ts',
-  'test/core/control/space.test.ts',
-  'test/core/control/maglev.test.ts',
-  'test/core/control/document.test.ts',
+  ...['desired', 'decisions', 'hostports', 'nodes', 'ranges', 'space', 'entries', 'memory', 'document', 'maglev'].map(
+    (name) => `test/core/control/${name}.test.ts`,
+  ),
   'test/agent/loop.test.ts',
   'test/agent/audit.test.ts',
 ];
 const PROPERTIES = [
+  'test/agent/orders.test.ts',
   'test/core/control/follow.property.test.ts',
   'test/core/control/views.property.test.ts',
+  'test/agent/incremental.property.test.ts',
   'test/agent/loop.property.test.ts',
   'test/agent/tight.property.test.ts',
   'test/core/agreement.property.test.ts',
 ];
 /** For a sample in every run of the tests. */
 export const FIRST_ROUND: readonly JudgeRound[] = [{ seed: 1, files: EXAMPLES }];
-/** The same cases for every mutant; what one seed of the laws does not find the next ones may. */
+/** The same cases for every mutant; what one seed of the laws does not find the next one may. */
 export const ROUNDS: readonly JudgeRound[] = [
   { seed: 1, files: [...EXAMPLES, ...PROPERTIES] },
   { seed: 2, files: PROPERTIES },
-  { seed: 3, files: PROPERTIES },
 ];
 
 export type ControlOptions = {

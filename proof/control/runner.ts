@@ -70,5 +70,10 @@ function eachOf(add: (name: string, ...rest: readonly unknown[]) => void): Each 
     };
 }
 
-export const test: typeof addTest & { readonly each: Each } = Object.assign(addTest, { each: eachOf(addTest) });
+type Test = typeof addTest & { readonly each: Each; readonly skipIf: (isSkipped: boolean) => typeof addTest };
+
+export const test: Test = Object.assign(addTest, {
+  each: eachOf(addTest),
+  skipIf: (isSkipped: boolean) => (isSkipped ? () => undefined : addTest),
+});
 export const describe: typeof addGroup & { readonly each: Each } = Object.assign(addGroup, { each: eachOf(addGroup) });

@@ -394,7 +394,7 @@ export const ruleFaults: readonly ControlFault[] = [
   {
     name: 'arrival-decides',
     file: 'claims.ts',
-    find: '[...others, frontend].sort(compareClaims)',
+    find: 'others.toSpliced(placeAmong(others, frontend), 0, frontend)',
     replace: '[...others, frontend]',
     rule: 'A6',
     meaning: 'of two owners the one that was heard first wins',
@@ -403,8 +403,8 @@ export const ruleFaults: readonly ControlFault[] = [
   {
     name: 'loser-does-not-take-over',
     file: 'claims.ts',
-    find: 'touchAll(touched, claims); countAddress(desired, touched, frontend, -1);',
-    replace: 'countAddress(desired, touched, frontend, -1);',
+    find: 'if (!touched.contested.has(text)) touched.contested.set(text, all[0]);',
+    replace: '',
     rule: 'A6',
     meaning: 'who lost an address is not computed again when its owner goes',
     killer: '',

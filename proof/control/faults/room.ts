@@ -10,7 +10,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: "const dropsExternal = internal?.whenEmpty === 'drop' ?",
     rule: 'C3',
     meaning: 'the row says of the external view what is meant of the internal one',
-    killer: '',
+    killer: 'external-local-without-endpoints-here-is-silent',
   },
   {
     name: 'affinity-is-not-in-the-row',
@@ -19,16 +19,16 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'affinitySeconds: 0,',
     rule: 'E1',
     meaning: 'rows without affinity',
-    killer: '',
+    killer: 'affinity-of-all-frontends',
   },
   {
     name: 'affinity-change-is-not-seen',
     file: 'wanted.ts',
     find: 'left.affinitySeconds === right.affinitySeconds &&',
     replace: '',
-    rule: 'E1',
+    rule: 'E4',
     meaning: 'a row that differs in affinity alone is not written again',
-    killer: '',
+    killer: 'affinity-is-switched',
   },
   {
     name: 'external-view-is-not-compared',
@@ -37,7 +37,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'sameView(left.views[0], right.views[0])',
     rule: 'law',
     meaning: 'a row whose external view changes is not written again',
-    killer: '',
+    killer:
+      'test/core/control/views.property.test.ts › both views of every frontend are what is wanted, and while writing what was or what will be',
   },
   {
     name: 'count-of-a-table-is-its-size',
@@ -46,7 +47,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'count: block.ids.length,',
     rule: 'B3',
     meaning: 'a row counts the slots of a Maglev table as backends',
-    killer: '',
+    killer: 'algorithm-by-annotation',
   },
   {
     name: 'ranges-of-another-service',
@@ -55,7 +56,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'const keys = ranges.slice(1).map((range) => rangeKey(id, range));',
     rule: 'B10',
     meaning: 'the first range of a set is not written',
-    killer: '',
+    killer: 'source-ranges-of-everything-restrict-nothing',
   },
   {
     name: 'set-ends-with-its-first-row',
@@ -64,7 +65,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'set.references -= 1;',
     rule: 'law',
     meaning: 'ranges that another row still names are deleted',
-    killer: '',
+    killer: 'an-address-of-two-kinds-of-one-service-is-one-frontend',
   },
   {
     name: 'full-ranges-are-not-told',
@@ -73,7 +74,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'law',
     meaning: 'more ranges are written than the map holds',
-    killer: '',
+    killer:
+      'test/agent/tight.property.test.ts › what does not fit is told by name, what is programmed stays, and everything fits again',
   },
   {
     name: 'maglev-by-arrival',
@@ -82,7 +84,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: ';',
     rule: 'B3',
     meaning: 'a Maglev table depends on the order in which backends were heard',
-    killer: '',
+    killer:
+      'test/core/control/maglev.test.ts › properties › the table is the same for any order of the list: slots belong to names',
   },
   {
     name: 'maglev-seed',
@@ -91,7 +94,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'export const MAGLEV_SEED = 0x24b7ef83;',
     rule: 'B3',
     meaning: 'tables that no other implementation has',
-    killer: '',
+    killer:
+      'test/core/control/maglev.test.ts › the published vectors › MurmurHash3 of the names, seeded with the first word of the default seed',
   },
   {
     name: 'maglev-walk-of-one-step',
@@ -100,7 +104,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'step: 1',
     rule: 'B3',
     meaning: 'all backends walk alike, and shares shift in blocks',
-    killer: '',
+    killer:
+      'test/core/control/maglev.test.ts › the published vectors › 251 slots of four backends with weights 2, 13, 111 and 10: every run',
   },
   {
     name: 'maglev-tables-too-small',
@@ -109,7 +114,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'each >= backends',
     rule: 'B3',
     meaning: 'shares differ by much more than one in a hundred',
-    killer: '',
+    killer:
+      'test/core/control/maglev.test.ts › names and sizes › sizes are primes, and each backend has a hundred slots up to 1310',
   },
   {
     name: 'state-is-not-in-the-word',
@@ -118,7 +124,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'return BACKEND_ACTIVE | views;',
     rule: '2.2',
     meaning: 'an ending backend is published as active',
-    killer: '',
+    killer: 'conditions-beside-a-ready-endpoint',
   },
   {
     name: 'views-of-a-backend-are-not-joined',
@@ -127,7 +133,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'parts.set(backends, bit);',
     rule: 'law',
     meaning: 'a backend of two views is known in one',
-    killer: '',
+    killer: 'host-ports-that-do-not-count',
   },
   {
     name: 'other-pod-is-the-same-backend',
@@ -136,7 +142,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'return held !== undefined && wanted !== undefined;',
     rule: 'B2',
     meaning: 'an address that passes to another pod keeps the connections of the first one',
-    killer: '',
+    killer: 'an-address-passes-to-another-pod',
   },
   {
     name: 'rows-are-not-given-back',
@@ -145,7 +151,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'law',
     meaning: 'what did not fit takes rows with it',
-    killer: '',
+    killer:
+      'test/core/control/views.property.test.ts › what did not fit leaves no room behind: everything fits again afterwards',
   },
   {
     name: 'blocks-are-not-given-back',
@@ -154,7 +161,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'law',
     meaning: 'what did not fit takes slots with it',
-    killer: '',
+    killer:
+      'test/core/control/views.property.test.ts › what did not fit leaves no room behind: everything fits again afterwards',
   },
   {
     name: 'rows-for-changes-are-given-out',
@@ -163,7 +171,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'return takeId(image.rows);',
     rule: 'law',
     meaning: 'in a full map nobody can change any more',
-    killer: '',
+    killer: 'test/core/control/entries.test.ts › limits › in a full map of rows every Service can still change',
   },
   {
     name: 'id-of-a-service-port-is-used-twice',
@@ -172,16 +180,18 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'const id = known?.id ?? 1;',
     rule: 'law',
     meaning: 'two Service ports share an id',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a Service becomes › B4: the rest of a cluster address is refused, until its last port is gone',
   },
   {
     name: 'ended-backend-is-not-marked-reused',
     file: 'plan.ts',
     find: 'liveWord(generationOf(record.live), isReused ? BACKEND_REUSED : 0);',
     replace: 'liveWord(generationOf(record.live), 0);',
-    rule: 'B2',
+    rule: 'law',
     meaning: 'connections to an address that passed to another pod are not reset',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a change writes › an address listed for another pod is another backend, and the old one is marked as reused',
   },
   {
     name: 'generation-stays',
@@ -190,7 +200,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'liveWord(unretire(image, id), wanted.bits);',
     rule: 'law',
     meaning: 'a backend id that is used again looks like the one before',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a Service becomes › a ClusterIP resolves to its ready endpoints, in the order of address:port',
   },
   {
     name: 'views-are-taken-away-at-once',
@@ -199,7 +210,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'const views = bits & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL);',
     rule: 'law',
     meaning: 'a backend leaves a view before the row that names it',
-    killer: '',
+    killer:
+      'test/agent/loop.test.ts › an event computes one Service again, our node those that its zone or addresses can affect, another node none',
   },
   {
     name: 'second-slot-of-a-pair',
@@ -208,7 +220,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'backends: [block.ids[index] ?? 0, block.ids[index] ?? 0] as const',
     rule: 'B3',
     meaning: 'every second slot repeats the one before',
-    killer: '',
+    killer: 'algorithm-by-annotation',
   },
   {
     name: 'given-up-keys-stay',
@@ -217,7 +229,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'B16',
     meaning: 'a frontend that a Service gave up stays in the map',
-    killer: '',
+    killer: 'contested-address-of-an-owner-that-is-no-longer-served',
   },
   {
     name: 'whole-addresses-come-first',
@@ -226,7 +238,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'segment.prepare.push(setOperation(maps.frontends, key, row));',
     rule: 'law',
     meaning: 'an address is refused before its ports are there',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › limits › an address is not owned before what has to wait for room on it',
   },
   {
     name: 'rows-before-their-slots',
@@ -235,7 +248,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'segment.publish, segment.prepare, segment.publishWhole,',
     rule: 'law',
     meaning: 'frontends before backends',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a Service becomes › a ClusterIP resolves to its ready endpoints, in the order of address:port',
   },
   {
     name: 'no-barrier-before-the-end',
@@ -244,7 +258,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'lists.push(segment.withdraw);',
     rule: 'law',
     meaning: 'what packets may still read is freed without waiting',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a Service becomes › A6: of two Services with one address and port the first by name owns it, the other takes over',
   },
   {
     name: 'classifier-comes-last',
@@ -253,7 +268,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'segment.prepare, segment.publish, segment.publishWhole, classifierOperations(image.classifier),',
     rule: 'law',
     meaning: 'for a moment the filter passes over a frontend that is there',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a Service becomes › a ClusterIP resolves to its ready endpoints, in the order of address:port',
   },
   {
     name: 'backend-ids-are-free-at-once',
@@ -262,7 +278,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'law',
     meaning: 'ids of ended backends are lost',
-    killer: '',
+    killer: 'test/core/control/entries.test.ts › what a change writes › a backend id used again has another generation',
   },
   {
     name: 'rest-is-not-taken-out',
@@ -271,16 +287,18 @@ export const roomFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'law',
     meaning: 'after a restart what nobody wants any more stays',
-    killer: '',
+    killer:
+      'test/agent/loop.test.ts › I1: nothing is programmed, and nothing removed, until Services and EndpointSlices have been listed',
   },
   {
     name: 'addresses-owned-before-their-ports',
     file: 'entries.ts',
     find: 'if (wanted.isOwned && hosts.has(addressText(wanted.address))) {',
     replace: 'if (false) {',
-    rule: 'B4',
+    rule: 'law',
     meaning: 'an address is refused while its ports wait for room',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › limits › an address is not owned before what has to wait for room on it',
   },
   {
     name: 'ids-are-adopted-as-free',
@@ -289,7 +307,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'fillPool(image.rows, new Set());',
     rule: 'law',
     meaning: 'after a restart rows in use are given out again',
-    killer: '',
+    killer:
+      'test/agent/loop.test.ts › I1: nothing is programmed, and nothing removed, until Services and EndpointSlices have been listed',
   },
   {
     name: 'orphans-stay',
@@ -298,7 +317,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'if (port !== undefined) adoptBackend(held, port, id, record);',
     rule: 'law',
     meaning: 'backends that a crash left behind live on',
-    killer: '',
+    killer: 'test/agent/loop.test.ts › a resync repairs what somebody else changed in the maps',
   },
   {
     name: 'first-barrier-is-left-out',
@@ -307,7 +326,7 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'image.needsBarrier = false;',
     rule: 'law',
     meaning: 'a process that starts frees what the one before may have left unread',
-    killer: '',
+    killer: 'test/core/control/entries.test.ts › what a change writes › an event that changes nothing writes nothing',
   },
   {
     name: 'released-ids-are-free-at-once',
@@ -316,7 +335,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'pool.waiting.push(id);',
     rule: 'law',
     meaning: 'an id is used again before packets that saw it are gone',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a change writes › a backend that left is marked as reused when its address comes back with another pod, in any Service',
   },
   {
     name: 'blocks-overlap-by-one',
@@ -325,7 +345,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'hole.start += length - 1; hole.length -= length - 1;',
     rule: 'law',
     meaning: 'two blocks share a pair of slots',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a Service becomes › A6: of two Services with one address and port the first by name owns it, the other takes over',
   },
   {
     name: 'quarantine-is-ignored',
@@ -334,7 +355,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'if (waiting === 0 && pool.next < pool.limit) {',
     rule: 'law',
     meaning: 'the oldest id is used again although fresh ones are left',
-    killer: '',
+    killer:
+      'test/core/control/space.test.ts › fresh ids go before released ones while fewer wait than the quarantine asks for',
   },
   {
     name: 'classifier-with-one-bit',
@@ -343,7 +365,8 @@ export const roomFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'law',
     meaning: 'the filter passes over Services that are there',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a Service becomes › a ClusterIP resolves to its ready endpoints, in the order of address:port',
   },
   {
     name: 'classifier-protocol-left-out',
@@ -352,6 +375,17 @@ export const roomFaults: readonly ControlFault[] = [
     replace: 'port',
     rule: 'law',
     meaning: 'the filter knows another key than the datapath asks for',
-    killer: '',
+    killer:
+      'test/core/control/entries.test.ts › what a Service becomes › a ClusterIP resolves to its ready endpoints, in the order of address:port',
+  },
+  {
+    name: 'ranges-end-with-the-endpoints',
+    file: 'reserve.ts',
+    find: "{ sourceRanges }: Frontend): RangeSet | undefined | 'full' { if (sourceRanges === null) return undefined;",
+    replace:
+      "{ sourceRanges, external }: Frontend): RangeSet | undefined | 'full' { if (sourceRanges === null || external?.backends.length === 0) return undefined;",
+    rule: 'B11',
+    meaning: 'who is not let in hears a refusal where there are no endpoints',
+    killer: 'source-ranges-hold-without-endpoints',
   },
 ];

@@ -10,7 +10,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'return !service.skipped;',
     rule: 'A2',
     meaning: 'Services of another proxy are served',
-    killer: '',
+    killer: 'service-proxy-name-hands-a-service-over',
   },
   {
     name: 'node-port-without-its-row',
@@ -19,7 +19,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'B6',
     meaning: 'NodePorts are not served',
-    killer: '',
+    killer: 'node-port-out-of-range-is-told',
   },
   {
     name: 'node-port-at-the-service-port',
@@ -28,7 +28,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "frontend('NodePort', address, port.port)",
     rule: 'B6',
     meaning: 'a NodePort is served under the number of the port',
-    killer: '',
+    killer: 'node-port-out-of-range-is-told',
   },
   {
     name: 'ranges-guard-every-kind',
@@ -37,7 +37,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'sourceRanges: places.sourceRanges,',
     rule: 'B12',
     meaning: 'source ranges apply to NodePorts and external addresses',
-    killer: '',
+    killer: 'node-port-ignores-source-ranges',
   },
   {
     name: 'ranges-of-the-other-family',
@@ -46,7 +46,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'const ranges = sourceRanges;',
     rule: 'B10',
     meaning: 'ranges of one family shut the other one out',
-    killer: '',
+    killer: 'source-ranges-by-family',
   },
   {
     name: 'everything-is-a-range',
@@ -55,7 +55,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'if (ranges.length === 0) return null;',
     rule: 'B10',
     meaning: 'a range of everything restricts',
-    killer: '',
+    killer: 'source-ranges-of-everything-restrict-nothing',
   },
   {
     name: 'node-that-is-let-in-is-shut-out',
@@ -64,7 +64,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'const all = !isNodeIn ?',
     rule: 'B10',
     meaning: 'the load balancer addresses are let in where the node is not',
-    killer: '',
+    killer: 'source-ranges-of-everything-restrict-nothing',
   },
   {
     name: 'hostnames-of-no-node-are-local',
@@ -73,7 +73,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'endpoint.node === nodeName;',
     rule: 'H7',
     meaning: 'endpoints that name no node are local to a node without a name',
-    killer: '',
+    killer: 'without-a-name-nothing-is-local',
   },
   {
     name: 'external-ips-are-left-out',
@@ -82,7 +82,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'ExternalIP: [],',
     rule: 'B12',
     meaning: 'external addresses are not served',
-    killer: '',
+    killer: 'external-address-makes-the-external-policy-count',
   },
   {
     name: 'health-check-counts-fallbacks',
@@ -91,7 +91,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'if (hasPort && address !== null',
     rule: 'F1',
     meaning: 'endings count as healthy',
-    killer: '',
+    killer: 'health-check-counts-ready-local-endpoints',
   },
   {
     name: 'health-check-counts-everybody',
@@ -100,7 +100,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "node !== '') local.add(text);",
     rule: 'F1',
     meaning: 'endpoints of other nodes count as local health',
-    killer: '',
+    killer: 'health-check-counts-ready-local-endpoints',
   },
   {
     name: 'health-check-of-any-policy',
@@ -109,7 +109,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: '||',
     rule: 'F1',
     meaning: 'health checks are served for the policy Cluster too',
-    killer: '',
+    killer: 'health-check-comes-and-goes',
   },
   {
     name: 'algorithm-of-the-configuration-wins',
@@ -118,7 +118,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'algorithm: config.algorithm,',
     rule: 'B3',
     meaning: 'the annotation of a Service does not count',
-    killer: '',
+    killer: 'algorithm-by-annotation',
   },
   {
     name: 'internal-policy-ignored',
@@ -127,7 +127,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'const list = lists.cluster;',
     rule: 'B1',
     meaning: 'a ClusterIP with the internal policy Local sends traffic to other nodes',
-    killer: '',
+    killer: 'cluster-ip-for-clients-from-elsewhere',
   },
   {
     name: 'external-policy-on-the-cluster-ip',
@@ -136,7 +136,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "const list = service.externalPolicy === 'Local' ?",
     rule: 'B1',
     meaning: 'the external policy decides over ClusterIPs',
-    killer: '',
+    killer: 'cluster-ip-for-clients-from-elsewhere',
   },
   {
     name: 'cluster-ip-from-outside',
@@ -145,7 +145,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'const external = internal;',
     rule: 'B1',
     meaning: 'ClusterIPs are served to clients from elsewhere unasked',
-    killer: '',
+    killer: 'cluster-ip-ignores-the-external-policy',
   },
   {
     name: 'own-clients-of-local-get-local-ones',
@@ -154,7 +154,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'const internal = view(lists.local, offCluster);',
     rule: '1.4',
     meaning: "with the external policy Local this node's own clients reach local endpoints alone",
-    killer: '',
+    killer: 'masquerade-all-is-of-the-cluster-ip',
   },
   {
     name: 'client-address-lost-with-local',
@@ -163,7 +163,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "const external = view(lists.local, 'always');",
     rule: 'D1',
     meaning: 'the external policy Local hides the client',
-    killer: '',
+    killer: 'masquerade-of-the-external-policy-local',
   },
   {
     name: 'client-address-kept-with-cluster',
@@ -172,25 +172,25 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "const both = view(lists.cluster, 'never');",
     rule: 'D1',
     meaning: 'replies of the policy Cluster do not come back',
-    killer: '',
+    killer: 'masquerade-of-the-external-policy-cluster',
   },
   {
     name: 'masquerade-all-ignored',
     file: 'views.ts',
     find: "view(list, config.masqueradeAll ? 'always' : offCluster);",
     replace: 'view(list, offCluster);',
-    rule: 'D1',
+    rule: '1.4',
     meaning: 'masqueradeAll does nothing',
-    killer: '',
+    killer: 'masquerade-all-is-of-the-cluster-ip',
   },
   {
     name: 'pod-ranges-of-the-other-family',
     file: 'views.ts',
     find: 'config.clusterCIDRs.some((prefix) => prefixFamily(prefix) === family);',
     replace: 'config.clusterCIDRs.length > 0;',
-    rule: 'D1',
+    rule: 'D3',
     meaning: 'pod ranges of one family decide over the other',
-    killer: '',
+    killer: 'masquerade-by-family',
   },
   {
     name: 'silence-where-nobody-is',
@@ -199,7 +199,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "whenEmpty: 'drop'",
     rule: 'C1',
     meaning: 'a Local policy without any endpoint anywhere drops instead of refusing',
-    killer: '',
+    killer: 'no-endpoint-anywhere-is-refused',
   },
   {
     name: 'refusal-where-others-have-endpoints',
@@ -208,7 +208,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "whenEmpty: 'reject'",
     rule: 'C3',
     meaning: 'a Local policy with endpoints elsewhere refuses, and load balancers give up the address',
-    killer: '',
+    killer: 'external-local-without-endpoints-here-is-silent',
   },
   {
     name: 'serving-ones-are-gone',
@@ -217,7 +217,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'const serving: Candidate[] = [];',
     rule: 'B2',
     meaning: 'endpoints that serve on are ended with their conversations',
-    killer: '',
+    killer: 'rolling-update',
   },
   {
     name: 'fallback-beside-ready-ones',
@@ -226,7 +226,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "return isFallback(endpoint) ? undefined : 'not-ready';",
     rule: '2.2',
     meaning: 'ending endpoints get new connections although others are ready',
-    killer: '',
+    killer: 'conditions-beside-a-ready-endpoint',
   },
   {
     name: 'no-fallback-at-all',
@@ -235,7 +235,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'return ready;',
     rule: '2.2',
     meaning: 'where all are ending the Service refuses',
-    killer: '',
+    killer: 'conditions-where-nobody-is-ready',
   },
   {
     name: 'fallback-of-whatever-is-not-ready',
@@ -244,7 +244,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'return !endpoint.ready && endpoint.serving;',
     rule: '2.2',
     meaning: 'an endpoint that is not ready and not ending is a fallback',
-    killer: '',
+    killer: 'conditions-beside-a-ready-endpoint',
   },
   {
     name: 'local-fallback-waits-for-the-others',
@@ -253,7 +253,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'const hasReady = candidates.some(({ endpoint }) => endpoint.ready);',
     rule: '2.4',
     meaning: 'local ending endpoints are no fallback while others are ready elsewhere',
-    killer: '',
+    killer: 'local-falls-back-on-its-own',
   },
   {
     name: 'one-hint-is-enough',
@@ -262,7 +262,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'if (namesZone)',
     rule: '2.4',
     meaning: 'zone hints are followed although an endpoint has none',
-    killer: '',
+    killer: 'one-endpoint-without-hints-switches-them-off',
   },
   {
     name: 'hints-that-name-nobody-are-followed',
@@ -271,7 +271,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'if (withZones === ready.length)',
     rule: '2.4',
     meaning: 'hints that name other zones alone leave nobody',
-    killer: '',
+    killer: 'hints-by-port-and-family',
   },
   {
     name: 'zones-before-nodes',
@@ -281,7 +281,7 @@ export const ruleFaults: readonly ControlFault[] = [
       "if (withNodes === ready.length && namesNode && withZones < ready.length) return { mode: 'node', reason: 'followed' };",
     rule: '2.4',
     meaning: 'zone hints come before node hints',
-    killer: '',
+    killer: 'node-hints-come-before-zone-hints',
   },
   {
     name: 'hints-of-unready-ones-count',
@@ -290,7 +290,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'const ready = candidates;',
     rule: '2.4',
     meaning: 'an endpoint that is not ready decides over hints',
-    killer: '',
+    killer: 'hints-do-not-narrow-the-fallback',
   },
   {
     name: 'topology-switch-ignored',
@@ -299,7 +299,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: '',
     rule: '2.4',
     meaning: 'hints are followed although they are switched off',
-    killer: '',
+    killer: 'hints-are-switched-off',
   },
   {
     name: 'cluster-list-of-inaccessible-services',
@@ -308,7 +308,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "const usesCluster = how.internalPolicy !== 'Local';",
     rule: 'C2',
     meaning: 'external frontends of a Service with the internal policy Local have no list',
-    killer: '',
+    killer: 'internal-local-without-endpoints-here-is-silent',
   },
   {
     name: 'terminating-wins',
@@ -317,7 +317,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'if (challenger.terminating !== holder.terminating) return challenger.terminating;',
     rule: 'H4',
     meaning: 'of one address in two slices the ending one counts',
-    killer: '',
+    killer: 'an-endpoint-in-two-slices-is-one',
   },
   {
     name: 'first-slice-wins',
@@ -326,7 +326,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'if (holder === undefined) found.set(candidate.text, candidate);',
     rule: 'H4',
     meaning: 'of one address in two slices the first counts, whatever it says',
-    killer: '',
+    killer: 'an-endpoint-in-two-slices-is-one',
   },
   {
     name: 'ports-of-any-protocol',
@@ -335,7 +335,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'return slice.ports.filter((one) => one.name === name);',
     rule: 'B14',
     meaning: 'a slice port of another protocol serves',
-    killer: '',
+    killer: 'named-target-ports-differ-between-slices',
   },
   {
     name: 'host-ports-unasked',
@@ -344,7 +344,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: "pod !== undefined && config.nodeName !== ''",
     rule: 'host-ports',
     meaning: 'host ports are served although nobody asked for it',
-    killer: '',
+    killer: 'host-ports-are-off-by-default',
   },
   {
     name: 'host-ports-of-other-nodes',
@@ -353,7 +353,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: ';',
     rule: 'host-ports',
     meaning: 'host ports of pods of other nodes are served here',
-    killer: '',
+    killer: 'host-ports-of-this-nodes-pods',
   },
   {
     name: 'host-port-on-loopback',
@@ -362,7 +362,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'return [address];',
     rule: 'B8',
     meaning: 'a host port on a loopback address is programmed',
-    killer: '',
+    killer: 'host-ports-by-address',
   },
   {
     name: 'kinds-in-another-order',
@@ -371,7 +371,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'ExternalIP: 3, NodePort: 2,',
     rule: 'A7',
     meaning: 'a NodePort takes an address from an external one',
-    killer: '',
+    killer: 'an-external-address-that-is-a-node-port-of-the-same-service',
   },
   {
     name: 'younger-owner-wins',
@@ -380,7 +380,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'compareTexts(right.created, left.created) ||',
     rule: 'A6',
     meaning: 'a new Service takes over what another one serves',
-    killer: '',
+    killer: 'contested-by-three',
   },
   {
     name: 'age-does-not-count',
@@ -389,7 +389,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'A6',
     meaning: 'of two owners the name decides, not the age',
-    killer: '',
+    killer: 'contested-by-three',
   },
   {
     name: 'arrival-decides',
@@ -398,7 +398,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: '[...others, frontend]',
     rule: 'A6',
     meaning: 'of two owners the one that was heard first wins',
-    killer: '',
+    killer: 'contested-by-three',
   },
   {
     name: 'loser-does-not-take-over',
@@ -407,7 +407,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'A6',
     meaning: 'who lost an address is not computed again when its owner goes',
-    killer: '',
+    killer: 'contested-by-three',
   },
   {
     name: 'every-address-is-owned-whole',
@@ -416,7 +416,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'A5',
     meaning: 'other ports of load balancer addresses are refused',
-    killer: '',
+    killer: 'load-balancer-address-is-shared-by-port',
   },
   {
     name: 'cluster-addresses-are-not-owned',
@@ -425,7 +425,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: '',
     rule: 'B4',
     meaning: 'other ports of a ClusterIP go out to the network',
-    killer: '',
+    killer: 'an-external-address-on-the-cluster-ip-of-another',
   },
   {
     name: 'losers-are-not-told',
@@ -434,7 +434,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'return [];',
     rule: 'A6',
     meaning: 'nobody hears who lost an address',
-    killer: '',
+    killer: 'contested-between-services-of-one-age-in-two-namespaces',
   },
   {
     name: 'zone-change-affects-nobody',
@@ -443,7 +443,7 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'if (before.zone !== zone && false) { for (const slice',
     rule: '2.4',
     meaning: 'a node that changes its zone keeps the endpoints of the old one',
-    killer: '',
+    killer: 'zone-of-the-configuration-until-the-node-object-says',
   },
   {
     name: 'node-addresses-affect-node-ports-alone',
@@ -452,6 +452,43 @@ export const ruleFaults: readonly ControlFault[] = [
     replace: 'return service.ports.some(({ nodePort }) => nodePort !== null);',
     rule: 'B10',
     meaning: 'source ranges are not computed again when the node gets another address',
-    killer: '',
+    killer: 'source-ranges-that-let-the-node-in',
+  },
+  {
+    name: 'published-ones-that-end-are-left-out',
+    file: 'categorize.ts',
+    find: 'if (endpoint.ready) return topologyReason(endpoint, mode, how);',
+    replace: 'if (endpoint.ready && !endpoint.terminating) return topologyReason(endpoint, mode, how);',
+    rule: 'B15',
+    meaning: 'an endpoint that is published although it ends is not chosen',
+    killer: 'published-although-not-ready',
+  },
+  {
+    name: 'hints-narrow-the-local-list',
+    file: 'categorize.ts',
+    find: 'const local = usesLocal ? localList(candidates, how) : NOBODY;',
+    replace:
+      'const local = usesLocal ? localList(candidates.filter(({ endpoint }) => topologyReason(endpoint, topology.mode, how) === undefined), how) : NOBODY;',
+    rule: '1.6',
+    meaning: 'hints that name others leave a Local policy without anybody',
+    killer: 'hints-never-narrow-the-local-list',
+  },
+  {
+    name: 'affinity-of-tcp-alone',
+    file: 'desired.ts',
+    find: 'affinitySeconds, sourceRanges: kind',
+    replace: 'affinitySeconds: port.protocol === 6 ? affinitySeconds : null, sourceRanges: kind',
+    rule: 'E4',
+    meaning: 'datagrams have no affinity',
+    killer: 'affinity-of-every-protocol',
+  },
+  {
+    name: 'health-check-of-before',
+    file: 'claims.ts',
+    find: 'else desired.owners.set(owner, after);',
+    replace: 'else desired.owners.set(owner, { ...after, healthCheck: before.healthCheck ?? after.healthCheck });',
+    rule: 'F2',
+    meaning: 'a health check stays as it first was',
+    killer: 'health-check-comes-and-goes',
   },
 ];

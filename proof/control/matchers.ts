@@ -25,7 +25,7 @@ const matchers: Readonly<Record<string, Matcher>> = {
   toBeUndefined: (found) => found === undefined,
   toBeDefined: (found) => found !== undefined,
   toMatch: (found, wanted) =>
-    wanted instanceof RegExp ? wanted.test(String(found)) : String(found).includes(String(wanted)),
+    wanted instanceof RegExp ? wanted.test(textOf(found)) : textOf(found).includes(textOf(wanted)),
   toThrow: (found, wanted) => throwsWhat(found, wanted),
   // Layouts for people, not rules.
   toMatchInlineSnapshot: () => true,
@@ -70,6 +70,10 @@ function shown(value: unknown): string {
   return (text ?? String(value)).slice(0, SHOWN);
 }
 
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : shown(value);
+}
+
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
@@ -100,6 +104,6 @@ function throwsWhat(run: unknown, wanted: unknown): boolean {
     return false;
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);
-    return wanted === undefined || (wanted instanceof RegExp ? wanted.test(text) : text.includes(String(wanted)));
+    return wanted === undefined || (wanted instanceof RegExp ? wanted.test(text) : text.includes(textOf(wanted)));
   }
 }

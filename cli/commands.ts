@@ -215,6 +215,10 @@ export const commands: readonly CommandSpec[] = [
         help: 'with mutants: so many small changes of the programs, drawn by the seed, in place of the written faults',
         parse: 'number',
       },
+      {
+        flags: '--control',
+        help: 'with mutants: of the control plane, found by its scenarios and laws; needs no root',
+      },
       { flags: '--case <file>', help: 'the steps of a counterexample instead of random ones' },
       seed,
       output('text', 'json'),

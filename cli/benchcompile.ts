@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem bench compile`: clusters of several shapes to ordered map operations, all at once and event by event. */
 import { execFileSync } from 'node:child_process';
-import { resolve } from 'node:path';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import type { CompileRun, Shape } from '../bench/compile.ts';
 import { spreadOf, type Spread } from '../bench/statistics.ts';
+import { stripRooms } from '../tools/strip.ts';
 import { thousands } from './benchrows.ts';
 import type { CommandOptions } from './commands.ts';
 import { exitCode, printJson, printText, startProgress } from './output.ts';
 
-const CHILD = resolve(import.meta.dirname, '../bench/compile.ts');
+const ROOT = resolve(import.meta.dirname, '..');
 const ROUNDS = 7;
 /** As `tandem compile` is started: a larger nursery would be faster only where nothing is kept. */
 const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=4', '--disable-warning=ExperimentalWarning'];
@@ -63,8 +66,18 @@ type Figure = {
   readonly goals: Case['goals'];
 };
 
-/** Every case in turn, a process each; the first round is not counted. Needs nothing but time. */
+/** Every case in turn, a process each, of sources as a release has them; the first round is not counted. */
 export function reportCompile(options: CommandOptions): number {
+  const folder = mkdtempSync(join(tmpdir(), 'tandem-bench-'));
+  try {
+    stripRooms(ROOT, ['core', 'agent', 'bench'], folder);
+    return reportFrom(join(folder, 'bench/compile.js'), options);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function reportFrom(program: string, options: CommandOptions): number {
   const { rounds: wanted } = options;
   const rounds = typeof wanted === 'number' ? Math.max(1, wanted) : ROUNDS;
   const progress = startProgress();
@@ -72,7 +85,7 @@ export function reportCompile(options: CommandOptions): number {
   for (let round = -1; round < rounds; round += 1) {
     for (const [index, { events, name, shape }] of CASES.entries()) {
       progress.update(`round ${round + 1} of ${rounds}: ${name}`);
-      const run = runOne({ events, shape });
+      const run = runOne(program, { events, shape });
       if (round >= 0) runs[index]?.push(run);
     }
   }
@@ -83,8 +96,8 @@ export function reportCompile(options: CommandOptions): number {
   return exitCode.agreed;
 }
 
-function runOne(wanted: { readonly events: number; readonly shape: Shape }): CompileRun {
-  const args = [...NODE_FLAGS, CHILD, JSON.stringify(wanted)];
+function runOne(program: string, wanted: { readonly events: number; readonly shape: Shape }): CompileRun {
+  const args = [...NODE_FLAGS, program, JSON.stringify(wanted)];
   return JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as CompileRun;
 }
 

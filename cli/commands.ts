@@ -92,7 +92,8 @@ export const commands: readonly CommandSpec[] = [
     examples: [
       './tandem compile fixtures/rolling-update/*.events.ndjson -o table',
       './tandem compile fixtures/rolling-update/*.events.ndjson --watch-stream',
-      './tandem compile --diff fixtures/rolling-update/manifests.yaml fixtures/outside/manifests.yaml',
+      './tandem compile --diff fixtures/incidents/lost-delete/cluster.events.ndjson' +
+        ' fixtures/incidents/dead-pod/cluster.events.ndjson',
     ],
   },
   {
@@ -213,6 +214,10 @@ export const commands: readonly CommandSpec[] = [
         flags: '--mechanical <number>',
         help: 'with mutants: so many small changes of the programs, drawn by the seed, in place of the written faults',
         parse: 'number',
+      },
+      {
+        flags: '--control',
+        help: 'with mutants: of the control plane, found by its scenarios and laws; needs no root',
       },
       { flags: '--case <file>', help: 'the steps of a counterexample instead of random ones' },
       seed,

@@ -42,6 +42,7 @@ export type Wanted = {
 };
 
 export const run: CommandRun = async ([what], options) => {
+  if (options['control'] === true) return (await import('./verifycontrol.ts')).verifyControl(what, options);
   const wanted = wantedOf(options);
   if (!wanted.ok) return reportFailure(wanted.error);
   if (process.getuid?.() !== 0) {

@@ -39,7 +39,7 @@ export type EndpointInfo = {
   readonly pod: string;
   readonly identity: Hash;
   /** By place of the port in the slice: made once, so that the lists of all views and versions share them. */
-  candidates: readonly (Candidate | undefined)[];
+  candidates: (Candidate | undefined)[];
 };
 
 /** An endpoint with a port that it has, as views show it. */
@@ -72,7 +72,7 @@ export type SliceInfo = {
 };
 
 const NO_NAMES: readonly string[] = [];
-const NO_CANDIDATES: readonly undefined[] = [];
+const NO_CANDIDATES: Candidate[] = [];
 
 /** The order of `10.0.0.1:80` and `10.0.0.10:80`, of `[fd00::1]:80` and `[fd00::10]:80`, whatever the port. */
 function compareHosts(left: string, right: string): number {
@@ -94,11 +94,16 @@ export function candidateOf(endpoint: EndpointInfo, { place, port }: SlicePortIn
   const made: Candidate = { address, port, state, node, zone, identity: who, text, endpoint };
   // No larger than it has to be: there are a hundred thousand of them.
   const { candidates } = endpoint;
-  endpoint.candidates = Array.from({ length: Math.max(candidates.length, place + 1) }, (_, at) =>
-    at === place ? made : candidates[at],
-  );
+  // Ports come in order: those of wide slices are pushed, as copying for each would cost the square of their number.
+  if (candidates.length >= COPIED_PORTS_MAX && place <= candidates.length) candidates[place] = made;
+  else
+    endpoint.candidates = Array.from({ length: Math.max(candidates.length, place + 1) }, (_, at) =>
+      at === place ? made : candidates[at],
+    );
   return made;
 }
+
+const COPIED_PORTS_MAX = 8;
 
 /** Ports without a name or number are skipped (services 2.3); an empty name is a name. */
 function slicePorts(findings: Findings, value: unknown): SlicePortInfo[] {

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * `node test/scenarios/write.ts [--dump] [NAME...]`: writes what the compiler and the maps say now into the expected
- * parts of scenarios, for review by a person, and the scenarios into the table of rules; `--dump` adds the dumps that
+ * parts of scenarios, for review by a person, and the scenarios and mutants into the table of rules; `--dump` adds the dumps that
  * are missing. No test does this.
  */
 import { failureText } from '../../core/result.ts';
 import { cutScenario, joinScenario, readScenario, type Section } from '../../formats/scenario.ts';
+import { controlFaults } from '../../proof/control/faults/faults.ts';
 import { playScenario } from './expand.ts';
 import { readRules, rulesOfScenarios, scenarioFiles, writeRules, writeScenario } from './files.ts';
+import { withMutants } from './mutants.ts';
 import type { Played } from './play.ts';
 import { withScenarios } from './rules.ts';
 
@@ -53,4 +55,7 @@ write(
   words.filter((word) => word !== '--dump'),
   words.includes('--dump'),
 );
-if (process.exitCode === undefined) writeRules(withScenarios(readRules(), rulesOfScenarios()));
+if (process.exitCode === undefined) {
+  const rulesOf = rulesOfScenarios();
+  writeRules(withMutants(withScenarios(readRules(), rulesOf), controlFaults, rulesOf));
+}

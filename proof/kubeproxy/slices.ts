@@ -95,7 +95,7 @@ function drawEndpoints(
   if (first === undefined) return endpoints;
   // The same endpoint again on its way out, or with other words (services H4).
   const again = stream.below(40);
-  if (again < 3) endpoints.push({ ...first, conditions: drawConditions(stream, { ...mood, conditions: 'mixed' }) });
+  if (again < 3) endpoints.push({ ...first, conditions: { ready: false, serving: stream.chance(0.5) } });
   if (again > 34) endpoints.push({ ...first, conditions: { ready: false, serving: true, terminating: true } });
   return endpoints;
 }

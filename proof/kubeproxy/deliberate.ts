@@ -193,7 +193,7 @@ export const deliberate: readonly Deliberate[] = [
   {
     id: 'H4 doubled endpoints',
     isOfChoice: true,
-    why: 'one address and port twice, both terminating or neither, with different words: upstream leaves open which counts',
+    why: 'one address and port in two slices, both terminating or neither, with different words: upstream leaves open which counts',
     shareMax: 0.02,
     explains: (unequal) =>
       claimsAt(unequal).some(({ service, portName }) => {

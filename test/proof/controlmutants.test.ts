@@ -63,6 +63,7 @@ describe('a change', () => {
     ['x = 1_000n;', ['1_000n -> 1001n', '1_000n -> 999n']],
     ['x = 0;', ['0 -> 1']],
     ['x = list.some(f) ? min(a) : b;', ['some -> every', 'min(a) : b -> b : min(a)']],
+    ['x = a > b ? 1 : -1;', ['> -> >=', '1 : -1 -> -1 : 1', '1 -> 0', '1 -> 0']],
     ['x = a ? b : c ? d : e;', ['b : c ? d : e -> c ? d : e : b', 'd : e -> e : d']],
   ];
   test.each(cases)('of %j is one of a kind', (code, wanted) => {

@@ -21,7 +21,7 @@ import type { MapStore } from '../core/store.ts';
 import { createAudit } from './audit.ts';
 import { createReconciler, type Everything } from './reconcile.ts';
 
-/** Nothing is programmed until these have been listed once (services I1): half a cluster would refuse the other half. */
+/** Without these there is nothing to serve (services I1): half a cluster would refuse the other half. */
 const NEEDED: readonly ObjectKind[] = ['Service', 'EndpointSlice'];
 
 export type LoopOptions = {
@@ -29,6 +29,8 @@ export type LoopOptions = {
   readonly node: NodeConfig;
   /** Why a frontend is kept out of the maps; undefined: it is not. Else: what the programs of this build can't serve. */
   readonly whyNot?: (frontend: Frontend) => string | undefined;
+  /** Kinds that are watched: nothing is programmed, and nothing taken away, before each has been listed. */
+  readonly kinds?: readonly ObjectKind[];
   /** Owners that each step computes anew, in turn, to compare them with what is kept; 0: none. */
   readonly auditPerStep?: number;
   /** Told of each failure of a step, once per step. */
@@ -90,7 +92,7 @@ export function createLoop(options: LoopOptions): Loop {
   }
 
   function step(): StepReport {
-    const unlisted = NEEDED.filter((kind) => !cluster.listed.has(kind));
+    const unlisted = (options.kinds ?? NEEDED).filter((kind) => !cluster.listed.has(kind));
     if (unlisted.length > 0) {
       return { ...NOTHING_DONE, unlisted, waiting: [...dirty] };
     }

@@ -132,6 +132,13 @@ enum view_index {
 enum service_flag {
 	SERVICE_DROP_WHEN_INTERNAL_EMPTY = 1, /* else refuse */
 	SERVICE_DROP_WHEN_EXTERNAL_EMPTY = 2,
+	SERVICE_EXTERNAL =
+		4, /* answers clients that are not on this node; else none of its business */
+	/* whose address backends see: the node's, of clients outside the pod ranges or of all */
+	SERVICE_INTERNAL_OFF_CLUSTER = 8,
+	SERVICE_INTERNAL_MASQUERADE = 16,
+	SERVICE_EXTERNAL_OFF_CLUSTER = 32,
+	SERVICE_EXTERNAL_MASQUERADE = 64,
 };
 
 struct frontend_key {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `tandem bench`: packets per second of both twins, nanoseconds per packet of the programs, beside their goals; sockets; replay. */
+/** `tandem bench`: packets per second of both twins, nanoseconds per packet of the programs, beside their goals; sockets; replay; compile. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -16,6 +16,7 @@ import { createKernelTwin, packetPrograms } from '../kernel/twin.ts';
 import { compareOutcomes, sameOutcome } from '../proof/compare.ts';
 import { runSequences, sequenceSettings } from '../proof/sequences/sequences.ts';
 import { buildObject } from '../tools/build.ts';
+import { reportCompile } from './benchcompile.ts';
 import { reportReplay } from './benchreplay.ts';
 import { rateLine, thousands } from './benchrows.ts';
 import { reportSockets } from './benchsockets.ts';
@@ -169,6 +170,7 @@ function figuresText({ model, compared, commandsPerSecond, programs }: Figures):
 
 export async function run([what = 'twins']: readonly string[], options: CommandOptions): Promise<number> {
   if (what === 'replay') return reportReplay(options);
+  if (what === 'compile') return reportCompile(options);
   if (process.getuid?.() !== 0)
     return reportFailure({
       kind: 'environment',

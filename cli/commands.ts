@@ -92,7 +92,8 @@ export const commands: readonly CommandSpec[] = [
     examples: [
       './tandem compile fixtures/rolling-update/*.events.ndjson -o table',
       './tandem compile fixtures/rolling-update/*.events.ndjson --watch-stream',
-      './tandem compile --diff fixtures/rolling-update/manifests.yaml fixtures/outside/manifests.yaml',
+      './tandem compile --diff fixtures/incidents/lost-delete/cluster.events.ndjson' +
+        ' fixtures/incidents/dead-pod/cluster.events.ndjson',
     ],
   },
   {
@@ -264,20 +265,20 @@ export const commands: readonly CommandSpec[] = [
         name: '[what]',
         help:
           'twins: packets through model and programs; sockets: calls with and without hooks;' +
-          ' replay: captures read, without root (default twins)',
-        choices: ['twins', 'sockets', 'replay'],
+          ' replay: captures read; compile: clusters to map operations, both without root (default twins)',
+        choices: ['twins', 'sockets', 'replay', 'compile'],
       },
     ],
     options: [
       {
         flags: '--rounds <number>',
-        help: 'how often: with sockets everything (default 61), with replay the readers (default 9)',
+        help: 'how often: with sockets everything (default 61), with replay the readers (default 9), with compile all (default 7)',
         parse: 'number',
       },
       yes,
       output('text', 'json'),
     ],
-    examples: ['./tandem bench twins', './tandem bench sockets', './tandem bench replay'],
+    examples: ['./tandem bench twins', './tandem bench sockets', './tandem bench replay', './tandem bench compile'],
   },
   {
     name: 'lab',

@@ -3,7 +3,7 @@
 import { compiledTable, compileServices, type DocumentConfig } from '../core/control/document.ts';
 import { fail, type Failure, type Result } from '../core/result.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
-import { clusterOf, readInputs, type ClusterInput } from './compile/inputs.ts';
+import { clusterOf, orderNotes, readInputs, type ClusterInput } from './compile/inputs.ts';
 import { readNode } from './compile/node.ts';
 import { exitCode, printLargeJson, printNote, printText, reportFailure } from './output.ts';
 
@@ -35,7 +35,7 @@ export const run: CommandRun = async (files, options) => {
     if (format === 'table') printText(compiledTable(document));
     else printLargeJson(document);
   }
-  return finish([input]);
+  return finish([input], mode === 'watch-stream');
 };
 
 function modeOf(options: CommandOptions): Mode {
@@ -95,7 +95,8 @@ async function runDifference(
 }
 
 /** What could be read has been reported; what couldn't decides the exit code. */
-function finish(inputs: readonly ClusterInput[]): number {
-  for (const note of inputs.flatMap(({ notes }) => notes)) printNote(`tandem: ${note}`);
+function finish(inputs: readonly ClusterInput[], isOrdered = false): number {
+  const notes = inputs.flatMap((input) => [...input.notes, ...(isOrdered ? [] : orderNotes(input))]);
+  for (const note of notes) printNote(`tandem: ${note}`);
   return inputs.flatMap(({ failures }) => failures).map(reportFailure)[0] ?? exitCode.agreed;
 }

@@ -5,7 +5,7 @@ import { computeEverything } from '../core/control/document.ts';
 import { listingLines, listServices } from '../core/control/servicelist.ts';
 import { fail } from '../core/result.ts';
 import type { CommandRun } from './commands.ts';
-import { clusterOf, readInputs } from './compile/inputs.ts';
+import { clusterOf, orderNotes, readInputs } from './compile/inputs.ts';
 import { readNode } from './compile/node.ts';
 import { exitCode, printJson, printNote, printText, reportFailure } from './output.ts';
 
@@ -26,7 +26,7 @@ export const run: CommandRun = async ([action, ...words], options) => {
   const cluster = clusterOf(input);
   const isJson = options['output'] === 'json';
   const code = isShow ? await show(cluster, name, node.value, isJson) : list(cluster, node.value, isJson);
-  for (const note of input.notes) printNote(`tandem: ${note}`);
+  for (const note of [...input.notes, ...orderNotes(input)]) printNote(`tandem: ${note}`);
   return input.failures.map(reportFailure)[0] ?? code;
 };
 

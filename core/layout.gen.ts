@@ -4,7 +4,7 @@ import { address, addressText, protocolText, type Address, type Port, type Proto
 import type { Codec, MapSpec } from './store.ts';
 
 /** Names this layout; programs refuse an object with another. */
-export const LAYOUT_HASH = '30e2b251ef58bfb7';
+export const LAYOUT_HASH = '29efcd3195fb57fc';
 
 /* enum node_address_flag */
 export const NODE_ADDRESS_LOCAL = 1;
@@ -180,6 +180,11 @@ export const VIEW_MAX = 2;
 /* enum service_flag */
 export const SERVICE_DROP_WHEN_INTERNAL_EMPTY = 1;
 export const SERVICE_DROP_WHEN_EXTERNAL_EMPTY = 2;
+export const SERVICE_EXTERNAL = 4;
+export const SERVICE_INTERNAL_OFF_CLUSTER = 8;
+export const SERVICE_INTERNAL_MASQUERADE = 16;
+export const SERVICE_EXTERNAL_OFF_CLUSTER = 32;
+export const SERVICE_EXTERNAL_MASQUERADE = 64;
 
 /* enum backend_live */
 export const BACKEND_STATE = 3;

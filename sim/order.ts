@@ -9,10 +9,12 @@ import {
   BACKEND_STATE,
   maps as specs,
   SERVICE_SERVICE_PORT_AT,
-  VIEW_COUNT_AT,
+  SERVICE_SOURCE_RANGES_AT,
+  VIEW_TABLE_SIZE_AT,
   VIEW_FIRST_SLOT_AT,
   VIEW_MAX,
   type FrontendKeyRecord,
+  type SourceRangeKeyRecord,
 } from '../core/layout.gen.ts';
 import type { MapStore, Operation } from '../core/store.ts';
 import type { Rows } from './install.ts';
@@ -55,7 +57,7 @@ function slotsOf(maps: Rows, row: number): number[] {
   for (let view = 0; view < VIEW_MAX; view += 1) {
     const at = viewOf(row * SERVICE_WORDS, view);
     const first = maps.services[at + VIEW_FIRST_SLOT_AT / 4] ?? 0;
-    const count = Math.min(maps.services[at + VIEW_COUNT_AT / 4] ?? 0, maps.slots.length);
+    const count = Math.min(maps.services[at + VIEW_TABLE_SIZE_AT / 4] ?? 0, maps.slots.length);
     for (let slot = first; slot < first + count; slot += 1) slots.push(slot);
   }
   return slots;
@@ -79,6 +81,14 @@ function whyNotNow(map: string, key: number, { rows, pairs, freed }: Reach, isLi
   if (map === 'backends' && freed.backends.has(key)) return `${text} is written before the barrier`;
   if (map === 'backends' && isLive) return `${text} is written while it is live`;
   return undefined;
+}
+
+/** Half a set of source ranges refuses clients that it lets in. */
+function whyNotThisSet(maps: Rows, { freed, rows }: Reach, { set }: SourceRangeKeyRecord): string | undefined {
+  const isNamed = [...rows.all(), ...freed.rows].some(
+    (row) => maps.services[row * SERVICE_WORDS + SERVICE_SOURCE_RANGES_AT / 4] === set,
+  );
+  return isNamed ? `source_ranges: set ${set} changes while a row names it` : undefined;
 }
 
 export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
@@ -119,6 +129,8 @@ export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
       }
       return undefined;
     }
+    if (operation.map.name === 'source_ranges')
+      return whyNotThisSet(maps, reach, operation.key as SourceRangeKeyRecord);
     const key = Number(operation.key);
     if (operation.op === 'set') return whyNotNow(operation.map.name, key, reach, !isDead(live(key)));
     if (operation.op !== 'word' || operation.map.name !== 'backends' || !isDead(operation.word)) return undefined;
@@ -138,18 +150,19 @@ export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
     return danglingSlot(maps, row);
   }
 
-  const strays = (): number[] => {
-    const found: number[] = [];
-    const ports = new Set(rows.all().map((row) => maps.services[row * SERVICE_WORDS + SERVICE_SERVICE_PORT_AT / 4]));
-    for (let id = 0; id * BACKEND_WORDS < maps.backends.length; id += 1) {
-      if (isDead(live(id)) || backends.has(id)) continue;
-      // One that only serves on is in no view.
-      const isInView = (live(id) & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL)) !== 0;
-      if (isInView || !ports.has(maps.backends[id * BACKEND_WORDS + BACKEND_SERVICE_PORT_AT / 4])) found.push(id);
-    }
-    return found;
-  };
-  return { before, after, strays };
+  return { before, after, strays: () => straysOf(maps, reach, live) };
+}
+
+function straysOf(maps: Rows, { backends, rows }: Reach, live: (id: number) => number): number[] {
+  const found: number[] = [];
+  const ports = new Set(rows.all().map((row) => maps.services[row * SERVICE_WORDS + SERVICE_SERVICE_PORT_AT / 4]));
+  for (let id = 0; id * BACKEND_WORDS < maps.backends.length; id += 1) {
+    if (isDead(live(id)) || backends.has(id)) continue;
+    // One that only serves on is in no view.
+    const isInView = (live(id) & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL)) !== 0;
+    if (isInView || !ports.has(maps.backends[id * BACKEND_WORDS + BACKEND_SERVICE_PORT_AT / 4])) found.push(id);
+  }
+  return found;
 }
 
 /** The first slot of a row that names nothing that could serve. */
@@ -158,7 +171,7 @@ function danglingSlot(maps: Rows, row: number): string | undefined {
   for (let view = 0; view < VIEW_MAX; view += 1) {
     const at = viewOf(row * SERVICE_WORDS, view);
     const first = maps.services[at + VIEW_FIRST_SLOT_AT / 4] ?? 0;
-    const count = maps.services[at + VIEW_COUNT_AT / 4] ?? 0;
+    const count = maps.services[at + VIEW_TABLE_SIZE_AT / 4] ?? 0;
     for (let slot = first; slot < first + count; slot += 1) {
       const backend = (maps.slots[slot] ?? 0) * BACKEND_WORDS;
       const isOwn = maps.backends[backend + BACKEND_SERVICE_PORT_AT / 4] === port;

@@ -80,6 +80,18 @@ function onWrites(judge: (operation: Operation) => 'keep' | 'skip'): Plant {
   };
 }
 
+/** Batches in another order: what is meant comes last. */
+function writesLast(map: string): Plant {
+  const isMeant = (operation: Operation): boolean => operation.op === 'set' && operation.map.name === map;
+  return {
+    store: (store) => ({
+      ...store,
+      batch: (operations) =>
+        store.batch([...operations.filter((each) => !isMeant(each)), ...operations.filter(isMeant)]),
+    }),
+  };
+}
+
 /** One word for who talks to whom. */
 function tupleOf(frame: Uint8Array): string {
   const { source, transport } = placesOf(frame);
@@ -179,6 +191,10 @@ export const plants: Readonly<Record<string, Plant>> = {
   ),
   'a store that loses backends': onWrites((operation) =>
     operation.op === 'set' && operation.map.name === 'backends' ? 'skip' : 'keep',
+  ),
+  'a store that fills sets of ranges last': writesLast('source_ranges'),
+  'a store that loses addresses of the node': onWrites((operation) =>
+    operation.op === 'set' && operation.map.name === 'node_addresses' ? 'skip' : 'keep',
   ),
   'a selection off by one': afterPacket((outcome) => {
     if (outcome.verdict === VERDICT_FORWARD && isSyn(outcome)) shiftAddress(outcome, 'destination', 1);

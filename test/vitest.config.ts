@@ -12,7 +12,9 @@ const rooted = [
 
 /** Commands as people run them, a process each, and inputs with any byte damaged: longer than all else without root. */
 const commands = [
-  ...['kubectl', 'record', 'recordedcase', 'replay', 'trace'].map((name) => `test/cli/${name}.test.ts`),
+  ...['compile', 'kubectl', 'record', 'recordedcase', 'replay', 'service', 'trace'].map(
+    (name) => `test/cli/${name}.test.ts`,
+  ),
   'test/schema/*.test.ts',
   ...['damagedbundle', 'fuzz', 'fuzzstreams'].map((name) => `test/replay/${name}.test.ts`),
 ];

@@ -18,10 +18,14 @@ export type ClusterInput = {
 };
 
 const STANDARD_INPUT = '-';
+/** As formats/manifests.ts counts documents that name none. */
+const WITHOUT_KIND = '(none)';
 const MANIFEST_NAME = /\.(ya?ml|json)$/;
 const STREAM_NAME = /\.ndjson$/;
 /** As a watch writes its first line, whether in one line or as kubectl prints it. */
 const STREAM_BEGINNING = /^\s*\{\s*"(type|at)"\s*:/;
+/** More of them are hardly read by anybody. */
+const REPEATED_TOLD = 20;
 /** A folder that holds more is hardly one of manifests. */
 const FOLDER_FILES_MAX = 100_000;
 
@@ -57,12 +61,38 @@ export async function readInputs(files: readonly string[]): Promise<ClusterInput
       countAll(skipped, read.skipped);
     }
   }
-  for (const [kind, count] of skipped) notes.push(`${count} of kind ${kind} not read: it has no part in Services`);
+  for (const [kind, count] of skipped) {
+    const what = kind === WITHOUT_KIND ? `${count} documents without a kind` : `${count} of kind ${kind}`;
+    notes.push(`${what} not read: not a part of Services`);
+  }
+  notes.push(...repeated(manifests));
   return { manifests, events, failures, notes };
+}
+
+/** Objects that stand in several places: the last word counts, which may not be what was meant. */
+function repeated(manifests: readonly ManifestObject[]): readonly string[] {
+  const places = new Map<string, string>();
+  const notes: string[] = [];
+  for (const { object, file, line } of manifests) {
+    const { namespace = '', name = '' } = object.metadata ?? {};
+    const key = `${object.kind} ${object.kind === 'Node' ? '' : `${namespace}/`}${name}`;
+    const place = `${file} line ${line}`;
+    const before = places.get(key);
+    if (before !== undefined && notes.length < REPEATED_TOLD)
+      notes.push(`${key} stands twice, ${before} and ${place}: the last one counts`);
+    places.set(key, place);
+  }
+  return notes;
 }
 
 function countAll(into: Map<string, number>, counts: ReadonlyMap<string, number>): void {
   for (const [kind, count] of counts) into.set(kind, (into.get(kind) ?? 0) + count);
+}
+
+/** What is worth knowing where both are given. */
+export function orderNotes({ events, manifests }: ClusterInput): readonly string[] {
+  if (events.length === 0 || manifests.length === 0) return [];
+  return ['manifests come after event streams: of what both tell, manifests have the last word'];
 }
 
 /** The cluster after everything: streams first, then what manifests say. */

@@ -13,6 +13,8 @@ export type Categorization = {
   readonly zone: string;
   /** Whether hints are followed. */
   readonly topology: boolean;
+  /** Whether it is known that all endpoints are ready and none has a hint: then nobody has to be looked at. */
+  readonly isCalm: boolean;
 };
 
 export type Category = {
@@ -42,8 +44,9 @@ function isFallback(endpoint: EndpointInfo): boolean {
 }
 
 /** All or nothing: one ready endpoint without hints, or no hint that names us, and hints don't count. */
-function topologyOf(candidates: readonly Candidate[], { topology, nodeName, zone }: Categorization): Topology {
+function topologyOf(candidates: readonly Candidate[], { topology, isCalm, nodeName, zone }: Categorization): Topology {
   if (!topology) return { mode: 'none', reason: 'switched-off' };
+  if (isCalm && candidates.length > 0) return { mode: 'none', reason: 'no-hints' };
   const ready = candidates.filter(({ endpoint }) => endpoint.ready);
   if (ready.length === 0) return { mode: 'none', reason: 'no-ready-endpoints' };
   let withNodes = 0;
@@ -94,6 +97,7 @@ function categorize(
 }
 
 function clusterList(candidates: readonly Candidate[], mode: TopologyMode, how: Categorization): Category {
+  if (how.isCalm) return { chosen: candidates, excluded: [] };
   const ready = categorize(candidates, (endpoint) => {
     if (endpoint.ready) return topologyReason(endpoint, mode, how);
     return isFallback(endpoint) ? 'terminating' : 'not-ready';

@@ -129,6 +129,11 @@ function servicePorts(findings: Findings, value: unknown): ServicePortInfo[] {
     const protocol = protocolField(findings, `${at}.protocol`, fields['protocol']);
     if (number === null || protocol === null) continue;
     const name = textOf(fields['name']);
+    // The API server refuses it; with one, names of two Service ports could be the same text.
+    if (name.includes(':')) {
+      report(findings, `${at}.name`, `not a name of a port: ${shown(name)}`);
+      continue;
+    }
     if (seen.has(`${name}/${protocol}`)) {
       report(
         findings,

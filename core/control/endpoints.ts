@@ -8,7 +8,12 @@ import { candidateOf, type Candidate, type EndpointInfo, type SliceInfo } from '
 export type Unusable = Omit<Exclusion, 'view'>;
 
 /** The endpoints of a Service port in one family, each `address:port` once, and those that are not among them. */
-export type Gathered = { readonly candidates: readonly Candidate[]; readonly unusable: readonly Unusable[] };
+export type Gathered = {
+  readonly candidates: readonly Candidate[];
+  readonly unusable: readonly Unusable[];
+  /** Known without looking at each: all are ready, and none has a hint. */
+  readonly isCalm: boolean;
+};
 
 /** Non-terminating wins over terminating (services H4); what upstream leaves open: ready, then serving, then the first. */
 function isBetter(challenger: EndpointInfo, holder: EndpointInfo): boolean {
@@ -33,7 +38,7 @@ export function gatherEndpoints(
     else gatherSlice(slice, port, found, unusable);
   }
   const candidates = [...found.values()].sort((left, right) => (left.text < right.text ? -1 : 1));
-  return { candidates, unusable };
+  return { candidates, unusable, isCalm: false };
 }
 
 /** From so many ports of a slice on, looking through them for each port of its Service is dearer than an index. */
@@ -61,7 +66,8 @@ function gatherPlain(slices: readonly SliceInfo[], family: Family, port: Service
   if (slice === undefined || second !== undefined || slice.family !== family || !slice.isPlain) return undefined;
   const [only, other] = portsOf(slice, port);
   if (only === undefined || other !== undefined) return undefined;
-  return { candidates: slice.endpoints.map((endpoint) => candidateOf(endpoint, only)), unusable: [] };
+  const candidates = slice.endpoints.map((endpoint) => candidateOf(endpoint, only));
+  return { candidates, unusable: [], isCalm: slice.isCalm };
 }
 
 function gatherSlice(

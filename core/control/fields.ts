@@ -34,9 +34,13 @@ export function report(findings: Findings, field: string, message: string): void
   findings.problems.push({ object: findings.object, field, message });
 }
 
-/** A value as it stands in the object. */
+/** A problem is one line, whatever stands in the object. */
+const SHOWN_MAX = 120;
+
+/** A value as it stands in the object, or its beginning. */
 export function shown(value: unknown): string {
-  return JSON.stringify(value) ?? 'undefined';
+  const text = JSON.stringify(value) ?? 'undefined';
+  return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}... (${text.length} characters)` : text;
 }
 
 /** A list field; something else than a list is a problem, absence and null are an empty list. */

@@ -179,6 +179,18 @@ function rangesFor(image: MapImage, { sourceRanges }: Frontend): RangeSet | unde
   return image.rangeSets.get(rangesText(sourceRanges)) ?? createRanges(image, sourceRanges) ?? 'full';
 }
 
+function rangesFull(image: MapImage, name: string, need: number): Result<never> {
+  const { rangeIds, rangesHeld, rangesMax } = image;
+  if (idsLeft(rangeIds) > 0) return mapFull(maps.sourceRanges, name, need, rangesMax - rangesHeld, rangesMax);
+  const message = `map-full: ${name} needs a set of ranges of its own, all ${rangeIds.limit - 1} are taken`;
+  return fail(
+    'limit',
+    maps.sourceRanges.name,
+    message,
+    'Services with equal ranges share one; what is programmed stays',
+  );
+}
+
 /** Slots that the larger view of a frontend needs. */
 function slotsNeeded({ algorithm, external, internal }: Frontend): number {
   const count = Math.max(internal?.backends.length ?? 0, external?.backends.length ?? 0);
@@ -206,10 +218,7 @@ function reserveRows(
     }
     const blocks = [internal, external].filter((block) => block !== 'none');
     const ranges = rangesFor(image, frontend);
-    if (ranges === 'full') {
-      const need = frontend.sourceRanges?.length ?? 0;
-      return mapFull(maps.sourceRanges, wanted.name, need, image.rangesMax - image.rangesHeld, image.rangesMax);
-    }
+    if (ranges === 'full') return rangesFull(image, wanted.name, frontend.sourceRanges?.length ?? 0);
     const views = {
       internal: internal === 'none' ? undefined : internal,
       external: external === 'none' ? undefined : external,

@@ -146,8 +146,11 @@ function orNull(text: string): string | null {
 }
 
 /** null: it is served. */
-export function whyNotServed({ skipped, type, proxyName, clusterIPs }: ServiceInfo, node: NodeConfig): string | null {
+export function whyNotServed(service: ServiceInfo, node: NodeConfig): string | null {
+  const { skipped, type, proxyName, clusterIPs, problems: found } = service;
   if (type === 'ExternalName') return 'an external name: a matter of DNS alone';
+  if (skipped && found.some(({ field }) => field === 'spec.clusterIP'))
+    return 'no cluster address: the API server gives one, a manifest has none before it is applied';
   if (skipped) return 'headless: it has no address of its own, DNS gives the addresses of its endpoints';
   if (proxyName !== node.serviceProxyName) {
     const ours = node.serviceProxyName === null ? 'those without the label' : `those of "${node.serviceProxyName}"`;

@@ -39,7 +39,7 @@ export type EndpointInfo = {
   readonly pod: string;
   readonly identity: Hash;
   /** By place of the port in the slice: made once, so that the lists of all views and versions share them. */
-  candidates: readonly (Candidate | undefined)[];
+  candidates: (Candidate | undefined)[];
 };
 
 /** An endpoint with a port that it has, as views show it. */
@@ -65,12 +65,14 @@ export type SliceInfo = {
   readonly endpoints: readonly EndpointInfo[];
   /** Whether each has an address, and no two the same. */
   readonly isPlain: boolean;
+  /** Whether each is ready, and none has a hint. */
+  readonly isCalm: boolean;
   readonly hasZoneHints: boolean;
   readonly problems: readonly Problem[];
 };
 
 const NO_NAMES: readonly string[] = [];
-const NO_CANDIDATES: readonly undefined[] = [];
+const NO_CANDIDATES: Candidate[] = [];
 
 /** The order of `10.0.0.1:80` and `10.0.0.10:80`, of `[fd00::1]:80` and `[fd00::10]:80`, whatever the port. */
 function compareHosts(left: string, right: string): number {
@@ -92,11 +94,16 @@ export function candidateOf(endpoint: EndpointInfo, { place, port }: SlicePortIn
   const made: Candidate = { address, port, state, node, zone, identity: who, text, endpoint };
   // No larger than it has to be: there are a hundred thousand of them.
   const { candidates } = endpoint;
-  endpoint.candidates = Array.from({ length: Math.max(candidates.length, place + 1) }, (_, at) =>
-    at === place ? made : candidates[at],
-  );
+  // Ports come in order: those of wide slices are pushed, as copying for each would cost the square of their number.
+  if (candidates.length >= COPIED_PORTS_MAX && place <= candidates.length) candidates[place] = made;
+  else
+    endpoint.candidates = Array.from({ length: Math.max(candidates.length, place + 1) }, (_, at) =>
+      at === place ? made : candidates[at],
+    );
   return made;
 }
+
+const COPIED_PORTS_MAX = 8;
 
 /** Ports without a name or number are skipped (services 2.3); an empty name is a name. */
 function slicePorts(findings: Findings, value: unknown): SlicePortInfo[] {
@@ -207,6 +214,10 @@ export function decodeSlice(object: EndpointSliceObject, before?: SliceInfo): Sl
 /** What comes over the wire never changes, and lists and restarts say most of it again. */
 const decoded = new WeakMap<EndpointSliceObject, { readonly slice: SliceInfo | undefined }>();
 
+function isCalm({ nodeHints, ready, zoneHints }: EndpointInfo): boolean {
+  return ready && nodeHints.length === 0 && zoneHints.length === 0;
+}
+
 function readSlice(object: EndpointSliceObject, before: SliceInfo | undefined): SliceInfo | undefined {
   const id = identity(object.metadata);
   const labels = fieldsOf(object.metadata?.labels);
@@ -233,6 +244,7 @@ function readSlice(object: EndpointSliceObject, before: SliceInfo | undefined): 
     ports: slicePorts(findings, object.ports),
     endpoints,
     isPlain: endpoints.every(({ address, text }, index) => address !== null && text !== endpoints[index - 1]?.text),
+    isCalm: endpoints.every(isCalm),
     hasZoneHints: endpoints.some(({ zoneHints }) => zoneHints.length > 0),
     problems: findings.problems,
   };

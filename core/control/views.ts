@@ -34,8 +34,8 @@ export function viewsOfPort(
   slices: readonly SliceInfo[],
   config: NodeConfig,
 ): (kind: FrontendKind) => PortViews {
-  const { candidates, unusable } = gatherEndpoints(service, slices, family, port);
-  const categories = categorizeEndpoints(candidates, categorization(service, port, family, config));
+  const { candidates, isCalm, unusable } = gatherEndpoints(service, slices, family, port);
+  const categories = categorizeEndpoints(candidates, { ...categorization(service, port, family, config), isCalm });
   const lists: Lists = { cluster: clusterList(categories), local: localList(categories), unusable };
   const knowsPods = config.clusterCIDRs.some((prefix) => prefixFamily(prefix) === family);
   const offCluster: Masquerade = knowsPods ? 'off-cluster' : 'never';
@@ -52,7 +52,7 @@ function categorization(
   port: ServicePortInfo,
   family: Family,
   config: NodeConfig,
-): Categorization {
+): Omit<Categorization, 'isCalm'> {
   return {
     internalPolicy: service.internalPolicy,
     externalPolicy: service.externalPolicy,

@@ -12,11 +12,16 @@ import {
   FRONTEND_WHOLE_ADDRESS,
   SERVICE_DROP_WHEN_EXTERNAL_EMPTY,
   SERVICE_DROP_WHEN_INTERNAL_EMPTY,
+  SERVICE_EXTERNAL,
+  SERVICE_EXTERNAL_MASQUERADE,
+  SERVICE_EXTERNAL_OFF_CLUSTER,
+  SERVICE_INTERNAL_MASQUERADE,
+  SERVICE_INTERNAL_OFF_CLUSTER,
   type FrontendKeyRecord,
   type ServiceRecord,
   type ViewRecord,
 } from '../layout.gen.ts';
-import type { Algorithm, Frontend, FrontendKind, Problem, View } from '../service.ts';
+import type { Algorithm, Frontend, FrontendKind, Masquerade, Problem, View } from '../service.ts';
 import type { Block } from './image.ts';
 import type { Hash } from './names.ts';
 
@@ -83,6 +88,30 @@ function viewRecord(block: Block | undefined, view: View | null, algorithm: Algo
   };
 }
 
+type ViewFlags = {
+  /** Of a view that somebody can reach; every row has an internal one. */
+  readonly exists: number;
+  readonly drop: number;
+  readonly masquerade: { readonly [how in Masquerade]: number };
+};
+
+const INTERNAL_FLAGS: ViewFlags = {
+  exists: 0,
+  drop: SERVICE_DROP_WHEN_INTERNAL_EMPTY,
+  masquerade: { never: 0, 'off-cluster': SERVICE_INTERNAL_OFF_CLUSTER, always: SERVICE_INTERNAL_MASQUERADE },
+};
+
+const EXTERNAL_FLAGS: ViewFlags = {
+  exists: SERVICE_EXTERNAL,
+  drop: SERVICE_DROP_WHEN_EXTERNAL_EMPTY,
+  masquerade: { never: 0, 'off-cluster': SERVICE_EXTERNAL_OFF_CLUSTER, always: SERVICE_EXTERNAL_MASQUERADE },
+};
+
+function flagsOf(view: View | null, { drop, exists, masquerade }: ViewFlags): number {
+  if (view === null) return 0;
+  return exists | (view.whenEmpty === 'drop' ? drop : 0) | masquerade[view.masquerade];
+}
+
 /** The row of a frontend whose views lie in these blocks, an empty one in none; `ranges`: its set, 0 where it has none. */
 export function serviceRecord(
   frontend: Frontend,
@@ -91,13 +120,11 @@ export function serviceRecord(
   ranges: number,
 ): ServiceRecord {
   const { algorithm, external, internal } = frontend;
-  const dropsInternal = internal?.whenEmpty === 'drop' ? SERVICE_DROP_WHEN_INTERNAL_EMPTY : 0;
-  const dropsExternal = external?.whenEmpty === 'drop' ? SERVICE_DROP_WHEN_EXTERNAL_EMPTY : 0;
   return {
     key: frontendKey(frontend),
     servicePort: port.id,
     nameHash: port.hash,
-    flags: dropsInternal | dropsExternal,
+    flags: flagsOf(internal, INTERNAL_FLAGS) | flagsOf(external, EXTERNAL_FLAGS),
     affinitySeconds: frontend.affinitySeconds ?? 0,
     sourceRanges: ranges,
     kind: kindNumber(frontend.kind),

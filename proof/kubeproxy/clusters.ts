@@ -88,7 +88,7 @@ function drawSpec(stream: Stream, { index, type, ports, families }: Drawn): Obje
   const isExternal = type !== 'ClusterIP' || externalIPs.length > 0;
   return {
     type,
-    ports,
+    ports: type === 'NodePort' ? withSharedNumber(stream, ports, index) : ports,
     ipFamilies: families,
     ipFamilyPolicy: families.length === 2 ? 'RequireDualStack' : 'SingleStack',
     internalTrafficPolicy: stream.pick(['Cluster', 'Cluster', 'Local']),
@@ -97,6 +97,16 @@ function drawSpec(stream: Stream, { index, type, ports, families }: Drawn): Obje
     ...drawAffinity(stream),
     ...(type === 'LoadBalancer' ? drawBalancer(stream) : {}),
   };
+}
+
+/** Node ports that the API server hands out last, of which the first clusters may ask for one each. */
+const asked = { first: 30_000, count: 80 };
+
+/** Now and then one node port on several protocols (services A4). */
+function withSharedNumber(stream: Stream, ports: readonly DrawnPort[], index: number): readonly ObjectToSend[] {
+  const protocols = new Set(ports.map(({ protocol }) => protocol));
+  const isShared = protocols.size === ports.length && index < asked.count && stream.chance(0.3);
+  return isShared ? ports.map((port) => ({ ...port, nodePort: asked.first + index })) : ports;
 }
 
 export function drawAffinity(stream: Stream): ObjectToSend {

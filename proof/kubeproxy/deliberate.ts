@@ -4,10 +4,10 @@ import type { ClusterObject, ServiceObject } from '../../core/objects.ts';
 import { claimantsAlone, endpointsOnce, type Compile } from './alternatives.ts';
 import { firstDifference, type Answer, type FrontendKey } from './answer.ts';
 import { isOwnAddress, type Question } from './derive.ts';
-import { expectedAnswer, readExpectation, type Expectation } from './expected.ts';
+import { expectedAnswer, expectedRanges, readExpectation, type Expectation } from './expected.ts';
 import { intervalOf, normalIntervals, holds, addressNumber, type Interval } from './intervals.ts';
 import { node } from './places.ts';
-import { balancersOf, type Claim, type Claims } from './objects.ts';
+import { balancersOf, keyText, type Claim, type Claims } from './objects.ts';
 import type { NodeSettings } from './settings.ts';
 
 /** One comparison that came out unequal. */
@@ -88,16 +88,42 @@ function addressIn(name: string): string {
   return name.slice(0, name.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 }
 
-/** Whether one of these sets of objects would be answered as kube-proxy answers, or deliberately not for another reason. */
-function isAnswerOf(unequal: Unequal, alternatives: readonly (readonly ClusterObject[])[]): boolean {
-  const { question, settings, compile, expectation } = unequal;
-  return alternatives.some((objects) => {
-    const other = { ...readExpectation(compile(objects), settings.clusterCIDRs), clusterIPs: expectation.clusterIPs };
-    const tandem = expectedAnswer(other, question);
-    if (isSame(unequal.proxy, tandem)) return true;
-    const again = { ...unequal, tandem, expectation: other };
+/**
+ * Whether the document says what it would of one of these sets of objects, and kube-proxy does what it would of one of
+ * them, or deliberately not for another reason.
+ */
+function isOneOf(unequal: Unequal, alternatives: readonly (readonly ClusterObject[])[]): boolean {
+  const { question, settings, compile, expectation, proxy, tandem } = unequal;
+  const choices = alternatives.map((objects) => {
+    const other = readExpectation(compile(objects), settings.clusterCIDRs);
+    return { ...unequal, expectation: { ...other, clusterIPs: expectation.clusterIPs } };
+  });
+  const answers = choices.map((choice) => expectedAnswer(choice.expectation, question));
+  if (!answers.some((answer) => isSame(answer, tandem))) return false;
+  return choices.some((choice, index) => {
+    const answer = answers[index];
+    if (answer === undefined || isSame(answer, proxy)) return answer !== undefined;
+    const again = { ...choice, tandem: answer };
     return deliberate.some(({ isOfChoice, explains }) => isOfChoice !== true && explains?.(again) === true);
   });
+}
+
+/** Both sides hold to the source ranges of one claimant each. */
+function areRangesOfClaimants(unequal: UnequalRanges): boolean {
+  const { question, settings, compile, claims, proxyRanges, tandemRanges } = unequal;
+  const alone = claimantsAlone(claims.of(question.frontend), claims.slicesOf).map((objects) => {
+    const { rows } = readExpectation(compile(objects), settings.clusterCIDRs);
+    return expectedRanges(rows.get(keyText(question.frontend)));
+  });
+  const isAmong = (ranges: UnequalRanges['proxyRanges']): boolean =>
+    alone.some((one) => rangesText(one ?? []) === rangesText(ranges ?? []));
+  const withoutOwn = alone.some((one) => one !== null && proxyRanges !== null && isWithin(proxyRanges, one));
+  return isAmong(tandemRanges) && (isAmong(proxyRanges) || withoutOwn);
+}
+
+/** The ranges of a claimant but for load balancer addresses of its own (B10). */
+function isWithin(ranges: readonly Interval[], others: readonly Interval[]): boolean {
+  return ranges.every(({ first, last }) => others.some((other) => other.first <= first && last <= other.last));
 }
 
 /** The firewall of one claimant stands before the backends of the other. */
@@ -159,8 +185,8 @@ export const deliberate: readonly Deliberate[] = [
     why: 'two Services claim one address and port: tandem has one owner by rule, with kube-proxy the last one wins',
     shareMax: 0.02,
     explains: (unequal) =>
-      isAnswerOf(unequal, claimantsAlone(claimsAt(unequal), unequal.claims.slicesOf)) || isBothInOne(unequal),
-    explainsRanges: (unequal) => claimsAt(unequal).length > 1,
+      isOneOf(unequal, claimantsAlone(claimsAt(unequal), unequal.claims.slicesOf)) || isBothInOne(unequal),
+    explainsRanges: (unequal) => claimsAt(unequal).length > 1 && areRangesOfClaimants(unequal),
   },
   {
     id: 'H4 doubled endpoints',
@@ -169,7 +195,7 @@ export const deliberate: readonly Deliberate[] = [
     shareMax: 0.02,
     explains: (unequal) =>
       claimsAt(unequal).some(({ service }) =>
-        isAnswerOf(unequal, endpointsOnce(service, unequal.claims.slicesOf(service))),
+        isOneOf(unequal, endpointsOnce(service, unequal.claims.slicesOf(service))),
       ),
   },
   {

@@ -19,7 +19,8 @@ import type { ClusterEvent } from '../../core/objects.ts';
 import type { Frontend, NodeConfig } from '../../core/service.ts';
 import { addressText } from '../../core/address.ts';
 import { isFull } from '../full.ts';
-import { changes, configArbitrary, EMPTY_WORLD, lists, worldArbitrary, type World } from './worlds.ts';
+import { added, deleted } from '../core/control/objects.ts';
+import { changes, configArbitrary, EMPTY_WORLD, lists, nodeArbitrary, worldArbitrary, type World } from './worlds.ts';
 
 /** What a reader of changes knows: each Service port and address as it was when a change last named it. */
 type Mirror = { readonly ports: Map<string, readonly Frontend[]>; readonly addresses: Set<string> };
@@ -127,3 +128,18 @@ test(
     );
   },
 );
+
+test('a change of the node computes whom it can affect, and that is as if everything had been computed', () => {
+  const nodes = fc.array(nodeArbitrary, { minLength: 2, maxLength: 6 });
+  fc.assert(
+    fc.property(worldArbitrary(), nodes, configArbitrary, (world, objects, config) => {
+      const kept = keep(config);
+      for (const event of lists(world)) tellOne(kept, config, event);
+      for (const [index, object] of objects.entries()) {
+        tellOne(kept, config, index % 3 === 2 ? deleted(object) : added(object));
+        expectFull(kept, config);
+      }
+    }),
+    { numRuns: isFull ? 3000 : 150 },
+  );
+});

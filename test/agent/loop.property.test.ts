@@ -127,7 +127,7 @@ test('between any two writes, with Maglev tables', { timeout: LONG_MS }, () => {
   const worlds = fc.array(worldArbitrary({ maglev: true }), { minLength: 1, maxLength: 3 });
   fc.assert(
     fc.property(worlds, configArbitrary, (history, config) => walk(new MemoryStore(), config, history)),
-    { numRuns: isFull ? 100 : 2 },
+    { numRuns: isFull ? 1000 : 8 },
   );
 });
 

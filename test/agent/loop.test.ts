@@ -7,9 +7,23 @@ import { canonical } from '../../core/control/canonical.ts';
 import { classifierCovers } from '../../core/control/classifier.ts';
 import { createMaps, storeOf } from '../../core/datapath/maps.ts';
 import { CLASSIFIER_WORDS, configCodec, maps, type FrontendKeyRecord } from '../../core/layout.gen.ts';
+import { kindOf, type ClusterEvent } from '../../core/objects.ts';
 import { deleteOperation, setOperation, wordOperation } from '../../core/store.ts';
 import { MemoryStore } from '../core/control/memory.ts';
-import { added, deleted, EMPTY_LISTS, endpoint, node, NODE, service, slice, tell } from '../core/control/objects.ts';
+import {
+  added,
+  deleted,
+  EMPTY_LISTS,
+  endpoint,
+  node,
+  NODE,
+  pod,
+  service,
+  slice,
+  tell,
+} from '../core/control/objects.ts';
+
+const NODE_PORT = { type: 'NodePort', ports: [{ name: 'http', port: 80, nodePort: 30_080 }] };
 
 const web = [
   added(service('web', '10.96.0.1')),
@@ -45,6 +59,34 @@ test('I1: nothing is programmed, and nothing removed, until Services and Endpoin
   restarted.event({ type: 'LISTED', kind: 'EndpointSlice', items: [] });
   expect(restarted.step()).toMatchObject({ unlisted: [], isSettled: true });
   expect(text(store)).toBe('');
+});
+
+test('a restart takes nothing away before every kind that is watched has been listed, in whatever order', () => {
+  const events: readonly ClusterEvent[] = [
+    { type: 'LISTED', kind: 'Service', items: [service('web', '10.96.0.1', NODE_PORT)] },
+    { type: 'LISTED', kind: 'EndpointSlice', items: [slice('web', [endpoint('10.0.0.1')])] },
+    { type: 'LISTED', kind: 'Node', items: [node('node-a', 'z1', ['192.0.2.10'])] },
+    { type: 'LISTED', kind: 'Pod', items: [pod('p', ['10.0.0.9'], [{ hostPort: 8080, containerPort: 80 }])] },
+  ];
+  const kinds = events.map(kindOf);
+  const config = { ...NODE, nodeIPs: [], hostPort: true };
+  const begin = (store: MemoryStore): Loop =>
+    createLoop({ store, node: config, kinds, whyNot: () => undefined, onProblem: () => undefined });
+  const store = new MemoryStore();
+  const first = begin(store);
+  tell(first, events);
+  expect(first.step()).toMatchObject({ isSettled: true });
+  const programmed = text(store);
+  expect(programmed).toMatch(/node-port.*\n.*host-port|host-port.*\n.*node-port/s);
+  for (let turn = 0; turn < events.length; turn += 1) {
+    const again = begin(store);
+    for (const event of [...events.slice(turn), ...events.slice(0, turn)]) {
+      tell(again, [event]);
+      again.step();
+      expect(text(store), `lists from ${kinds[turn]} on`).toBe(programmed);
+    }
+    expect(again.step()).toMatchObject({ isSettled: true, unlisted: [] });
+  }
 });
 
 test('an event computes one Service again, our node those that its zone or addresses can affect, another node none', () => {

@@ -2,6 +2,7 @@
 /** Laws of the loop where maps are too small: told by name, nothing lost, and room again afterwards. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { Loop } from '../../agent/loop.ts';
 import type { FrontendKeyRecord } from '../../core/layout.gen.ts';
 import type { NodeConfig } from '../../core/service.ts';
 import { keyText, MemoryStore, type Sizes } from '../core/control/memory.ts';
@@ -28,6 +29,8 @@ const TIGHT: readonly Sizes[] = [
   { slots: 6 },
   { backends: 5 },
   { frontends: 6 },
+  { frontends: 6, source_ranges: 2 },
+  { services: 8, source_ranges: 2 },
 ];
 
 /** Fits any of the sizes above. */
@@ -42,50 +45,63 @@ const SMALL: World = {
   EndpointSlice: [slice('z', [endpoint('10.0.0.9')])],
 };
 
-test(
-  'what does not fit is told by name, what is programmed stays, and everything fits again',
-  { timeout: 600_000 },
-  () => {
-    const worlds = fc.array(worldArbitrary(), { minLength: 1, maxLength: 6 });
-    let short = 0;
-    fc.assert(
-      fc.property(fc.constantFrom(...TIGHT), worlds, configArbitrary, (sizes, history, config) => {
-        const store = new MemoryStore(sizes);
-        const loop = start(store, config);
-        tell(loop, lists(EMPTY_WORLD));
-        for (const world of history) {
-          const before = new Map(store.keys().map((key) => [keyText(key), store.lookup(key)?.owner]));
-          const after = fresh(world, config);
-          watchRanges(store, after);
-          tell(loop, lists(world));
-          const { failures, isSettled, waiting } = loop.step();
-          expect(isSettled).toBe(failures.length === 0);
-          if (isSettled) {
-            expect(text(store)).toBe(text(after));
-            expectTidy(store);
-            continue;
-          }
-          short += 1;
-          for (const { kind, object, message } of failures) {
-            expect([kind, Object.keys(sizes).includes(object)]).toEqual(['limit', true]);
-            expect(message).toMatch(
-              /^map-full: (shop\/\S+|address \S+|this node) needs \d+ more, \d+ of \d+ are left$/,
-            );
-          }
-          expect(waiting.length).toBeGreaterThanOrEqual(failures.length);
-          // What passes to another owner may end to make room for it.
-          const stays = after.keys().filter((key) => before.get(keyText(key)) === after.lookup(key)?.owner);
-          expect(stays.filter((key) => store.lookup(key) === undefined).map(keyText), 'lost').toEqual([]);
-          // A Service port that waits keeps its backends, also where others took its frontends.
-          expect(store.strayRanges()).toEqual([]);
-        }
-        expectRoomAgain(store, loop, config);
-      }),
-      { numRuns: isFull ? 1000 : 80 },
-    );
-    expect(short).toBeGreaterThan(10);
-  },
-);
+type Rig = { readonly store: MemoryStore; readonly config: NodeConfig; loop: Loop };
+
+/** A write fails before the step that counts, and the process may end with it. */
+type Fault = { readonly failAt: number; readonly isRestarted: boolean };
+
+/** Brings the maps to a world as far as it fits; returns whether something didn't. */
+function stepTo(rig: Rig, world: World, fault: Fault | undefined): boolean {
+  const { store, config } = rig;
+  const before = new Map(store.keys().map((key) => [keyText(key), store.lookup(key)?.owner]));
+  const after = fresh(world, config);
+  watchRanges(store, after);
+  tell(rig.loop, lists(world));
+  if (fault !== undefined) {
+    store.failAt = fault.failAt;
+    rig.loop.step();
+    store.failAt = Number.POSITIVE_INFINITY;
+    if (fault.isRestarted) rig.loop = start(store, config);
+    if (fault.isRestarted) tell(rig.loop, lists(world));
+  }
+  const { failures, isSettled, waiting } = rig.loop.step();
+  expect(isSettled).toBe(failures.length === 0);
+  expect(waiting.length).toBeGreaterThanOrEqual(failures.length);
+  expect(store.strayRanges()).toEqual([]);
+  if (isSettled) {
+    expect(text(store)).toBe(text(after));
+    // Where something waits, its backends do too, also where others took its frontends.
+    expectTidy(store);
+    return false;
+  }
+  for (const { kind, object, message } of failures) {
+    expect([kind, Object.keys(store.sizes).includes(object)]).toEqual(['limit', true]);
+    expect(message).toMatch(/^map-full: (shop\/\S+|address \S+|this node) needs \d+ more, \d+ of \d+ are left$/);
+  }
+  // What passes to another owner may end to make room for it.
+  const stays = after.keys().filter((key) => before.get(keyText(key)) === after.lookup(key)?.owner);
+  expect(stays.filter((key) => store.lookup(key) === undefined).map(keyText), 'lost').toEqual([]);
+  return true;
+}
+
+const LAW = 'what does not fit is told by name, what is programmed stays, and everything fits again';
+
+test(`${LAW}; also where writes fail and the process ends`, { timeout: 600_000 }, () => {
+  const fault = fc.option(fc.record({ failAt: fc.nat(60), isRestarted: fc.boolean() }), { nil: undefined });
+  const worlds = fc.array(fc.record({ world: worldArbitrary(), fault }), { minLength: 1, maxLength: 6 });
+  let short = 0;
+  fc.assert(
+    fc.property(fc.constantFrom(...TIGHT), worlds, configArbitrary, (sizes, history, config) => {
+      const store = new MemoryStore(sizes);
+      const rig: Rig = { store, config, loop: start(store, config) };
+      tell(rig.loop, lists(EMPTY_WORLD));
+      for (const { world, fault: posed } of history) if (stepTo(rig, world, posed)) short += 1;
+      expectRoomAgain(store, rig.loop, config);
+    }),
+    { numRuns: isFull ? 1000 : 80 },
+  );
+  expect(short).toBeGreaterThan(10);
+});
 
 /** Whoever is let in before and after is let in all the time, also where a map cannot hold both. */
 function watchRanges(store: MemoryStore, after: MemoryStore): void {
@@ -98,7 +114,7 @@ function watchRanges(store: MemoryStore, after: MemoryStore): void {
   };
 }
 
-function expectRoomAgain(store: MemoryStore, loop: ReturnType<typeof start>, config: NodeConfig): void {
+function expectRoomAgain(store: MemoryStore, loop: Loop, config: NodeConfig): void {
   store.onStep = () => undefined;
   tell(loop, lists(EMPTY_WORLD));
   const emptied = loop.step();

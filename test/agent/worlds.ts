@@ -172,7 +172,7 @@ const endpointArbitrary = fc
     serving: fc.boolean(),
     node: fc.constantFrom('node-a', 'node-b'),
     pod: fc.constantFrom('', 'p', 'q'),
-    zones: fc.constantFrom(undefined, ['z1'], ['z2']),
+    zones: fc.constantFrom(undefined, ['z1'], ['z1'], ['z2'], ['z2']),
     nodes: mostly<string[] | undefined>(undefined, ['node-a'], ['node-b']),
   })
   .map(({ last, zones, nodes, ...options }) => ({
@@ -230,7 +230,7 @@ const podArbitrary = fc
     return { ...made, metadata: { ...made.metadata, creationTimestamp: created } };
   });
 
-const nodeArbitrary = fc
+export const nodeArbitrary: fc.Arbitrary<NodeObject> = fc
   .record({
     name: mostly('node-a', 'node-b'),
     zone: fc.constantFrom('z1', 'z2', ''),

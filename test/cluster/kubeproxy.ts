@@ -18,6 +18,8 @@ export type KubeProxy = {
   readonly nft: (command: string) => void;
   /** Waits until the rules lead to the endpoint of a Service, in both families, and throws when they never do. */
   readonly hasService: (addresses: readonly string[], port: number) => Promise<void>;
+  /** Lines of its log that say that it could not write its rules. */
+  readonly failures: () => readonly string[];
   readonly stop: () => Promise<void>;
 };
 
@@ -51,7 +53,11 @@ export function startKubeProxy(network: ClusterNetwork, server: ApiServer, setti
     throw new Error(`kube-proxy did not come so far: ${readFileSync(log, 'utf8').slice(-3000)}`);
   };
   const readRules = (): Json => JSON.parse(network.run('node', nftPath, ['-j', 'list', 'ruleset'])) as Json;
-  return { readRules, nft, hasService, stop: () => ended(child, 'SIGTERM') };
+  const failures = (): readonly string[] =>
+    readFileSync(log, 'utf8')
+      .split('\n')
+      .filter((line) => /sync failed|unable to delete stale/i.test(line));
+  return { readRules, nft, hasService, failures, stop: () => ended(child, 'SIGTERM') };
 }
 
 function succeeds(action: () => void): boolean {

@@ -36,7 +36,7 @@ export async function confirmByConnections(
   const asked = questionsFor(comparison, namespaces);
   const running = await startBackends(network, asked);
   try {
-    const results = await ask(network, asked);
+    const results = await askTwice(network, asked);
     const lists = Map.groupBy(asked, ({ group }) => group);
     const surprises = asked.flatMap((each, id) => {
       const isOneList = new Set((lists.get(each.group) ?? []).map(({ answer }) => backendsText(answer))).size === 1;
@@ -139,18 +139,33 @@ const places: Readonly<Record<ClientClass, Place>> = {
   backend: 'pods',
 };
 
-/** By the number of the question. */
-async function ask(
+/** A busy machine may be silent where it should not be: whoever got no answer but was to get one asks once more. */
+async function askTwice(
   network: ClusterNetwork,
   asked: readonly Asked[],
 ): Promise<ReadonlyMap<number, readonly CallResult[]>> {
-  const calls = asked.map((each, id) => ({ place: places[each.question.client], call: callOf(each, id) }));
+  const results = new Map(await ask(network, asked.map(callOf)));
+  const again = asked.map(callOf).filter(({ id }) => {
+    const isSilent = (results.get(id) ?? []).some((result) => 'ended' in result && result.ended === 'silent');
+    return isSilent && asked[id]?.answer.kind !== 'drop';
+  });
+  for (const [id, second] of await ask(network, again)) results.set(id, second);
+  return results;
+}
+
+type PlacedCall = Call & { readonly place: Place };
+
+/** By the number of the question. */
+async function ask(
+  network: ClusterNetwork,
+  calls: readonly PlacedCall[],
+): Promise<ReadonlyMap<number, readonly CallResult[]>> {
   const results = new Map<number, readonly CallResult[]>();
   await Promise.all(
     [...Map.groupBy(calls, ({ place }) => place)].map(async ([place, list]) => {
       const child = network.start(place, process.execPath, [program('asker')], { stdio: ['pipe', 'pipe', 'inherit'] });
       if (child.stdout === null || child.stdin === null) throw new Error('a program without input and output');
-      child.stdin.end(JSON.stringify(list.map(({ call }) => call)));
+      child.stdin.end(JSON.stringify(list));
       for (const line of (await text(child.stdout)).split('\n').filter((each) => each !== '')) {
         const called = JSON.parse(line) as Called;
         results.set(called.id, called.results);
@@ -160,12 +175,21 @@ async function ask(
   return results;
 }
 
-function callOf({ question, answer, group }: Asked, id: number): Call {
+function callOf({ question, answer, group }: Asked, id: number): PlacedCall {
   const { client, source, frontend } = question;
   const { address, port } = frontend;
   const protocol = frontend.protocol === 'udp' ? 'udp' : 'tcp';
   const times = answer.kind === 'backends' ? TIMES : 1;
-  return { id, source: client === 'process' ? null : source, address, port, protocol, times, group };
+  return {
+    id,
+    source: client === 'process' ? null : source,
+    address,
+    port,
+    protocol,
+    times,
+    group,
+    place: places[client],
+  };
 }
 
 function backendsText(answer: Answer): string {

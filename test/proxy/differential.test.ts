@@ -68,6 +68,7 @@ describe.skipIf(!isBuilt)(isBuilt ? `kube-proxy, seed ${seed}` : `no kube-proxy:
     clusters = [...clusters, ...added];
     totals.clusters = clusters.length;
     await waitForProxy(session);
+    expect(session.proxy?.failures()).toEqual([]);
     taken = await takeComparison(session, settings);
     first ??= taken;
     const outcome = compareRules(taken);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A dump that says something else than the document is told from one that says the same. */
+/** A dump, and an oracle, that say something else than the document are told from those that say the same. */
 import { describe, expect, test } from 'vitest';
 import { readScenario } from '../../formats/scenario.ts';
 import { documentLines, dumpLines } from './agreement.ts';
 import { playScenario } from './expand.ts';
+import { oracleDifferences } from './oracle.ts';
 
 const TEXT = `What a dump says.
 rules: B9
@@ -39,7 +40,7 @@ describe('a dump', () => {
     expect(dumpLines(dump)).toMatchInlineSnapshot(`
       [
         "10.96.0.1:80/TCP cluster-ip default/web:http/TCP affinity=10800 internal [10.0.0.1:8080 active, 10.0.0.2:8080 active] external []",
-        "198.51.100.1:80/TCP load-balancer default/web:http/TCP drop-external affinity=10800 ranges=[203.0.113.0/24] internal [10.0.0.1:8080 active, 10.0.0.2:8080 active] external [10.0.0.1:8080 active]",
+        "198.51.100.1:80/TCP load-balancer default/web:http/TCP outside drop-external affinity=10800 ranges=[203.0.113.0/24] internal [10.0.0.1:8080 active, 10.0.0.2:8080 active] external [10.0.0.1:8080 active]",
       ]
     `);
   });
@@ -54,6 +55,7 @@ describe('a dump', () => {
     ['another owner', 'default/web:http', 'default/api:http'],
     ['another port', ':80/TCP', ':81/TCP'],
     ['no silence', ' drop-external', ''],
+    ['nobody from outside', ' outside', ''],
     ['no affinity', ' affinity=10800', ''],
     ['other ranges', '203.0.113.0/24', '203.0.113.0/25'],
     ['a frontend less', /198\.51\.100\.1:80.*\n( {2}.*\n)*/, ''],
@@ -63,4 +65,19 @@ describe('a dump', () => {
     expect(changed).not.toBe(dump);
     expect(dumpLines(changed)).not.toEqual(documentLines(document));
   });
+});
+
+test('the oracle says the same of a document, and something else of another one', () => {
+  const read = readScenario('agreement', TEXT);
+  if (!read.ok) throw new Error(read.error.message);
+  const played = playScenario(read.value);
+  expect(oracleDifferences(read.value, played)).toEqual([[]]);
+  const wrong = played.map((each) => ({
+    ...each,
+    document: {
+      ...each.document,
+      frontends: each.document.frontends.map((frontend) => ({ ...frontend, external: frontend.internal })),
+    },
+  }));
+  expect(oracleDifferences(read.value, wrong)).not.toEqual([[]]);
 });

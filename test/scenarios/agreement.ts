@@ -20,13 +20,21 @@ function frontendLine(frontend: CompiledFrontend): string {
     frontend;
   const parts = [
     `${hostText(address)}:${port}/${protocol} ${KINDS[kind]} ${service}:${portName}/${protocol}`,
+    external === null ? '' : ' outside',
     internal?.whenEmpty === 'drop' ? ' drop-internal' : '',
     external?.whenEmpty === 'drop' ? ' drop-external' : '',
+    masqueradeText('internal', internal),
+    masqueradeText('external', external),
     affinitySeconds === null ? '' : ` affinity=${affinitySeconds}`,
     sourceRanges === null ? '' : ` ranges=[${sourceRanges.join(' ')}]`,
     ` internal ${viewText(internal)} external ${viewText(external)}`,
   ];
   return parts.join('');
+}
+
+function masqueradeText(name: string, view: CompiledView | null): string {
+  if (view === null || view.masquerade === 'never') return '';
+  return ` masquerade-${name}${view.masquerade === 'always' ? '' : '-off-cluster'}`;
 }
 
 function viewText(view: CompiledView | null): string {

@@ -3,7 +3,15 @@
 import { parseProtocol } from '../../core/address.ts';
 import type { ClusterState } from '../../core/control/cluster.ts';
 import { hashHex, nameHash, podIdentity, servicePortText } from '../../core/control/names.ts';
-import { SERVICE_DROP_WHEN_EXTERNAL_EMPTY, SERVICE_DROP_WHEN_INTERNAL_EMPTY } from '../../core/layout.gen.ts';
+import {
+  SERVICE_DROP_WHEN_EXTERNAL_EMPTY,
+  SERVICE_DROP_WHEN_INTERNAL_EMPTY,
+  SERVICE_EXTERNAL,
+  SERVICE_EXTERNAL_MASQUERADE,
+  SERVICE_EXTERNAL_OFF_CLUSTER,
+  SERVICE_INTERNAL_MASQUERADE,
+  SERVICE_INTERNAL_OFF_CLUSTER,
+} from '../../core/layout.gen.ts';
 
 const NOBODY = '0000000000000000';
 const FRONTEND =
@@ -15,12 +23,13 @@ const VIEW = /^\[(.*)\](?: (\S+))?$/;
  * ```
  * 10.96.0.1:0/0 whole-address
  * 10.96.0.1:80/TCP cluster-ip default/web:http/TCP drop-internal
- * 192.0.2.10:30080/TCP node-port default/web:http/TCP affinity=10800 ranges=[203.0.113.0/24]
+ * 192.0.2.10:30080/TCP node-port default/web:http/TCP outside masquerade-internal affinity=10800 ranges=[203.0.113.0/24]
  *   internal 10.0.0.1:8080 active ie pod-one, 10.0.0.2:8080 active i pod-two
  *   external 10.0.0.1:8080 active ie pod-one
  * node 192.0.2.10 local node-port primary
  * ```
- * An empty view has no line, and two that are alike have one, `both`. `i`, `e`: the views that the backend is in.
+ * `outside`: clients that are not on this node are answered too. An empty view has no line, and two that are alike have
+ * one, `both`. `i`, `e`: the views that the backend is in.
  */
 export function readableDump(text: string, cluster: ClusterState): string {
   if (text === '') return '';
@@ -56,11 +65,20 @@ function readableLines(line: string): string[] {
   return [head, ...views.filter((view) => view !== '')];
 }
 
+const FLAGS: readonly (readonly [flag: number, word: string])[] = [
+  [SERVICE_EXTERNAL, 'outside'],
+  [SERVICE_DROP_WHEN_INTERNAL_EMPTY, 'drop-internal'],
+  [SERVICE_DROP_WHEN_EXTERNAL_EMPTY, 'drop-external'],
+  [SERVICE_INTERNAL_OFF_CLUSTER, 'masquerade-internal-off-cluster'],
+  [SERVICE_INTERNAL_MASQUERADE, 'masquerade-internal'],
+  [SERVICE_EXTERNAL_OFF_CLUSTER, 'masquerade-external-off-cluster'],
+  [SERVICE_EXTERNAL_MASQUERADE, 'masquerade-external'],
+];
+
 function flagsText(flags: number): string {
-  const internal = (flags & SERVICE_DROP_WHEN_INTERNAL_EMPTY) === 0 ? '' : ' drop-internal';
-  const external = (flags & SERVICE_DROP_WHEN_EXTERNAL_EMPTY) === 0 ? '' : ' drop-external';
-  const rest = flags & ~(SERVICE_DROP_WHEN_INTERNAL_EMPTY | SERVICE_DROP_WHEN_EXTERNAL_EMPTY);
-  return `${internal}${external}${rest === 0 ? '' : ` flags=${rest}`}`;
+  const words = FLAGS.filter(([flag]) => (flags & flag) !== 0).map(([, word]) => ` ${word}`);
+  const rest = FLAGS.reduce((left, [flag]) => left & ~flag, flags);
+  return `${words.join('')}${rest === 0 ? '' : ` flags=${rest}`}`;
 }
 
 /** `/6` of `10.96.0.1:80/TCP`, as its backends have it. */

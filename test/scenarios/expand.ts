@@ -41,6 +41,16 @@ export const ways: Readonly<Record<string, Way>> = {
     const stage = start(config);
     return steps.map(({ events }) => stage.tell(events.flatMap((event) => [event, copyOf(event)])));
   },
+  'each step twice': ({ config, steps }, start = startStage) => {
+    const stage = start(config);
+    return steps.map(({ events }) => {
+      stage.tell(events);
+      const { writes } = stage;
+      const played = stage.tell(events.map(copyOf));
+      if (stage.writes !== writes) throw new Error(`nothing is new, but ${stage.writes - writes} writes were made`);
+      return played;
+    });
+  },
   'with nothing there between the steps': ({ config, steps }, start = startStage) => {
     const stage = start(config);
     const nothing = stage.tell([]).maps;

@@ -55,6 +55,11 @@ export class Stage {
     return this.#played();
   }
 
+  /** Steps that were carried out in the maps so far. */
+  get writes(): number {
+    return this.#store.steps;
+  }
+
   /** Another process on the same maps, which hears everything anew. */
   restart(events: readonly ClusterEvent[]): Played {
     this.#cluster = emptyCluster();

@@ -6,6 +6,7 @@ import { readScenario } from '../../formats/scenario.ts';
 import { documentLines, dumpLines } from './agreement.ts';
 import { playScenario, ways } from './expand.ts';
 import { scenarioFiles } from './files.ts';
+import { oracleDifferences } from './oracle.ts';
 
 describe.each(scenarioFiles())('$name', ({ name, text }) => {
   const read = readScenario(name, text);
@@ -28,6 +29,10 @@ describe.each(scenarioFiles())('$name', ({ name, text }) => {
 
   test('maps and document say the same', () => {
     for (const { document, dump } of played) expect(dumpLines(dump)).toEqual(documentLines(document));
+  });
+
+  test('the oracle says the same', () => {
+    expect(oracleDifferences(scenario, played)).toEqual(scenario.steps.map(() => []));
   });
 
   test.each(Object.entries(ways))('%s', (_, way) => {

@@ -12,9 +12,13 @@ import type { ViewName } from '../../core/service.ts';
  * Views that are alike are one line, `both`; one that nobody can reach has none; an empty one says `reject` or `drop`.
  */
 export function scenarioTable(document: CompiledServices): string {
-  const { frontends, healthChecks, node, problems, topology } = document;
+  const { defaults, frontends, healthChecks, node, problems, topology } = document;
+  const { serviceCIDRs, unallocatedAddress, unknownPort } = defaults;
   const lines = [
     ...(node.zone === null ? [] : [`node ${node.name} in zone ${node.zone}`]),
+    ...(serviceCIDRs.length === 0
+      ? []
+      : [`in ${serviceCIDRs.join(', ')}: unknown port ${unknownPort}, unallocated address ${unallocatedAddress}`]),
     ...frontends.flatMap(frontendLines),
     ...topology.map(
       ({ service, portName, protocol, family, topology: mode, reason }) =>

@@ -91,6 +91,7 @@ const faults: Readonly<Record<string, () => Hears>> = {
   'in one step': () => lastOfEach,
   'each event alone': () => (events) => (events.length < 2 ? [] : events),
   'each event twice': withoutRepeated,
+  'each step twice': withoutRepeated,
   'with nothing there between the steps': () => (events) => events.filter(({ type }) => type !== 'DELETED'),
   'by lists instead of events': () => (events) => events.filter(({ type }) => type !== 'LISTED'),
   'each state alone': () => (events) => events.filter(({ type }) => type !== 'LISTED'),

@@ -47,6 +47,8 @@ const cases: readonly (readonly [plant: string, found: readonly Invariant[], bes
   ['a store without barriers', ['frontends-resolve']],
   ['a store that withdraws no backend', ['frontends-resolve', 'convergence', 'permitted-backend']],
   ['a store that loses backends', ['frontends-resolve']],
+  ['a store that fills sets of ranges last', ['frontends-resolve']],
+  ['a store that loses addresses of the node', ['convergence']],
   ['a selection off by one', ['permitted-backend', 'reply-address']],
   ['a flow that moves', ['flow-keeps-backend']],
   [

@@ -69,6 +69,37 @@ describe('what an event changed', () => {
     ]);
   });
 
+  test('the last resort is ready again', () => {
+    const ending = endpoint('10.0.1.1', { ready: false, serving: true, terminating: true, node: 'node-a' });
+    expect(lines([web, added(slice('web', [ending])), added(slice('web', [local]))])).toEqual([
+      'shop/web:http  ClusterIP 10.96.0.1:80/TCP',
+      '  ~ 10.0.1.1:8080 on node-a: ready again',
+    ]);
+  });
+
+  test('a second slice with the same endpoint changes nobody, and is told', () => {
+    expect(lines([web, both, added(slice('web', [local], { slice: 'web-2' }))])).toEqual([
+      'shop/web:http  ClusterIP 10.96.0.1:80/TCP',
+      '  . 10.0.1.1:8080 left out: named more than once',
+    ]);
+    expect(lines([added(slice('web', [local])), added(slice('web', [local], { slice: 'web-2' })), web])).toEqual([
+      'new: shop/web:http  ClusterIP 10.96.0.1:80/TCP',
+      '  . 10.0.1.1:8080 left out: named more than once',
+      '  + 10.0.1.1:8080 on node-a',
+    ]);
+  });
+
+  test('a health check that moves to another port', () => {
+    const checked = (healthCheckNodePort: number): ClusterEvent => {
+      const spec = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort };
+      return added(service('web', '10.96.0.1', spec));
+    };
+    expect(lines([checked(31_000), both, checked(31_001)])).toEqual([
+      'shop/web: health check port 31001 answers 200 (1 local endpoints)',
+    ]);
+    expect(lines([checked(31_000), both, web])).toEqual(['shop/web: health check port 31000 is closed']);
+  });
+
   test('another pod takes over an address; an endpoint moves to another node', () => {
     const held = (pod: string, on: string): ClusterEvent =>
       added(slice('web', [endpoint('10.0.1.1', { pod, node: on, zone: 'z1' })]));

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The decision table, completely: whom each view of each kind of frontend serves, what it does empty, what a backend sees. */
 import { describe, expect, test } from 'vitest';
-import { parseAddress, parsePrefix } from '../../../core/address.ts';
+import { createLoop } from '../../../agent/loop.ts';
+import { addressText, parseAddress, parsePrefix } from '../../../core/address.ts';
 import type { CompiledFrontend, CompiledServices, CompiledView } from '../../../core/control/document.ts';
 import type { EndpointObject, PodObject, ServiceObject } from '../../../core/objects.ts';
 import type { FrontendKind, NodeConfig } from '../../../core/service.ts';
 import { compile } from './compiled.ts';
-import { added, deleted, endpoint, pod, service, slice } from './objects.ts';
+import { MemoryStore } from './memory.ts';
+import { added, deleted, EMPTY_LISTS, endpoint, NODE, pod, service, slice, tell } from './objects.ts';
 
 const parsed = <T>(result: { ok: true; value: T } | { ok: false; error: { message: string } }): T => {
   if (!result.ok) throw new Error(result.error.message);
@@ -122,6 +124,22 @@ describe.each(SITUATIONS)('endpoints: $name', (situation) => {
       }
     },
   );
+});
+
+test('A5, B4: the rest of a cluster address is refused, that of every other address is left alone', () => {
+  const store = new MemoryStore();
+  const node = { ...NODE, nodeIPs: [NODE_IP] };
+  const loop = createLoop({ store, node, whyNot: () => undefined, onProblem: () => undefined });
+  tell(loop, [...EMPTY_LISTS, added(made('Cluster', 'Cluster'))]);
+  loop.step();
+  const rows = store.keys().map(({ address, port }) => `${addressText(address)}:${port}`);
+  expect(rows.toSorted()).toEqual([
+    '10.96.0.1:0',
+    '10.96.0.1:80',
+    '192.0.2.10:30080',
+    '198.51.100.1:80',
+    '198.51.100.2:80',
+  ]);
 });
 
 describe('who gets an address, port and protocol that several claim', () => {

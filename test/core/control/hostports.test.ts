@@ -235,4 +235,26 @@ describe('who wins an address', () => {
     ]);
     expect(problems).toEqual([]);
   });
+
+  test('nor does one whose Service has a port with such a name: that is none', () => {
+    const ports = [
+      { name: 'hostPort:8080', port: 80 },
+      { name: 'http', port: 81 },
+    ];
+    const events = [added(service('web', '10.96.0.1', { ports })), added(pod('web', ['10.0.0.1'], [WEB]))];
+    for (const told of [events, events.toReversed()]) {
+      const { frontends, problems } = compile(told, HOST);
+      expect(frontends.map(({ kind, portName }) => [kind, portName])).toEqual([
+        ['HostPort', 'hostPort:8080'],
+        ['ClusterIP', 'http'],
+      ]);
+      expect(problems).toEqual([
+        {
+          object: 'Service shop/web',
+          field: 'spec.ports[0].name',
+          message: 'not a name of a port: "hostPort:8080"',
+        },
+      ]);
+    }
+  });
 });

@@ -174,6 +174,17 @@ describe('one Service', () => {
     expect(text([event])).toContain(`\nNOT SERVED: ${said}`);
   });
 
+  test('clients from elsewhere keep their address by where they are', () => {
+    const config = { externalClusterIP: true, clusterCIDRs: [prefix('10.0.0.0/8')] };
+    const events = [added(service('web', '10.96.0.1')), added(slice('web', [endpoint('10.0.1.1', {})]))];
+    expect(text(events, config)).toContain(
+      "  outside         the same; the backend sees the own address of clients in 10.0.0.0/8, and this node's for all others",
+    );
+    expect(text(events, { ...config, masqueradeAll: true })).toContain(
+      "  pods here       1 backend; the backend sees this node's address\n",
+    );
+  });
+
   test('a contested address is told on both sides', () => {
     const older = { ...service('web', '10.96.0.1', { externalIPs: ['192.0.2.1'] }) };
     const newer = service('api', '10.96.0.2', { externalIPs: ['192.0.2.1'] });
@@ -244,6 +255,21 @@ describe('all Services', () => {
       '',
       '3 Services: 2 served, 1 of them without a ready endpoint',
     ]);
+  });
+
+  test('a port without backends is named where others have some, and headless slices do not count', () => {
+    const ports = [
+      { name: 'http', port: 80 },
+      { name: 'dns', port: 53, protocol: 'UDP' },
+    ];
+    const headless = { slice: 'other', labels: { 'service.kubernetes.io/headless': '' } };
+    const cluster = clusterAfter([
+      added(service('web', '10.96.0.1', { ports })),
+      added(slice('web', [endpoint('10.0.1.1', {})])),
+      added(slice('web', [endpoint('10.0.1.2', {}), endpoint('10.0.1.3', {})], headless)),
+    ]);
+    const [, line] = listingLines(listServices(cluster, computeEverything(cluster, NODE)));
+    expect(line).toMatch(/ 1\/1 +dns: NO BACKEND, refused at once$/);
   });
 
   test('problems of nobody are told below, and wide Services stay on their line', () => {

@@ -123,7 +123,9 @@ describe('a mutant that is judged', () => {
   const asked = (find: string, replace: string): Promise<ControlFate> => {
     const text = judge.textOf(views);
     expect(text.split(find)).toHaveLength(2);
-    return judge.ask({ file: views, text: text.replace(find, replace) }, FIRST_ROUND.slice(0, 1));
+    return judge.ask({ file: views, text: text.replace(find, replace) }, [
+      { seed: 1, files: ['test/scenarios/scenarios.test.ts'] },
+    ]);
   };
   const MASQUERADE = "const both = view(lists.cluster, 'always');";
 

@@ -29,6 +29,7 @@ const EXAMPLES = [
   ].map((name) => `test/core/control/${name}.test.ts`),
   'test/agent/loop.test.ts',
   'test/agent/audit.test.ts',
+  'test/agent/damage.test.ts',
 ];
 const PROPERTIES = [
   'test/agent/orders.test.ts',

@@ -12,7 +12,7 @@ import {
 } from '../../core/control/claims.ts';
 import type { Desired, DesiredChange } from '../../core/control/claims.ts';
 import { applyEvent, emptyCluster, everyOwner, type ClusterState } from '../../core/control/cluster.ts';
-import { compileServices } from '../../core/control/document.ts';
+import { compileServices } from '../../core/control/tell/document.ts';
 import { keyText, servicePortText } from '../../core/control/names.ts';
 import { effectiveNode } from '../../core/control/nodes.ts';
 import type { ClusterEvent } from '../../core/objects.ts';

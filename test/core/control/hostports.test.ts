@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Host ports: whose pods, which addresses, which containers, what a client meets, and who wins an address. */
 import { describe, expect, test } from 'vitest';
-import type { CompiledServices } from '../../../core/control/document.ts';
+import type { CompiledServices } from '../../../core/control/tell/document.ts';
 import type { ContainerObject, PodObject } from '../../../core/objects.ts';
 import type { NodeConfig } from '../../../core/service.ts';
 import { address } from './balancer.ts';

@@ -13,11 +13,23 @@ const SCENARIOS = 'test/scenarios/scenarios.test.ts';
 /** What examples show, in the order of the time that they take. */
 const EXAMPLES = [
   SCENARIOS,
-  ...['desired', 'decisions', 'hostports', 'nodes', 'ranges', 'space', 'entries', 'memory', 'document', 'maglev'].map(
-    (name) => `test/core/control/${name}.test.ts`,
-  ),
+  ...[
+    'desired',
+    'decisions',
+    'hostports',
+    'nodes',
+    'ranges',
+    'space',
+    'entries',
+    'memory',
+    'document',
+    'maglev',
+    'classifier',
+    'adopt',
+  ].map((name) => `test/core/control/${name}.test.ts`),
   'test/agent/loop.test.ts',
   'test/agent/audit.test.ts',
+  'test/agent/damage.test.ts',
 ];
 const PROPERTIES = [
   'test/agent/orders.test.ts',

@@ -34,6 +34,7 @@ export const exclusions: readonly { readonly what: string; readonly reason: stri
   { what: 'types', reason: 'gone before the code runs; tsc judges them' },
   { what: 'assert(...)', reason: 'says what is always so: without it the same is done' },
   { what: 'imports and exports of names', reason: 'decide nothing' },
+  { what: '? 1 : -1 to 2 or -2', reason: 'of what a comparison gives the sign alone counts' },
 ];
 
 const SIGNS: Readonly<Record<string, readonly [OperatorName, string]>> = {
@@ -122,13 +123,21 @@ function signs(tokens: readonly Token[], at: number): readonly Change[] {
 function words(tokens: readonly Token[], at: number): readonly Change[] {
   const token = tokens[at]!;
   const { kind, text } = token;
-  if (kind === 'number') return nearNumbers(text).map((next) => replaced(token, 'number', next));
+  if (kind === 'number') return numbers(tokens, at);
   if (kind !== 'word') return [];
   const isMethod = tokens[at - 1]?.text === '.' && tokens[at + 1]?.text === '(';
   const method = isMethod ? METHODS[text] : undefined;
   if (method !== undefined) return [replaced(token, 'method', method)];
   const boolean = BOOLEANS[text];
   return boolean === undefined ? [] : [replaced(token, 'boolean', boolean)];
+}
+
+function numbers(tokens: readonly Token[], at: number): readonly Change[] {
+  const token = tokens[at]!;
+  const before = tokens[at - 1]?.text === '-' ? tokens[at - 2] : tokens[at - 1];
+  const isSign = token.text === '1' && (before?.text === '?' || before?.text === ':');
+  const near = nearNumbers(token.text).filter((next) => !isSign || next === '0');
+  return near.map((next) => replaced(token, 'number', next));
 }
 
 /** One more, one less; in the notation of the number. */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Mechanical mutants of the control plane: all that the rules make, and the draw of some of them by a seed. */
 import { createStream } from '../../core/random.ts';
-import { changesOf, operatorNames, type Change, type OperatorName } from './changes.ts';
-import { plantChange } from './changes.ts';
+import { hashText } from '../../core/control/names.ts';
+import { changesOf, operatorNames, plantChange, type Change, type OperatorName } from './changes.ts';
 import { withoutTypes } from './tokens.ts';
 
 /** A file below core/control/. */
@@ -75,13 +75,14 @@ export function drawMutants(files: readonly ControlFile[], seed: number, count: 
 }
 
 function pilesOf(files: readonly ControlFile[], seed: number): readonly Pile[] {
-  const stream = createStream(seed, 8);
-  const shuffled = <T>(list: readonly T[]): T[] =>
-    list
-      .map((item) => [stream.word(), item] as const)
-      .toSorted(([left], [right]) => left - right)
-      .map(([, item]) => item);
-  return shuffled(files).map((file) => {
+  return files.map((file) => {
+    // One of its own: a change of another file draws the same ones here.
+    const stream = createStream(seed, hashText(file.name)[0]);
+    const shuffled = <T>(list: readonly T[]): T[] =>
+      list
+        .map((item) => [stream.word(), item] as const)
+        .toSorted(([left], [right]) => left - right)
+        .map(([, item]) => item);
     const mutants = shuffled(mutantsOf(file));
     const strata = shuffled(operatorNames).map((operator) => ({
       operator,

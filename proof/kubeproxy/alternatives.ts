@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where upstream leaves a choice open: the same Service as it would be with each choice made. */
 import type { ClusterObject, EndpointObject, EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
-import type { CompiledServices } from '../../core/control/document.ts';
+import type { CompiledServices } from '../../core/control/tell/document.ts';
 import type { Claim } from './objects.ts';
 
 /** So many ways at most of one Service; more are not looked at. */

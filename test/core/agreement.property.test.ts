@@ -2,7 +2,7 @@
 /** The compiler and the oracle, which share nothing but the contract, say the same of every frontend to every client. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { CompiledServices } from '../../core/control/document.ts';
+import type { CompiledServices } from '../../core/control/tell/document.ts';
 import type { ClusterEvent, ClusterObject } from '../../core/objects.ts';
 import { createOracle } from '../../core/oracle.ts';
 import { compile } from './control/compiled.ts';

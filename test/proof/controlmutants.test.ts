@@ -63,6 +63,7 @@ describe('a change', () => {
     ['x = 1_000n;', ['1_000n -> 1001n', '1_000n -> 999n']],
     ['x = 0;', ['0 -> 1']],
     ['x = list.some(f) ? min(a) : b;', ['some -> every', 'min(a) : b -> b : min(a)']],
+    ['x = a > b ? 1 : -1;', ['> -> >=', '1 : -1 -> -1 : 1', '1 -> 0', '1 -> 0']],
     ['x = a ? b : c ? d : e;', ['b : c ? d : e -> c ? d : e : b', 'd : e -> e : d']],
   ];
   test.each(cases)('of %j is one of a kind', (code, wanted) => {
@@ -122,7 +123,9 @@ describe('a mutant that is judged', () => {
   const asked = (find: string, replace: string): Promise<ControlFate> => {
     const text = judge.textOf(views);
     expect(text.split(find)).toHaveLength(2);
-    return judge.ask({ file: views, text: text.replace(find, replace) }, FIRST_ROUND.slice(0, 1));
+    return judge.ask({ file: views, text: text.replace(find, replace) }, [
+      { seed: 1, files: ['test/scenarios/scenarios.test.ts'] },
+    ]);
   };
   const MASQUERADE = "const both = view(lists.cluster, 'always');";
 

@@ -3,7 +3,14 @@
 import type { ControlFault } from '../fault.ts';
 import { objectFaults } from './objects.ts';
 import { ownerFaults } from './owners.ts';
+import { recordFaults } from './records.ts';
 import { roomFaults } from './room.ts';
 import { ruleFaults } from './rules.ts';
 
-export const controlFaults: readonly ControlFault[] = [...objectFaults, ...ruleFaults, ...ownerFaults, ...roomFaults];
+export const controlFaults: readonly ControlFault[] = [
+  ...objectFaults,
+  ...ruleFaults,
+  ...ownerFaults,
+  ...recordFaults,
+  ...roomFaults,
+];

@@ -14,6 +14,7 @@ import {
 } from '../../../core/layout.gen.ts';
 import type { ClusterEvent } from '../../../core/objects.ts';
 import type { Failure } from '../../../core/result.ts';
+import { start } from '../../agent/worlds.ts';
 import { MemoryStore, type Sizes } from './memory.ts';
 import { added, deleted, EMPTY_LISTS, endpoint, NODE, service, slice, tell } from './objects.ts';
 
@@ -344,5 +345,17 @@ describe('limits', () => {
     step(all, added(service('web', '10.96.0.1')), added(slice('web', four)));
     expect(step(all, added(service('web', '10.96.0.2')))).toMatchObject({ isSettled: true });
     expect(all.store.lookup(key('10.96.0.2', 80))?.backends).toHaveLength(4);
+  });
+
+  test('a Service that keeps one of its addresses changes the other one where no more frontends fit', () => {
+    const store = new MemoryStore({ frontends: 3 });
+    const loop = start(store, NODE);
+    const web = (external: string): ClusterEvent => added(service('web', '10.96.0.1', { externalIPs: [external] }));
+    tell(loop, [...EMPTY_LISTS, web('192.0.2.1'), added(slice('web', four))]);
+    expect(loop.step()).toMatchObject({ isSettled: true });
+    tell(loop, [web('192.0.2.2')]);
+    expect(loop.step()).toMatchObject({ isSettled: true });
+    expect(store.keys()).toHaveLength(3);
+    for (const address of ['10.96.0.1', '192.0.2.2']) expect(store.lookup(key(address, 80))?.backends).toHaveLength(4);
   });
 });

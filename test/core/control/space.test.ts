@@ -84,6 +84,7 @@ test('blocks never overlap, and all of the room comes back', () => {
         expect(new Set(used).size).toBe(used.length);
         expect(Math.max(-1, ...used)).toBeLessThan(40);
         expect(freeElements(space)).toBe(40 - used.length);
+        expect(space.holes.filter(({ length }) => length === 0)).toEqual([]);
       }
       settleBlocks(space);
       for (const { start, length } of held) returnBlock(space, start, length);

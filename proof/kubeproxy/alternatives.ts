@@ -5,7 +5,7 @@ import type { CompiledServices } from '../../core/control/tell/document.ts';
 import type { Claim } from './objects.ts';
 
 /** So many ways at most of one Service; more are not looked at. */
-const ALTERNATIVES_MAX = 64;
+const ALTERNATIVES_MAX = 256;
 
 export type Compile = (objects: readonly ClusterObject[]) => CompiledServices;
 
@@ -26,7 +26,8 @@ export type PortName = { readonly name: string; readonly protocol: string };
 
 /**
  * The slices with each endpoint of the port once: every choice among those that stand there with the same address and
- * number, where what stays comes before what is on its way out (services H4). Other ports may lose endpoints by it.
+ * number in several slices, where what stays comes before what is on its way out (services H4). Other ports may lose
+ * endpoints by it.
  */
 export function endpointsOnce(
   service: ServiceObject,
@@ -34,10 +35,12 @@ export function endpointsOnce(
   port: PortName,
 ): readonly (readonly ClusterObject[])[] {
   let dropped: readonly ReadonlySet<object>[] = [new Set()];
-  const doubled = [...appearancesOf(slices, port).values()].filter((list) => list.length > 1);
-  for (const list of doubled) {
-    const staying = list.filter(({ conditions }) => conditions?.terminating !== true);
-    const winners = staying.length > 0 ? staying : list;
+  const doubled = [...appearancesOf(slices, port).values()].filter((lists) => lists.flat().length > 1);
+  for (const lists of doubled) {
+    const list = lists.flat();
+    const ofSlices = lists.map(winnerOf);
+    const staying = ofSlices.filter(isStaying);
+    const winners = staying.length > 0 ? staying : ofSlices;
     dropped = dropped.flatMap((before) =>
       winners.map((winner) => new Set([...before, ...list.filter((one) => one !== winner)])),
     );
@@ -50,20 +53,29 @@ export function endpointsOnce(
   ]);
 }
 
-/** By address and number, all that the slices say of such an endpoint. */
+function isStaying({ conditions }: EndpointObject): boolean {
+  return conditions?.terminating !== true;
+}
+
+/** Within one slice the order decides: the last that stays, else the first that is on its way out. */
+function winnerOf(list: readonly EndpointObject[]): EndpointObject {
+  const winner = list.findLast(isStaying) ?? list[0];
+  if (winner === undefined) throw new Error('assertion failed: a slice that names an endpoint has one');
+  return winner;
+}
+
+/** By address and number, what each slice that has such an endpoint says of it. */
 function appearancesOf(
   slices: readonly EndpointSliceObject[],
   { name, protocol }: PortName,
-): ReadonlyMap<string, readonly EndpointObject[]> {
-  const found = new Map<string, EndpointObject[]>();
+): ReadonlyMap<string, readonly (readonly EndpointObject[])[]> {
+  const found = new Map<string, (readonly EndpointObject[])[]>();
   for (const { addressType, endpoints, ports } of slices) {
     for (const port of ports ?? []) {
       if (port.name !== name || port.protocol?.toLowerCase() !== protocol) continue;
-      for (const endpoint of endpoints ?? []) {
-        const key = `${addressType} ${endpoint.addresses?.[0]} ${port.port}`;
-        const known = found.get(key) ?? [];
-        found.set(key, known);
-        known.push(endpoint);
+      for (const [address, list] of Map.groupBy(endpoints ?? [], ({ addresses }) => addresses?.[0])) {
+        const key = `${addressType} ${address} ${port.port}`;
+        found.set(key, [...(found.get(key) ?? []), list]);
       }
     }
   }

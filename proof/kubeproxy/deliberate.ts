@@ -138,7 +138,7 @@ export const deliberate: readonly Deliberate[] = [
   {
     id: 'B1 outsiders',
     why: 'a ClusterIP is not served to what arrives from elsewhere unless externalClusterIP says so; kube-proxy serves it',
-    shareMax: 0.2,
+    shareMax: 0.1,
     explains: (unequal) =>
       (unequal.question.client === 'outside' || unequal.question.client === 'foreign-pod') &&
       unequal.tandem.kind === 'pass' &&
@@ -149,7 +149,7 @@ export const deliberate: readonly Deliberate[] = [
   {
     id: '1.4 pods of other nodes',
     why: 'only pods of this node are sent past externalTrafficPolicy Local; with ClusterCIDR kube-proxy means any pod',
-    shareMax: 0.08,
+    shareMax: 0.04,
     explains: (unequal) =>
       unequal.question.client === 'foreign-pod' &&
       knowsPods(unequal) &&
@@ -193,8 +193,8 @@ export const deliberate: readonly Deliberate[] = [
   {
     id: 'H4 doubled endpoints',
     isOfChoice: true,
-    why: 'one address and port twice, both terminating or neither, with different words: upstream leaves open which counts',
-    shareMax: 0.02,
+    why: 'one address and port in two slices, both terminating or neither, with different words: upstream leaves open which counts',
+    shareMax: 0.03,
     explains: (unequal) =>
       claimsAt(unequal).some(({ service, portName }) => {
         const port = { name: portName, protocol: unequal.question.frontend.protocol };

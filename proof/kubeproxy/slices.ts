@@ -13,7 +13,7 @@ const PODS = 150;
 /** One to three slices of each family, now and then one that is not meant for anybody. */
 export function drawSlices(stream: Stream, of: string, ports: readonly DrawnPort[]): readonly ObjectToSend[] {
   const mood = drawMood(stream);
-  const taken = new Set<string>();
+  const taken = new Map<string, ObjectToSend>();
   return (['IPv4', 'IPv6'] as const).flatMap((family) => {
     const count = stream.pick([0, 1, 1, 1, 2, 3]);
     return Array.from({ length: count }, (_, at) => {
@@ -71,31 +71,40 @@ function drawMood(stream: Stream): Mood {
   };
 }
 
+/** Of one slice: every choice among the doubled endpoints of a Service is looked at. */
+const DOUBLED_MAX = 2;
+
 /** `taken`: addresses that the Service has already; twice only where it is meant. */
 function drawEndpoints(
   stream: Stream,
   family: 'IPv4' | 'IPv6',
   mood: Mood,
-  taken: Set<string>,
+  taken: Map<string, ObjectToSend>,
 ): readonly ObjectToSend[] {
   const count = stream.chance(0.01) ? 100 : stream.pick([0, 1, 2, 3, 5]);
-  const endpoints: ObjectToSend[] = [];
+  // One of an earlier slice again, where upstream leaves open which of the two counts (services H4).
+  const endpoints: ObjectToSend[] = [...taken]
+    .filter(([address]) => address.includes(':') === (family === 'IPv6'))
+    .filter(() => stream.chance(0.1))
+    .slice(0, DOUBLED_MAX)
+    .map(([, earlier]) => ({ ...earlier, conditions: { ready: false, serving: stream.chance(0.5) } }));
   for (let at = 0; at < count; at += 1) {
     const { address, nodeName } = drawPlace(stream, family, mood);
     if (taken.has(address)) continue;
-    taken.add(address);
-    endpoints.push({
+    const endpoint = {
       addresses: [address],
       conditions: drawConditions(stream, mood),
       ...(nodeName === undefined ? {} : { nodeName }),
       ...drawHints(stream, mood),
-    });
+    };
+    taken.set(address, endpoint);
+    endpoints.push(endpoint);
   }
   const [first] = endpoints;
   if (first === undefined) return endpoints;
-  // The same endpoint again on its way out, or with other words (services H4).
+  // The same endpoint again in the same slice, on its way out or with other words (services H4).
   const again = stream.below(40);
-  if (again < 3) endpoints.push({ ...first, conditions: drawConditions(stream, { ...mood, conditions: 'mixed' }) });
+  if (again < 3) endpoints.push({ ...first, conditions: { ready: false, serving: stream.chance(0.5) } });
   if (again > 34) endpoints.push({ ...first, conditions: { ready: false, serving: true, terminating: true } });
   return endpoints;
 }

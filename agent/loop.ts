@@ -135,7 +135,7 @@ export function createLoop(options: LoopOptions): Loop {
   const problems = (): Problem[] => [
     ...clusterProblems(cluster),
     ...desiredProblems(desired),
-    ...unsupportedProblems(allFrontends(desired)),
+    ...unsupportedProblems(allFrontends(desired), whyNot),
     ...audit.seen,
   ];
   const socketHooks = (): readonly SocketHook[] => wantedSocketHooks(allFrontends(desired));

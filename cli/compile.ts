@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem compile FILES...`: manifests or event streams to the frontends and backends that a node would serve. */
-import { compiledTable, compileServices, type DocumentConfig } from '../core/control/document.ts';
+import { compiledTable, compileServices, type DocumentConfig } from '../core/control/tell/document.ts';
 import { fail, type Failure, type Result } from '../core/result.ts';
 import type { CommandOptions, CommandRun } from './commands.ts';
 import { clusterOf, orderNotes, readInputs, type ClusterInput } from './compile/inputs.ts';

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem service list|show`: the Services of a cluster as a node serves them, all of them or one in full. */
 import type { ClusterState } from '../core/control/cluster.ts';
-import { computeEverything } from '../core/control/document.ts';
-import { listingLines, listServices } from '../core/control/servicelist.ts';
+import { computeEverything } from '../core/control/tell/document.ts';
+import { listingLines, listServices } from '../core/control/tell/servicelist.ts';
 import { fail } from '../core/result.ts';
 import type { CommandRun } from './commands.ts';
 import { clusterOf, orderNotes, readInputs } from './compile/inputs.ts';
@@ -40,7 +40,7 @@ function list(cluster: ClusterState, node: Node, isJson: boolean): number {
 }
 
 async function show(cluster: ClusterState, name: string, node: Node, isJson: boolean): Promise<number> {
-  const { showService } = await import('../core/control/show.ts');
+  const { showService } = await import('../core/control/tell/show.ts');
   const key = keyMeant(cluster, name);
   const shown = key === undefined ? undefined : showService(cluster, computeEverything(cluster, node), key);
   if (shown === undefined) {
@@ -49,7 +49,7 @@ async function show(cluster: ClusterState, name: string, node: Node, isJson: boo
   }
   if (isJson) printJson(shown);
   else {
-    const { serviceLines } = await import('../core/control/showtext.ts');
+    const { serviceLines } = await import('../core/control/tell/showtext.ts');
     printText(serviceLines(shown).join('\n'));
   }
   return exitCode.agreed;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One connection as somebody on call wants it: a verdict with its evidence, and ten questions with their answers. */
 import { endpointText } from '../core/address.ts';
-import type { CompiledFrontend, DocumentConfig } from '../core/control/document.ts';
+import type { CompiledFrontend, DocumentConfig } from '../core/control/tell/document.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import { compareInstants, instantText, nanosecondsBetween, type Instant } from '../formats/instant.ts';
 import { frontendAt, gapsAt, heardOf, type Heard } from './clusterat.ts';

@@ -2,7 +2,7 @@
 /** A Service at one moment of a recording: its objects as last heard of, and what the maps hold of it. */
 import { addressText, protocolText } from '../core/address.ts';
 import { applyEvent, emptyCluster, type ClusterState } from '../core/control/cluster.ts';
-import { compileServices, type CompiledFrontend, type DocumentConfig } from '../core/control/document.ts';
+import { compileServices, type CompiledFrontend, type DocumentConfig } from '../core/control/tell/document.ts';
 import { whyNotProgrammed } from '../core/control/wanted.ts';
 import { objectsOf, type ClusterEvent, type ClusterObject } from '../core/objects.ts';
 import { triggerTime } from '../formats/eventline.ts';

@@ -23,8 +23,9 @@ export function rememberAnswers(oracle: OracleTimeline): OracleTimeline {
       return oracle.apply(timeNs, event);
     },
     answerAt: (timeNs, question) => {
-      // What a client's past means is not asked twice.
-      if (timeNs < lastNs || question.kept !== undefined || question.last !== undefined) {
+      // What a client's past or its own address means is not asked twice.
+      const { clientAddress, kept: backend, last } = question;
+      if (timeNs < lastNs || backend !== undefined || last !== undefined || clientAddress !== undefined) {
         return oracle.answerAt(timeNs, question);
       }
       const at = placeOf(question);

@@ -30,7 +30,7 @@ type Step = (context: StepContext) => Promise<StepResult>;
 
 const budgetsMs: Readonly<Record<SuiteName, number>> = {
   unit: 120_000,
-  command: 120_000,
+  command: 180_000,
   api: 180_000,
   proxy: 240_000,
   kernel: 240_000,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem compile --diff`: what a change of manifests or of the configuration would do. */
-import { changeLines } from '../../core/control/changetext.ts';
-import { changesBetween, isUnchanged } from '../../core/control/changes.ts';
-import type { DocumentConfig } from '../../core/control/document.ts';
-import { situationOf } from '../../core/control/follow.ts';
+import { changeLines } from '../../core/control/tell/changetext.ts';
+import { changesBetween, isUnchanged } from '../../core/control/tell/changes.ts';
+import type { DocumentConfig } from '../../core/control/tell/document.ts';
+import { situationOf } from '../../core/control/tell/follow.ts';
 import { printJson, printText } from '../output.ts';
 import { clusterOf, type ClusterInput } from './inputs.ts';
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The node that a command computes for: its configuration file, and a name that takes precedence over the file's. */
-import type { DocumentConfig } from '../../core/control/document.ts';
+import type { DocumentConfig } from '../../core/control/tell/document.ts';
 import { PLAIN_NODE } from '../../core/control/nodes.ts';
 import { ok, type Result } from '../../core/result.ts';
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `tandem compile --watch-stream`: what each event of a stream changed, in order. */
-import { changeLines } from '../../core/control/changetext.ts';
-import { isUnchanged } from '../../core/control/changes.ts';
-import type { DocumentConfig } from '../../core/control/document.ts';
-import { createFollower } from '../../core/control/follow.ts';
+import { changeLines } from '../../core/control/tell/changetext.ts';
+import { isUnchanged } from '../../core/control/tell/changes.ts';
+import type { DocumentConfig } from '../../core/control/tell/document.ts';
+import { createFollower } from '../../core/control/tell/follow.ts';
 import type { ClusterEvent } from '../../core/objects.ts';
 import type { TimedEvent } from '../../formats/events.ts';
 import { instantText } from '../../formats/instant.ts';

@@ -17,6 +17,7 @@ import {
   addressField,
   fieldsOf,
   listField,
+  listOf,
   policyField,
   portField,
   protocolField,
@@ -234,7 +235,7 @@ function readService(object: ServiceObject): ServiceInfo | undefined {
   // ShouldSkipService of Kubernetes looks at clusterIP alone, never at clusterIPs.
   const skipped = clusterIP === '' || clusterIP === 'None' || type === 'ExternalName';
   if (clusterIP === '' && type !== 'ExternalName') report(findings, 'spec.clusterIP', 'not set: nothing is served');
-  const healthCheckNodePort = spec['healthCheckNodePort'];
+  const healthCheckPort = spec['healthCheckNodePort'] ?? 0;
   const addresses = skipped ? { IPv4: null, IPv6: null } : clusterIPs(findings, spec);
   return {
     key,
@@ -244,7 +245,7 @@ function readService(object: ServiceObject): ServiceInfo | undefined {
     proxyName: proxyName === undefined ? null : textOf(proxyName),
     created: textOf(fieldsOf(object.metadata)['creationTimestamp']),
     algorithm: algorithmOf(findings, fieldsOf(object.metadata?.annotations)[ALGORITHM_ANNOTATION]),
-    primaryFamily: primaryFamily(clusterIP, addresses),
+    primaryFamily: primaryFamily(textOf(listOf(spec['clusterIPs'])[0]) || clusterIP, addresses),
     clusterIPs: addresses,
     ports: skipped ? [] : servicePorts(findings, spec['ports']),
     internalPolicy: policyField(findings, 'spec.internalTrafficPolicy', spec['internalTrafficPolicy']),
@@ -253,7 +254,8 @@ function readService(object: ServiceObject): ServiceInfo | undefined {
     loadBalancerIPs: skipped ? [] : loadBalancerIPs(findings, fieldsOf(object.status)),
     affinitySeconds: affinitySeconds(findings, spec),
     sourceRanges: sourceRanges(findings, spec['loadBalancerSourceRanges']),
-    healthCheckNodePort: typeof healthCheckNodePort === 'number' ? healthCheckNodePort : 0,
+    healthCheckNodePort:
+      healthCheckPort === 0 ? 0 : (portField(findings, 'spec.healthCheckNodePort', healthCheckPort) ?? 0),
     problems: findings.problems,
   };
 }

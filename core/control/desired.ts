@@ -4,7 +4,7 @@ import { addressText, prefixContains, type Address, type Port, type Prefix } fro
 import type { Family, Frontend, FrontendKind, NodeConfig, Problem } from '../service.ts';
 import type { ClusterState } from './cluster.ts';
 import type { ServiceInfo, ServicePortInfo } from './decode.ts';
-import { portsOf } from './endpoints.ts';
+import { gatherEndpoints } from './endpoints.ts';
 import { FAMILIES, familyOf, isWholeFamily, prefixFamily } from './families.ts';
 import { desiredPod } from './hostports.ts';
 import { addressesForNodePorts } from './nodes.ts';
@@ -166,11 +166,11 @@ function healthCheckOf(service: ServiceInfo, slices: readonly SliceInfo[], confi
   const { type, externalPolicy, healthCheckNodePort } = service;
   if (type !== 'LoadBalancer' || externalPolicy !== 'Local' || healthCheckNodePort === 0) return null;
   const local = new Set<string>();
-  for (const slice of slices) {
-    if (slice.family !== service.primaryFamily) continue;
-    const hasPort = service.ports.some((port) => portsOf(slice, port).length > 0);
-    for (const { node, ready, text, address } of slice.endpoints)
-      if (hasPort && ready && address !== null && node !== '' && node === config.nodeName) local.add(text);
+  for (const port of service.ports) {
+    for (const { endpoint } of gatherEndpoints(service, slices, service.primaryFamily, port).candidates) {
+      const isLocal = endpoint.node !== '' && endpoint.node === config.nodeName;
+      if (isLocal && endpoint.ready) local.add(endpoint.text);
+    }
   }
   return { port: healthCheckNodePort, localEndpoints: local.size };
 }

@@ -15,7 +15,7 @@ export type Gathered = {
   readonly isCalm: boolean;
 };
 
-/** Non-terminating wins over terminating (services H4); what upstream leaves open: ready, then serving, then the first. */
+/** Of two slices: non-terminating wins over terminating (services H4); what upstream leaves open: ready, then serving, then the first. */
 function isBetter(challenger: EndpointInfo, holder: EndpointInfo): boolean {
   if (challenger.terminating !== holder.terminating) return !challenger.terminating;
   if (challenger.ready !== holder.ready) return challenger.ready;
@@ -77,6 +77,7 @@ function gatherSlice(
   unusable: Unusable[],
 ): void {
   const ports = portsOf(slice, port);
+  const own = new Map<string, Candidate>();
   for (const endpoint of slice.endpoints) {
     if (ports.length === 0) unusable.push({ address: endpoint.text, port: null, reason: 'no-such-port' });
     for (const each of ports) {
@@ -86,10 +87,17 @@ function gatherSlice(
         continue;
       }
       const candidate = candidateOf(endpoint, each);
-      const holder = found.get(candidate.text);
-      if (holder !== undefined) unusable.push({ address: endpoint.text, port: number, reason: 'duplicate' });
-      if (holder === undefined || isBetter(endpoint, holder.endpoint)) found.set(candidate.text, candidate);
+      const isSaid = own.has(candidate.text);
+      if (isSaid) unusable.push({ address: endpoint.text, port: number, reason: 'duplicate' });
+      // In one slice the order is known: the later one counts unless it is ending.
+      if (!isSaid || !endpoint.terminating) own.set(candidate.text, candidate);
     }
+  }
+  for (const candidate of own.values()) {
+    const { endpoint, port: number } = candidate;
+    const holder = found.get(candidate.text);
+    if (holder !== undefined) unusable.push({ address: endpoint.text, port: number, reason: 'duplicate' });
+    if (holder === undefined || isBetter(endpoint, holder.endpoint)) found.set(candidate.text, candidate);
   }
 }
 

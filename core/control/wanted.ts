@@ -36,17 +36,21 @@ export function whyNotProgrammed({ kind, protocol }: Pick<Frontend, 'kind' | 'pr
   return protocol === TCP || protocol === UDP ? undefined : protocolText(protocol);
 }
 
-/** What of these frontends the datapath leaves out, one line each; both families of a port are one. */
-export function unsupportedProblems(frontends: readonly Frontend[]): Problem[] {
+/** What of these frontends is left out of the maps, one line each; both families of a port are one. */
+export function unsupportedProblems(
+  frontends: readonly Frontend[],
+  whyNot: (frontend: Frontend) => string | undefined,
+): Problem[] {
   const problems = new Map<string, Problem>();
   for (const frontend of frontends) {
     const { namespace, name, portName } = frontend.servicePort;
-    const object = `Service ${namespace}/${name}`;
+    const isPod = frontend.kind === 'HostPort';
+    const object = `${isPod ? 'Pod' : 'Service'} ${namespace}/${name}`;
     const where = `port "${portName}" ${protocolText(frontend.protocol)}`;
-    const reason = whyNotProgrammed(frontend);
+    const reason = whyNot(frontend);
     if (reason !== undefined) {
       const message = `unsupported: ${where}: ${reason} is not programmed yet`;
-      problems.set(`${object} ${message}`, { object, field: 'spec.ports', message });
+      problems.set(`${object} ${message}`, { object, field: isPod ? 'spec.containers' : 'spec.ports', message });
     }
   }
   return [...problems.values()];

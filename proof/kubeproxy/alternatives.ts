@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Where upstream leaves a choice open: the same Service as it would be with each choice made. */
-import type { ClusterObject, EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
-import type { CompiledServices } from '../../core/control/document.ts';
+import type { ClusterObject, EndpointObject, EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
+import type { CompiledServices } from '../../core/control/tell/document.ts';
 import type { Claim } from './objects.ts';
 
 /** So many ways at most of one Service; more are not looked at. */
@@ -21,42 +21,51 @@ export function claimantsAlone(
   });
 }
 
-/** The slices with each address in one of its places only: every choice of places of the addresses that have several. */
+/** A port of a Service, as slices name it. */
+export type PortName = { readonly name: string; readonly protocol: string };
+
+/**
+ * The slices with each endpoint of the port once: every choice among those that stand there with the same address and
+ * number, where what stays comes before what is on its way out (services H4). Other ports may lose endpoints by it.
+ */
 export function endpointsOnce(
   service: ServiceObject,
   slices: readonly EndpointSliceObject[],
+  port: PortName,
 ): readonly (readonly ClusterObject[])[] {
-  const places = new Map<string, number>();
-  for (const { endpoints } of slices) {
-    for (const { addresses } of endpoints ?? []) {
-      const address = addresses?.[0] ?? '';
-      places.set(address, (places.get(address) ?? 0) + 1);
-    }
-  }
-  const doubled = [...places].filter(([, count]) => count > 1);
-  let choices: readonly ReadonlyMap<string, number>[] = doubled.length === 0 ? [] : [new Map()];
-  for (const [address, count] of doubled) {
-    choices = choices.flatMap((chosen) =>
-      Array.from({ length: count }, (_, at) => new Map([...chosen, [address, at]])),
+  let dropped: readonly ReadonlySet<object>[] = [new Set()];
+  const doubled = [...appearancesOf(slices, port).values()].filter((list) => list.length > 1);
+  for (const list of doubled) {
+    const staying = list.filter(({ conditions }) => conditions?.terminating !== true);
+    const winners = staying.length > 0 ? staying : list;
+    dropped = dropped.flatMap((before) =>
+      winners.map((winner) => new Set([...before, ...list.filter((one) => one !== winner)])),
     );
-    if (choices.length > ALTERNATIVES_MAX) return [];
+    if (dropped.length > ALTERNATIVES_MAX) return [];
   }
-  return choices.map((chosen) => [service, ...slicesWith(slices, chosen)]);
+  if (doubled.length === 0) return [];
+  return dropped.map((losers) => [
+    service,
+    ...slices.map((slice) => ({ ...slice, endpoints: (slice.endpoints ?? []).filter((one) => !losers.has(one)) })),
+  ]);
 }
 
-/** By the number of its place, counted through all slices. */
-function slicesWith(
+/** By address and number, all that the slices say of such an endpoint. */
+function appearancesOf(
   slices: readonly EndpointSliceObject[],
-  chosen: ReadonlyMap<string, number>,
-): readonly EndpointSliceObject[] {
-  const met = new Map<string, number>();
-  return slices.map((slice) => ({
-    ...slice,
-    endpoints: (slice.endpoints ?? []).filter(({ addresses }) => {
-      const address = addresses?.[0] ?? '';
-      const place = met.get(address) ?? 0;
-      met.set(address, place + 1);
-      return (chosen.get(address) ?? place) === place;
-    }),
-  }));
+  { name, protocol }: PortName,
+): ReadonlyMap<string, readonly EndpointObject[]> {
+  const found = new Map<string, EndpointObject[]>();
+  for (const { addressType, endpoints, ports } of slices) {
+    for (const port of ports ?? []) {
+      if (port.name !== name || port.protocol?.toLowerCase() !== protocol) continue;
+      for (const endpoint of endpoints ?? []) {
+        const key = `${addressType} ${endpoint.addresses?.[0]} ${port.port}`;
+        const known = found.get(key) ?? [];
+        found.set(key, known);
+        known.push(endpoint);
+      }
+    }
+  }
+  return found;
 }

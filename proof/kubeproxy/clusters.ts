@@ -33,16 +33,13 @@ export function drawCluster(stream: Stream, index: number): RandomCluster {
   return { namespace, index, services };
 }
 
+const types: readonly string[] = [
+  ...['ClusterIP', 'ClusterIP', 'NodePort', 'NodePort'],
+  ...['LoadBalancer', 'LoadBalancer', 'LoadBalancer', 'other'],
+];
+
 function drawService(stream: Stream, index: number, name: string): ClusterService {
-  const type = stream.pick([
-    'ClusterIP',
-    'NodePort',
-    'NodePort',
-    'LoadBalancer',
-    'LoadBalancer',
-    'LoadBalancer',
-    'other',
-  ]);
+  const type = stream.pick(types);
   const ports = drawPorts(stream);
   const families = stream.pick([['IPv4'], ['IPv6'], ['IPv4', 'IPv6'], ['IPv4', 'IPv6'], ['IPv6', 'IPv4']]);
   const labels = stream.chance(0.04) ? { 'service.kubernetes.io/service-proxy-name': stream.pick(['', 'other']) } : {};
@@ -91,7 +88,7 @@ function drawSpec(stream: Stream, { index, type, ports, families }: Drawn): Obje
     ports: type === 'NodePort' ? withSharedNumber(stream, ports, index) : ports,
     ipFamilies: families,
     ipFamilyPolicy: families.length === 2 ? 'RequireDualStack' : 'SingleStack',
-    internalTrafficPolicy: stream.pick(['Cluster', 'Cluster', 'Local']),
+    internalTrafficPolicy: stream.pick(['Cluster', 'Local']),
     ...(isExternal ? { externalTrafficPolicy: stream.pick(['Cluster', 'Local']) } : {}),
     ...(externalIPs.length > 0 ? { externalIPs } : {}),
     ...drawAffinity(stream),
@@ -133,7 +130,7 @@ const ranges: readonly string[] = [
 
 export function drawRanges(stream: Stream): readonly string[] {
   const drawn = Array.from({ length: 1 + stream.below(4) }, () => stream.pick(ranges));
-  if (stream.chance(0.05)) drawn.push(stream.pick(['0.0.0.0/0', '::/0']));
+  if (stream.chance(0.1)) drawn.push(stream.pick(['0.0.0.0/0', '::/0']));
   return drawn;
 }
 

@@ -128,7 +128,9 @@ function isWithin(ranges: readonly Interval[], others: readonly Interval[]): boo
 
 /** The firewall of one claimant stands before the backends of the other. */
 function isBothInOne(unequal: Unequal): boolean {
-  return claimsAt(unequal).length > 1 && unequal.proxy.kind === 'drop';
+  const claims = claimsAt(unequal);
+  const hasRanges = claims.some(({ service }) => rangesOf(service, unequal.question.frontend).length > 0);
+  return claims.length > 1 && hasRanges && unequal.proxy.kind === 'drop';
 }
 
 /** The closed list. An entry that explains nothing in a run has lost its reason: the run fails. */
@@ -194,9 +196,10 @@ export const deliberate: readonly Deliberate[] = [
     why: 'one address and port twice, both terminating or neither, with different words: upstream leaves open which counts',
     shareMax: 0.02,
     explains: (unequal) =>
-      claimsAt(unequal).some(({ service }) =>
-        isOneOf(unequal, endpointsOnce(service, unequal.claims.slicesOf(service))),
-      ),
+      claimsAt(unequal).some(({ service, portName }) => {
+        const port = { name: portName, protocol: unequal.question.frontend.protocol };
+        return isOneOf(unequal, endpointsOnce(service, unequal.claims.slicesOf(service), port));
+      }),
   },
   {
     id: 'B10 any address of the node',

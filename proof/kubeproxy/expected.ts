@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the document of compiled Services says that a client meets. */
-import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/document.ts';
+import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/tell/document.ts';
 import { backendText, type Answer, type FrontendKey, type Share } from './answer.ts';
 import type { Question } from './derive.ts';
 import { addressNumber, holds, intervalOf, normalIntervals, type Interval } from './intervals.ts';

@@ -5,7 +5,13 @@ import type { EndpointSliceObject, ServiceObject } from '../../core/objects.ts';
 import type { FrontendKind } from '../../core/service.ts';
 import type { FrontendKey } from './answer.ts';
 
-export type Claim = { readonly service: ServiceObject; readonly name: string; readonly kind: FrontendKind };
+export type Claim = {
+  readonly service: ServiceObject;
+  readonly portName: string;
+  /** Of the Service with its port. */
+  readonly name: string;
+  readonly kind: FrontendKind;
+};
 
 export type Claims = {
   readonly of: (frontend: FrontendKey) => readonly Claim[];
@@ -63,7 +69,10 @@ export function claimsOf(
     const families = service.spec?.ipFamilies ?? [];
     for (const { name = '', port = 0, protocol: text, nodePort = 0 } of service.spec?.ports ?? []) {
       const protocol = protocolOf(text);
-      const claim = (kind: FrontendKind): Claim => ({ service, name: `${serviceName(service)}:${name}`, kind });
+      const claim = (kind: FrontendKind): Claim => ({
+        ...{ service, kind, portName: name },
+        name: `${serviceName(service)}:${name}`,
+      });
       const servedFamily = (address: string): boolean => families.includes(address.includes(':') ? 'IPv6' : 'IPv4');
       for (const [kind, address] of addressesOf(service)) {
         if (servedFamily(address)) add({ address: canonical(address), port, protocol }, claim(kind));

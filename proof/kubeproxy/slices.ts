@@ -56,14 +56,17 @@ function drawSlicePorts(stream: Stream, ports: readonly DrawnPort[]): readonly O
 /** What the endpoints of one Service have in common, so that every branch of the rules is met often. */
 type Mood = {
   readonly conditions: 'ready' | 'terminating' | 'mixed' | 'dead';
-  readonly hints: 'none' | 'zones' | 'nodes' | 'both' | 'some';
+  readonly hints: 'none' | 'zones' | 'nodes' | 'both';
+  /** Whether each endpoint has its hints, or one may have none of a kind. */
+  readonly isHintedThroughout: boolean;
   readonly places: 'anywhere' | 'elsewhere' | 'here';
 };
 
 function drawMood(stream: Stream): Mood {
   return {
     conditions: stream.pick(['ready', 'ready', 'ready', 'mixed', 'mixed', 'terminating', 'dead']),
-    hints: stream.pick(['none', 'none', 'none', 'zones', 'nodes', 'both', 'some']),
+    hints: stream.pick(['none', 'none', 'zones', 'nodes', 'both']),
+    isHintedThroughout: stream.chance(0.7),
     places: stream.pick(['anywhere', 'anywhere', 'elsewhere', 'here']),
   };
 }
@@ -92,8 +95,8 @@ function drawEndpoints(
   if (first === undefined) return endpoints;
   // The same endpoint again on its way out, or with other words (services H4).
   const again = stream.below(40);
-  if (again === 0) endpoints.push({ ...first, conditions: drawConditions(stream, { ...mood, conditions: 'mixed' }) });
-  if (again > 36) endpoints.push({ ...first, conditions: { ready: false, serving: true, terminating: true } });
+  if (again < 3) endpoints.push({ ...first, conditions: drawConditions(stream, { ...mood, conditions: 'mixed' }) });
+  if (again > 34) endpoints.push({ ...first, conditions: { ready: false, serving: true, terminating: true } });
   return endpoints;
 }
 
@@ -131,12 +134,13 @@ function drawConditions(stream: Stream, { conditions }: Mood): ObjectToSend {
   }
 }
 
-function drawHints(stream: Stream, { hints }: Mood): ObjectToSend {
-  if (hints === 'none' || (hints === 'some' && stream.chance(0.4))) return {};
+function drawHints(stream: Stream, { hints, isHintedThroughout }: Mood): ObjectToSend {
+  const has = (kind: 'zones' | 'nodes'): boolean =>
+    (hints === kind || hints === 'both') && (isHintedThroughout || stream.chance(0.6));
+  const [isZones, isNodes] = [has('zones'), has('nodes')];
+  if (!isZones && !isNodes) return {};
   const forZones = [{ name: stream.pick(['zone-1', 'zone-1', 'zone-2', 'zone-3']) }];
   if (stream.chance(0.2)) forZones.push({ name: stream.pick(['zone-4', 'zone-5']) });
   const forNodes = [{ name: stream.pick([node.name, 'node-2', 'node-3']) }];
-  const isZones = hints !== 'nodes';
-  const isNodes = hints === 'nodes' || hints === 'both';
   return { hints: { ...(isZones ? { forZones } : {}), ...(isNodes ? { forNodes } : {}) } };
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the loop does besides its laws: when it begins, what it computes again, how it heals and what it tells. */
 import { expect, test } from 'vitest';
-import { createLoop, type Loop } from '../../agent/loop.ts';
-import { port } from '../../core/address.ts';
+import { createLoop, type Loop, type LoopOptions } from '../../agent/loop.ts';
+import { addressFromIPv4, port } from '../../core/address.ts';
 import { canonical } from '../../core/control/canonical.ts';
 import { classifierCovers } from '../../core/control/classifier.ts';
 import { createMaps, storeOf } from '../../core/datapath/maps.ts';
@@ -204,4 +204,25 @@ test('the maps of the model hold the same as any other store', () => {
     return canonical(store);
   });
   expect(texts[0]).toEqual(texts[1]);
+});
+
+test('what is kept out of the maps is told with its reason and its owner, what is not kept out is not', () => {
+  const events = [
+    ...EMPTY_LISTS,
+    added(service('web', '10.96.0.1', NODE_PORT)),
+    added(pod('p', ['10.0.0.9'], [{ hostPort: 8080, containerPort: 80 }])),
+  ];
+  const config = { ...NODE, nodeIPs: [addressFromIPv4(0xc000020a)], hostPort: true };
+  const told = (whyNot: LoopOptions['whyNot']): string[] => {
+    const options = { store: new MemoryStore(), node: config, onProblem: () => undefined };
+    const loop = createLoop(whyNot === undefined ? options : { ...options, whyNot });
+    tell(loop, events);
+    loop.step();
+    return loop.problems().map(({ object, field, message }) => `${object} ${field}: ${message}`);
+  };
+  expect(told(() => undefined)).toEqual([]);
+  expect(told(({ kind }) => (kind === 'ClusterIP' ? undefined : kind))).toEqual([
+    'Service shop/web spec.ports: unsupported: port "http" TCP: NodePort is not programmed yet',
+    'Pod shop/p spec.containers: unsupported: port "hostPort:8080" TCP: HostPort is not programmed yet',
+  ]);
 });

@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { applyEvent, emptyCluster } from '../../core/control/cluster.ts';
-import { compiledTable, compileServices } from '../../core/control/document.ts';
+import { compiledTable, compileServices } from '../../core/control/tell/document.ts';
 import type { ClusterEvent } from '../../core/objects.ts';
 import { defaultConfiguration } from '../../formats/config.ts';
 import { readEventStreams } from '../../formats/events.ts';

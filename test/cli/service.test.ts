@@ -86,7 +86,7 @@ describe('tandem service', () => {
     const words = ['--import', `data:text/javascript,${encodeURIComponent(hook)}`, 'cli/main.ts', 'service', 'list'];
     const { stderr } = spawnSync(process.execPath, [...words, ...recording], { cwd: root, encoding: 'utf8' });
     expect(stderr).toContain('/formats/events.ts');
-    for (const name of ['/node_modules/yaml/', '/node_modules/zod/', '/control/showtext.ts', '/formats/config.ts'])
+    for (const name of ['/node_modules/yaml/', '/node_modules/zod/', '/control/tell/showtext.ts', '/formats/config.ts'])
       expect(stderr).not.toContain(name);
     expect(readFileSync(join(root, 'formats/config.ts'), 'utf8')).toContain("from 'zod'");
   });

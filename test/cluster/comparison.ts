@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Printed rules and objects of one moment, made ready to be compared: rules read, objects compiled with the same settings. */
 import { applyEvent, emptyCluster } from '../../core/control/cluster.ts';
-import { compileServices, type CompiledServices } from '../../core/control/document.ts';
+import { compileServices, type CompiledServices } from '../../core/control/tell/document.ts';
 import type { ClusterObject } from '../../core/objects.ts';
 import { readConfiguration, type TandemConfiguration } from '../../formats/config.ts';
 import type { Comparison } from '../../proof/kubeproxy/compare.ts';

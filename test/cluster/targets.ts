@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which frontend a planted fault is planted at: the first, in the order of the document, that shows such a fault. */
-import type { CompiledFrontend } from '../../core/control/document.ts';
+import type { CompiledFrontend } from '../../core/control/tell/document.ts';
 import type { FrontendKey } from '../../proof/kubeproxy/answer.ts';
 import { isOwnAddress } from '../../proof/kubeproxy/derive.ts';
 import { keyOf } from '../../proof/kubeproxy/expected.ts';

@@ -2,16 +2,15 @@
 /** The compiler and the oracle, which share nothing but the contract, say the same of every frontend to every client. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { CompiledServices } from '../../core/control/document.ts';
+import type { CompiledServices } from '../../core/control/tell/document.ts';
 import type { ClusterEvent, ClusterObject } from '../../core/objects.ts';
-import { createOracle, oracleOf } from '../../core/oracle.ts';
+import { createOracle } from '../../core/oracle.ts';
 import { compile } from './control/compiled.ts';
 import { anyObjects } from './oracle/clusters.ts';
 import { differences } from './oracle/compare.ts';
 import { FAULTS } from './oracle/faults.ts';
-import { KNOWN_DIFFERENCES } from './oracle/known.ts';
 import { anyOddObjects } from './oracle/odd.ts';
-import { anySettings, configOf, optionsOf, PLAIN_SETTINGS, type Settings } from './oracle/settings.ts';
+import { anySettings, configOf, optionsOf, type Settings } from './oracle/settings.ts';
 
 /** `deleted`: some that go again, by their places in the list; owners of what others want too. */
 type World = {
@@ -35,14 +34,11 @@ function documentOf(world: World): CompiledServices {
   return compile(eventsOf(world), configOf(world.settings));
 }
 
-/** What the closed list of known differences does not explain. */
 function compare(world: World, document: CompiledServices): string[] {
-  const { objects, settings } = world;
+  const { settings } = world;
   const oracle = createOracle(optionsOf(settings));
   for (const event of eventsOf(world)) oracle.apply(event);
-  return differences(document, oracle, configOf(settings).clusterCIDRs)
-    .filter((difference) => !KNOWN_DIFFERENCES.some(({ explains }) => explains(difference, objects)))
-    .map(({ text }) => text);
+  return differences(document, oracle, configOf(settings).clusterCIDRs).map(({ text }) => text);
 }
 
 test('law: document and oracle name the same owner, backends, refusal, drop and source for every frontend and client', () => {
@@ -62,14 +58,6 @@ test('law: so they do where a field is odd, and neither fails', () => {
     }),
     { numRuns: 700 },
   );
-});
-
-describe('a known difference goes from the list when it is gone', () => {
-  test.each(KNOWN_DIFFERENCES)('$rule $sentence', ({ example }) => {
-    const document = documentOf({ objects: example, settings: PLAIN_SETTINGS, deleted: [] });
-    const found = differences(document, oracleOf(optionsOf(PLAIN_SETTINGS), example), []);
-    expect(found).not.toEqual([]);
-  });
 });
 
 describe('a wrong document is found out', () => {

@@ -2,7 +2,7 @@
 /** Wrong answers in the compiled document are told by the recorded rules: one row changed in one way, at random. */
 import { describe, expect, test } from 'vitest';
 import { createStream, type Stream } from '../../core/random.ts';
-import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/document.ts';
+import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/tell/document.ts';
 import { compareRules } from '../../proof/kubeproxy/compare.ts';
 import { isOwnAddress } from '../../proof/kubeproxy/derive.ts';
 import { readExpectation } from '../../proof/kubeproxy/expected.ts';

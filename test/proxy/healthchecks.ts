@@ -51,5 +51,9 @@ function isOpen(service: ServiceObject, slices: readonly EndpointSliceObject[]):
       ({ name, protocol }) => !ports.some((port) => (port.name ?? '') === name && port.protocol === protocol),
     ),
   );
-  return isForeign || endpointsOnce(service, slices).length > 0;
+  const isDoubled = ports.some(({ name = '', protocol = 'TCP' }) => {
+    const port = { name, protocol: protocol.toLowerCase() };
+    return endpointsOnce(service, slices, port).length > 0;
+  });
+  return isForeign || isDoubled;
 }

@@ -55,6 +55,19 @@ test('what is remembered is what would be answered, at any time', () => {
   expectAlike(createOracleTimeline(options), rememberAnswers(createOracleTimeline(options)));
 });
 
+test('who asks from another address is answered anew', () => {
+  const masquerading = { ...options, clusterCIDRs: [{ address: addressOf(LOCAL), length: 128 }] };
+  const oracle = rememberAnswers(createOracleTimeline(masquerading));
+  for (const event of [...lists, changedTo([LOCAL])]) oracle.apply(0, event);
+  const [asked] = questions;
+  if (asked === undefined) throw new Error('a question');
+  const sources = [LOCAL, REMOTE].map((address) => {
+    const answer = oracle.answerAt(0, { ...asked, clientAddress: addressOf(address) });
+    return answer.kind === 'permitted' ? answer.source : answer.kind;
+  });
+  expect(sources).toEqual(['client', 'node']);
+});
+
 test('one that forgets nothing would be found out (planted fault)', () => {
   const remembering = rememberAnswers(createOracleTimeline(options));
   const inner = createOracleTimeline(options);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a dump must say where a document says so: two ways from the same objects, written apart, tell the same. */
-import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/document.ts';
+import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/tell/document.ts';
 
 const KINDS: Readonly<Record<CompiledFrontend['kind'], string>> = {
   ClusterIP: 'cluster-ip',

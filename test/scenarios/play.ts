@@ -3,7 +3,7 @@
 import { createLoop, type Loop } from '../../agent/loop.ts';
 import { canonical } from '../../core/control/canonical.ts';
 import { applyEvent, emptyCluster, type ClusterState } from '../../core/control/cluster.ts';
-import { compileServices, type CompiledServices } from '../../core/control/document.ts';
+import { compileServices, type CompiledServices } from '../../core/control/tell/document.ts';
 import type { ClusterEvent, ObjectKind } from '../../core/objects.ts';
 import { maps } from '../../core/layout.gen.ts';
 import { failureText, type Result } from '../../core/result.ts';

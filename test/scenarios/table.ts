@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Compiled Services as lines that a person can write from the rules and compare by eye. */
-import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/document.ts';
+import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/tell/document.ts';
 import type { ViewName } from '../../core/service.ts';
 
 /**

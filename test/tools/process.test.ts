@@ -56,9 +56,9 @@ describe('counting tests', () => {
     expect(countTests(text)).toEqual(counts);
   });
 
-  test('all suites together fit twenty-one minutes', () => {
+  test('all suites together fit twenty-two minutes', () => {
     const totalMs = suiteNames.reduce((sum, name) => sum + budgetMs(name, { full: false }), 0);
-    expect(totalMs).toBe(21 * 60_000);
+    expect(totalMs).toBe(22 * 60_000);
   });
 });
 

@@ -5,7 +5,7 @@ import { from, NEVER, Subject, lastValueFrom } from 'rxjs';
 import { reduce } from 'rxjs/operators';
 import { expect, test } from 'vitest';
 import { applyEvent, emptyCluster } from '../../core/control/cluster.ts';
-import { compileServices } from '../../core/control/document.ts';
+import { compileServices } from '../../core/control/tell/document.ts';
 import type { ClusterEvent, ClusterObject, ObjectKind } from '../../core/objects.ts';
 import { fail, ok } from '../../core/result.ts';
 import { defaultConfiguration } from '../../formats/config.ts';

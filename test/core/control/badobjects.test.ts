@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Objects that no API server would have let through, and ones as wide as it permits: each is told, the rest compiled. */
 import { describe, expect, test } from 'vitest';
-import { computeEverything } from '../../../core/control/document.ts';
-import { createFollower } from '../../../core/control/follow.ts';
-import { showService } from '../../../core/control/show.ts';
+import { computeEverything } from '../../../core/control/tell/document.ts';
+import { createFollower } from '../../../core/control/tell/follow.ts';
+import { showService } from '../../../core/control/tell/show.ts';
 import { BACKENDS_OF_SERVICE_MAX } from '../../../core/control/desired.ts';
 import type { ClusterEvent, ClusterObject, EndpointObject, ServiceObject } from '../../../core/objects.ts';
 import { clusterAfter, compile, only, summary } from './compiled.ts';

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Events to the compiled document, and short forms of what it says. */
 import { applyEvent, emptyCluster, type ClusterState } from '../../../core/control/cluster.ts';
-import { compileServices, type CompiledFrontend, type CompiledServices } from '../../../core/control/document.ts';
+import { compileServices, type CompiledFrontend, type CompiledServices } from '../../../core/control/tell/document.ts';
 import type { ClusterEvent, EndpointObject, ServiceObject } from '../../../core/objects.ts';
 import type { NodeConfig } from '../../../core/service.ts';
 import { added, NODE, service, slice } from './objects.ts';

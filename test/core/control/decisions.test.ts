@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { createLoop } from '../../../agent/loop.ts';
 import { addressText, parseAddress, parsePrefix } from '../../../core/address.ts';
-import type { CompiledFrontend, CompiledServices, CompiledView } from '../../../core/control/document.ts';
+import type { CompiledFrontend, CompiledServices, CompiledView } from '../../../core/control/tell/document.ts';
 import type { EndpointObject, PodObject, ServiceObject } from '../../../core/objects.ts';
 import type { FrontendKind, NodeConfig } from '../../../core/service.ts';
 import { compile } from './compiled.ts';

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Host ports: whose pods, which addresses, which containers, what a client meets, and who wins an address. */
 import { describe, expect, test } from 'vitest';
-import { parseAddress, type Address } from '../../../core/address.ts';
-import type { CompiledServices } from '../../../core/control/document.ts';
+import type { CompiledServices } from '../../../core/control/tell/document.ts';
 import type { ContainerObject, PodObject } from '../../../core/objects.ts';
 import type { NodeConfig } from '../../../core/service.ts';
+import { address } from './balancer.ts';
 import { compile } from './compiled.ts';
 import { added, deleted, node, pod, service } from './objects.ts';
-
-function address(text: string): Address {
-  const parsed = parseAddress(text);
-  if (!parsed.ok) throw new Error(parsed.error.message);
-  return parsed.value;
-}
 
 const HOST: Partial<NodeConfig> = {
   hostPort: true,

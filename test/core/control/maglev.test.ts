@@ -141,6 +141,46 @@ const backendsArbitrary = (most: number): fc.Arbitrary<MaglevBackend[]> =>
 
 const smallSizes = MAGLEV_SIZES.filter((size) => isFull || size <= 8191);
 
+/** The description word for word, with every permutation written out. */
+function described(backends: readonly MaglevBackend[], size: number): number[] {
+  const order = backends.map((backend, index) => ({ ...backend, index })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  const permutations = order.map(({ name }) => {
+    const [first, second] = murmur128(bytes(name), MAGLEV_SEED);
+    const [offset, skip] = [Number(first % BigInt(size)), Number(second % BigInt(size - 1)) + 1];
+    return Array.from({ length: size }, (_, turn) => (offset + turn * skip) % size);
+  });
+  const sum = order.reduce((total, { weight }) => total + weight, 0);
+  const counters = order.map(({ weight }) => weight / order.length);
+  const next = order.map(() => 0);
+  const table: number[] = Array.from({ length: size }, () => -1);
+  for (let turn = 0, at = 0; turn < size; turn += 1) {
+    at = turn % order.length;
+    if (Math.floor(sum / order.length) > 1) {
+      while ((turn + 1) * (order[at]?.weight ?? 0) < Math.trunc(counters[at] ?? 0)) at = (at + 1) % order.length;
+      counters[at] = (counters[at] ?? 0) + sum;
+    }
+    let slot = permutations[at]?.[next[at] ?? 0] ?? 0;
+    while (table[slot] !== -1) {
+      next[at] = (next[at] ?? 0) + 1;
+      slot = permutations[at]?.[next[at] ?? 0] ?? 0;
+    }
+    table[slot] = order[at]?.index ?? 0;
+  }
+  return table;
+}
+
+test('with any weights the table is the one of the description', () => {
+  const weighted = fc
+    .tuple(backendsArbitrary(20), fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 20, maxLength: 20 }))
+    .map(([backends, weights]) => backends.map(({ name }, index) => ({ name, weight: weights[index] ?? 1 })));
+  fc.assert(
+    fc.property(weighted, fc.constantFrom(251, 509), (backends, size) => {
+      expect([...maglevTable(backends, size)]).toEqual(described(backends, size));
+    }),
+    { numRuns: isFull ? 2000 : 60 },
+  );
+});
+
 describe('properties', () => {
   test('shares of equal backends differ by one slot at most, for 1 to 1,000 backends and every size', () => {
     for (const size of MAGLEV_SIZES) {

@@ -42,6 +42,8 @@ export type Answer = {
   /** Hash of the name of the Service port. */
   readonly owner: string;
   readonly affinitySeconds: number;
+  /** As the row has them: who is answered, and whose address backends see. */
+  readonly flags: number;
   readonly whenEmpty: 'refuse' | 'drop';
   readonly whenExternalEmpty: 'refuse' | 'drop';
   /** Slot by slot: a Maglev table names each many times. */
@@ -123,6 +125,7 @@ export class MemoryStore implements MapStore {
       kind: frontendKindNames[service.kind],
       owner: hashHex(service.nameHash),
       affinitySeconds: service.affinitySeconds,
+      flags,
       whenEmpty: (flags & SERVICE_DROP_WHEN_INTERNAL_EMPTY) === 0 ? 'refuse' : 'drop',
       whenExternalEmpty: (flags & SERVICE_DROP_WHEN_EXTERNAL_EMPTY) === 0 ? 'refuse' : 'drop',
       backends: internal,

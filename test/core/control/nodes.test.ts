@@ -2,7 +2,7 @@
 /** What is known of our node: rule B7 in all its forms, what the Node object says, and what the map should hold. */
 import { describe, expect, test } from 'vitest';
 import { createLoop } from '../../../agent/loop.ts';
-import { addressText, parseAddress, parsePrefix, type Address, type Prefix } from '../../../core/address.ts';
+import { addressText } from '../../../core/address.ts';
 import {
   addressesForNodePorts,
   decodeNode,
@@ -14,21 +14,10 @@ import {
 } from '../../../core/control/nodes.ts';
 import { NODE_ADDRESS_LOCAL, NODE_ADDRESS_NODE_PORT, NODE_ADDRESS_PRIMARY } from '../../../core/layout.gen.ts';
 import type { NodeConfig } from '../../../core/service.ts';
+import { address, range } from './balancer.ts';
 import { compile } from './compiled.ts';
 import { MemoryStore } from './memory.ts';
 import { added, deleted, EMPTY_LISTS, node, NODE, service, tell } from './objects.ts';
-
-function address(text: string): Address {
-  const parsed = parseAddress(text);
-  if (!parsed.ok) throw new Error(parsed.error.message);
-  return parsed.value;
-}
-
-function range(text: string): Prefix {
-  const parsed = parsePrefix(text);
-  if (!parsed.ok) throw new Error(parsed.error.message);
-  return parsed.value;
-}
 
 type Configured = { readonly ips: readonly string[]; readonly serving?: readonly string[] };
 

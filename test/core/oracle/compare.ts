@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A compiled document beside the oracle: what each says of every frontend to every kind of client. */
 import { endpointText, prefixContains, protocolText, type Address, type Prefix } from '../../../core/address.ts';
-import type { CompiledFrontend, CompiledServices, CompiledView } from '../../../core/control/document.ts';
+import type { CompiledFrontend, CompiledServices, CompiledView } from '../../../core/control/tell/document.ts';
 import type { Oracle } from '../../../core/oracle.ts';
 import { sourceSeen, type Answer, type ClientClass, type Question, type Source } from '../../../core/oracle/answer.ts';
 import type { Frontend } from '../../../core/oracle/listing.ts';

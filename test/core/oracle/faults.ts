@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Wrong answers planted into a compiled document: what the comparison with the oracle must find. */
-import type { CompiledFrontend, CompiledServices, CompiledView } from '../../../core/control/document.ts';
+import type { CompiledFrontend, CompiledServices, CompiledView } from '../../../core/control/tell/document.ts';
 
 /** The document with one wrong answer; undefined where there is no place for it. */
 export type Plant = (document: CompiledServices) => CompiledServices | undefined;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What changed, as people read it: each case is a history on node-a, of which the last event is told. */
 import { describe, expect, test } from 'vitest';
-import { parseAddress, parsePrefix, type Address, type Prefix } from '../../../core/address.ts';
-import { changesBetween, isUnchanged } from '../../../core/control/changes.ts';
-import { changeLines } from '../../../core/control/changetext.ts';
-import { emptyCluster } from '../../../core/control/cluster.ts';
-import type { DocumentConfig } from '../../../core/control/document.ts';
-import { createFollower, situationOf } from '../../../core/control/follow.ts';
-import type { ClusterEvent } from '../../../core/objects.ts';
-import { clusterAfter } from './compiled.ts';
-import { added, deleted, endpoint, node, NODE, service, slice } from './objects.ts';
+import { parseAddress, parsePrefix, type Address, type Prefix } from '../../../../core/address.ts';
+import { changesBetween, isUnchanged } from '../../../../core/control/tell/changes.ts';
+import { changeLines } from '../../../../core/control/tell/changetext.ts';
+import { emptyCluster } from '../../../../core/control/cluster.ts';
+import type { DocumentConfig } from '../../../../core/control/tell/document.ts';
+import { createFollower, situationOf } from '../../../../core/control/tell/follow.ts';
+import type { ClusterEvent } from '../../../../core/objects.ts';
+import { clusterAfter } from '../compiled.ts';
+import { added, deleted, endpoint, node, NODE, service, slice } from '../objects.ts';
 
 const CONFIG: DocumentConfig = { ...NODE, serviceCIDRs: [] };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What differs between two outcomes of the compiler, in the words of its document: rows, endpoints, owners, problems. */
-import { addressText, compareAddresses, prefixText, protocolText } from '../address.ts';
+import { addressText, compareAddresses, prefixText, protocolText } from '../../address.ts';
 import type {
   Backend,
   BackendState,
@@ -10,9 +10,9 @@ import type {
   Problem,
   ViewName,
   WhenEmpty,
-} from '../service.ts';
+} from '../../service.ts';
 import { compareFrontends, compareProblems, type CompiledHealthCheck, type CompiledTopology } from './document.ts';
-import { isOtherPod, keyText, servicePortText, serviceText } from './names.ts';
+import { isOtherPod, keyText, servicePortText, serviceText } from '../names.ts';
 
 /** An outcome of the compiler, or the part of it that something touched. */
 export type Situation = {

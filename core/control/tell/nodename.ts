@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A node name that is not what slices say makes every Local policy empty here (services H7). */
-import type { NodeConfig, Problem } from '../service.ts';
-import type { ClusterState } from './cluster.ts';
-import type { ServiceInfo } from './decode.ts';
-import { isServed } from './desired.ts';
-import type { SliceInfo } from './slices.ts';
+import type { NodeConfig, Problem } from '../../service.ts';
+import type { ClusterState } from '../cluster.ts';
+import type { ServiceInfo } from '../decode.ts';
+import { isServed } from '../desired.ts';
+import type { SliceInfo } from '../slices.ts';
 
 /** So many of the names that endpoints have are told. */
 const NAMES_SHOWN = 3;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the document tells besides endpoints, and what events do to it. */
 import { describe, expect, test } from 'vitest';
-import { addressFromIPv4 } from '../../../core/address.ts';
-import { applyEvent, emptyCluster } from '../../../core/control/cluster.ts';
-import { compiledTable, type CompiledServices } from '../../../core/control/document.ts';
-import type { ClusterEvent } from '../../../core/objects.ts';
-import { compile, only, summary, web } from './compiled.ts';
-import { added, deleted, endpoint, node, service, slice } from './objects.ts';
+import { addressFromIPv4 } from '../../../../core/address.ts';
+import { applyEvent, emptyCluster } from '../../../../core/control/cluster.ts';
+import { compiledTable, type CompiledServices } from '../../../../core/control/tell/document.ts';
+import type { ClusterEvent } from '../../../../core/objects.ts';
+import { compile, only, summary, web } from '../compiled.ts';
+import { added, deleted, endpoint, node, service, slice } from '../objects.ts';
 
 describe('the document', () => {
   test('masquerade follows what is known of pod addresses, and a ClusterIP has no external view', () => {

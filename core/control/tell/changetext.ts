@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Changes as lines for people: a block for each Service port, its frontends together where they change alike. */
-import type { Problem } from '../service.ts';
+import type { Problem } from '../../service.ts';
 import type {
   Changes,
   EndpointChange,

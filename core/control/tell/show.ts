@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One Service as a person asks after it: who reaches what from where, why not the others, and what stands in the way. */
-import { prefixText, protocolText, TCP } from '../address.ts';
+import { prefixText, protocolText, TCP } from '../../address.ts';
 import type {
   Algorithm,
   Exclusion,
@@ -15,11 +15,11 @@ import type {
   TrafficPolicy,
   ViewName,
   WhenEmpty,
-} from '../service.ts';
+} from '../../service.ts';
 import { nameOf, type FrontendName } from './changes.ts';
-import type { Desired } from './claims.ts';
-import type { ClusterState } from './cluster.ts';
-import type { ServiceInfo } from './decode.ts';
+import type { Desired } from '../claims.ts';
+import type { ClusterState } from '../cluster.ts';
+import type { ServiceInfo } from '../decode.ts';
 import {
   compareFrontends,
   compiledView,
@@ -29,10 +29,10 @@ import {
   type CompiledHealthCheck,
   type Everything,
 } from './document.ts';
-import { portsOf } from './endpoints.ts';
-import type { EndpointInfo, SliceInfo } from './slices.ts';
+import { portsOf } from '../endpoints.ts';
+import type { EndpointInfo, SliceInfo } from '../slices.ts';
 import { usesLocal } from './nodename.ts';
-import { keyText } from './names.ts';
+import { keyText } from '../names.ts';
 import { EXCLUSION_WORDS } from './reasons.ts';
 
 /** `why`: the reason in words, with what this endpoint has that is in the way. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The compiled Services as a document (kind CompiledServices) and as a table: who can reach what, and why not. */
-import { addressText, compareAddresses, prefixText, protocolText, type Prefix } from '../address.ts';
+import { addressText, compareAddresses, prefixText, protocolText, type Prefix } from '../../address.ts';
 import type {
   BackendState,
   ExclusionReason,
@@ -15,13 +15,13 @@ import type {
   View,
   ViewName,
   WhenEmpty,
-} from '../service.ts';
-import { allFrontends, desiredProblems, emptyDesired, updateDesired, type Desired } from './claims.ts';
-import { clusterProblems, everyOwner, type ClusterState } from './cluster.ts';
-import { familyOf } from './families.ts';
-import { servicePortText, serviceText } from './names.ts';
+} from '../../service.ts';
+import { allFrontends, desiredProblems, emptyDesired, updateDesired, type Desired } from '../claims.ts';
+import { clusterProblems, everyOwner, type ClusterState } from '../cluster.ts';
+import { familyOf } from '../families.ts';
+import { servicePortText, serviceText } from '../names.ts';
 import { nodeNameProblem } from './nodename.ts';
-import { effectiveNode } from './nodes.ts';
+import { effectiveNode } from '../nodes.ts';
 
 export type CompiledBackend = {
   readonly address: string;

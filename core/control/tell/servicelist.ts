@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** All Services, a line each: what they are, how many endpoints are ready, and what is unusual about each. */
-import { addressText, prefixText, protocolText } from '../address.ts';
-import type { Frontend, NodeConfig, Problem } from '../service.ts';
-import type { ClusterState } from './cluster.ts';
-import type { ServiceInfo } from './decode.ts';
+import { addressText, prefixText, protocolText } from '../../address.ts';
+import type { Frontend, NodeConfig, Problem } from '../../service.ts';
+import type { ClusterState } from '../cluster.ts';
+import type { ServiceInfo } from '../decode.ts';
 import { problems, type Everything } from './document.ts';
-import { isServed, NOTHING_DESIRED, type OwnerDesired } from './desired.ts';
-import { familyOf } from './families.ts';
-import { keyText, serviceText } from './names.ts';
+import { isServed, NOTHING_DESIRED, type OwnerDesired } from '../desired.ts';
+import { familyOf } from '../families.ts';
+import { keyText, serviceText } from '../names.ts';
 import { EMPTY_WORDS } from './reasons.ts';
 import { whyNotServed } from './show.ts';
 

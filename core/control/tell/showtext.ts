@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One Service as text, for somebody who is asked at three in the morning why it can't be reached. */
-import type { Problem } from '../service.ts';
+import type { Problem } from '../../service.ts';
 import type { FrontendName } from './changes.ts';
 import type { CompiledBackend } from './document.ts';
 import { EMPTY_WORDS, placeText, TOPOLOGY_WORDS } from './reasons.ts';

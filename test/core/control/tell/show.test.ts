@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One Service as a person reads it on node-a, and all of them in a list. */
 import { describe, expect, test } from 'vitest';
-import { parseAddress, parsePrefix, type Address, type Prefix } from '../../../core/address.ts';
-import { computeEverything } from '../../../core/control/document.ts';
-import { listingLines, listServices } from '../../../core/control/servicelist.ts';
-import { showService, type ShownService } from '../../../core/control/show.ts';
-import { serviceLines } from '../../../core/control/showtext.ts';
-import type { ClusterEvent } from '../../../core/objects.ts';
-import type { NodeConfig } from '../../../core/service.ts';
-import { clusterAfter } from './compiled.ts';
-import { added, endpoint, NODE, service, slice } from './objects.ts';
+import { parseAddress, parsePrefix, type Address, type Prefix } from '../../../../core/address.ts';
+import { computeEverything } from '../../../../core/control/tell/document.ts';
+import { listingLines, listServices } from '../../../../core/control/tell/servicelist.ts';
+import { showService, type ShownService } from '../../../../core/control/tell/show.ts';
+import { serviceLines } from '../../../../core/control/tell/showtext.ts';
+import type { ClusterEvent } from '../../../../core/objects.ts';
+import type { NodeConfig } from '../../../../core/service.ts';
+import { clusterAfter } from '../compiled.ts';
+import { added, endpoint, NODE, service, slice } from '../objects.ts';
 
 function prefix(text: string): Prefix {
   const parsed = parsePrefix(text);

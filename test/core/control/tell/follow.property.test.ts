@@ -2,14 +2,14 @@
 /** Law: what a follower says of an event is what two whole computations, before and after it, differ in. */
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parsePrefix } from '../../../core/address.ts';
-import { changesBetween, isUnchanged } from '../../../core/control/changes.ts';
-import { emptyCluster } from '../../../core/control/cluster.ts';
-import type { DocumentConfig } from '../../../core/control/document.ts';
-import { createFollower, situationOf } from '../../../core/control/follow.ts';
-import type { ClusterEvent, ClusterObject, EndpointObject, ObjectKind } from '../../../core/objects.ts';
-import { clusterAfter } from './compiled.ts';
-import { endpoint, node, NODE, service, slice } from './objects.ts';
+import { parsePrefix } from '../../../../core/address.ts';
+import { changesBetween, isUnchanged } from '../../../../core/control/tell/changes.ts';
+import { emptyCluster } from '../../../../core/control/cluster.ts';
+import type { DocumentConfig } from '../../../../core/control/tell/document.ts';
+import { createFollower, situationOf } from '../../../../core/control/tell/follow.ts';
+import type { ClusterEvent, ClusterObject, EndpointObject, ObjectKind } from '../../../../core/objects.ts';
+import { clusterAfter } from '../compiled.ts';
+import { endpoint, node, NODE, service, slice } from '../objects.ts';
 
 const names = fc.constantFrom('web', 'api', 'dns');
 const nodeNames = fc.constantFrom('node-a', 'node-b', 'node-c');

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Follows a stream event by event: what each changed, from the owners that it touched and nothing else. */
-import { addressText, prefixText } from '../address.ts';
-import type { ClusterEvent } from '../objects.ts';
-import type { Frontend, NodeConfig, Problem } from '../service.ts';
-import { ownersAffected } from './affected.ts';
+import { addressText, prefixText } from '../../address.ts';
+import type { ClusterEvent } from '../../objects.ts';
+import type { Frontend, NodeConfig, Problem } from '../../service.ts';
+import { ownersAffected } from '../affected.ts';
 import { changesBetween, type Changes, type Settings, type Situation } from './changes.ts';
-import { allFrontends, emptyDesired, lostProblems, ownedFrontends, updateDesired, type Desired } from './claims.ts';
-import { applyEvent, emptyCluster, type ClusterState } from './cluster.ts';
-import { objectKey, type ServiceInfo } from './decode.ts';
+import { allFrontends, emptyDesired, lostProblems, ownedFrontends, updateDesired, type Desired } from '../claims.ts';
+import { applyEvent, emptyCluster, type ClusterState } from '../cluster.ts';
+import { objectKey, type ServiceInfo } from '../decode.ts';
 import {
   compareFrontends,
   computeEverything,
@@ -19,9 +19,9 @@ import {
   type DocumentConfig,
 } from './document.ts';
 import { countNodeNames, judgeNodeName, usesLocal } from './nodename.ts';
-import { effectiveNode } from './nodes.ts';
-import type { PodInfo } from './pods.ts';
-import type { SliceInfo } from './slices.ts';
+import { effectiveNode } from '../nodes.ts';
+import type { PodInfo } from '../pods.ts';
+import type { SliceInfo } from '../slices.ts';
 
 /** The whole outcome for a cluster and a node. */
 export function situationOf(cluster: ClusterState, config: DocumentConfig): Situation {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the compiler's terms mean, in words for people: one place, so that all commands say the same. */
-import type { ExclusionReason, Masquerade, TopologyReason, ViewName, WhenEmpty } from '../service.ts';
+import type { ExclusionReason, Masquerade, TopologyReason, ViewName, WhenEmpty } from '../../service.ts';
 
 /** Why an endpoint is left out, in a few words. */
 export const EXCLUSION_WORDS: { readonly [reason in ExclusionReason]: string } = {

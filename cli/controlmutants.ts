@@ -67,7 +67,7 @@ export type ControlOptions = {
 /** The test, or the scenario, that is to find a fault. */
 export function killerRound({ killer }: ControlFault): JudgeRound {
   const [file = '', ...names] = killer.split(' › ');
-  if (names.length === 0) return { seed: 1, files: [SCENARIOS], only: `${killer} ` };
+  if (names.length === 0) return { seed: 1, files: [SCENARIOS], only: killer };
   return { seed: 1, files: [file], only: names.join(' › ') };
 }
 

@@ -315,9 +315,9 @@ export const ruleFaults: readonly ControlFault[] = [
     file: 'categorize.ts',
     find: 'if (endpoint.ready) return topologyReason(endpoint, mode, how);',
     replace: 'if (endpoint.ready && !endpoint.terminating) return topologyReason(endpoint, mode, how);',
-    rule: 'B15',
+    rule: '2.2',
     meaning: 'an endpoint that is published although it ends is not chosen',
-    killer: 'published-although-not-ready',
+    killer: 'conditions-beside-a-ready-endpoint',
   },
   {
     name: 'hints-narrow-the-local-list',

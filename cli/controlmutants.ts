@@ -22,18 +22,24 @@ const EXAMPLES = [
     'space',
     'entries',
     'memory',
-    'document',
+    'rangesets',
     'maglev',
     'classifier',
     'adopt',
+    'cluster',
+    'slices',
+    'endpoints',
+    'affected',
+    'badobjects',
   ].map((name) => `test/core/control/${name}.test.ts`),
+  'test/core/control/tell/document.test.ts',
   'test/agent/loop.test.ts',
   'test/agent/audit.test.ts',
   'test/agent/damage.test.ts',
 ];
 const PROPERTIES = [
   'test/agent/orders.test.ts',
-  'test/core/control/follow.property.test.ts',
+  'test/core/control/tell/follow.property.test.ts',
   'test/core/control/views.property.test.ts',
   'test/agent/incremental.property.test.ts',
   'test/agent/loop.property.test.ts',
@@ -61,7 +67,7 @@ export type ControlOptions = {
 /** The test, or the scenario, that is to find a fault. */
 export function killerRound({ killer }: ControlFault): JudgeRound {
   const [file = '', ...names] = killer.split(' › ');
-  if (names.length === 0) return { seed: 1, files: [SCENARIOS], only: `${killer} ` };
+  if (names.length === 0) return { seed: 1, files: [SCENARIOS], only: killer };
   return { seed: 1, files: [file], only: names.join(' › ') };
 }
 

@@ -25,7 +25,7 @@ const LOOK_MS = 250;
 const MEMORY_MIB = 512;
 const TICKS_PER_SECOND = 100;
 
-/** `only`: tests whose names begin so. */
+/** `only`: a test of them, or a group. */
 export type JudgeRound = { readonly seed: number; readonly files: readonly string[]; readonly only?: string };
 
 /** One file as it shall be, below core/control/; undefined: none is changed. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A process that judges one copy of the checkout: `node judge.ts FOLDER SEED ONLY FILE...` runs the tests of those files
- * in turn whose names begin with ONLY and ends at the first that fails. Says on standard output, a line of JSON each,
+ * in turn that are, or are in, ONLY and ends at the first that fails. Says on standard output, a line of JSON each,
  * what it begins and how it ended.
  */
 import { writeSync } from 'node:fs';
@@ -51,7 +51,7 @@ try {
     say({ kind: 'begins', test: file });
     await import(pathToFileURL(join(folder, file)).href);
     for (const { name, body } of takeCollected()) {
-      if (!name.startsWith(only)) continue;
+      if (only !== '' && name !== only && !name.startsWith(`${only} › `)) continue;
       say({ kind: 'begins', test: `${file} › ${name}` });
       await body();
       tests += 1;

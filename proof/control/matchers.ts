@@ -11,6 +11,7 @@ const matchers: Readonly<Record<string, Matcher>> = {
   toBe: (found, wanted) => Object.is(found, wanted),
   toEqual: (found, wanted) => isEqual(found, wanted),
   toMatchObject: (found, wanted) => has(found, wanted),
+  toContainEqual: (found, wanted) => [...(found as Iterable<unknown>)].some((each) => isEqual(each, wanted)),
   toContain: (found, wanted) =>
     typeof found === 'string' ? found.includes(String(wanted)) : [...(found as Iterable<unknown>)].includes(wanted),
   toHaveLength: (found, wanted) => {
@@ -32,20 +33,25 @@ const matchers: Readonly<Record<string, Matcher>> = {
   toMatchFileSnapshot: () => true,
 };
 
-/** Stands for every text that has another one in it. */
+/** Stands for everything that has this in it. */
 class Containing {
-  readonly text: string;
+  readonly isIn: (found: unknown) => boolean;
 
-  constructor(text: string) {
-    this.text = text;
+  constructor(isIn: (found: unknown) => boolean) {
+    this.isIn = isIn;
   }
 }
 
+type Asked = typeof expectation & {
+  readonly stringContaining: (text: string) => unknown;
+  readonly objectContaining: (members: object) => unknown;
+};
+
 /** As `expect` of the tests; the same matchers behind `not`. */
-export const expect: typeof expectation & { readonly stringContaining: (text: string) => unknown } = Object.assign(
-  expectation,
-  { stringContaining: (text: string) => new Containing(text) },
-);
+export const expect: Asked = Object.assign(expectation, {
+  stringContaining: (text: string) => new Containing((found) => typeof found === 'string' && found.includes(text)),
+  objectContaining: (members: object) => new Containing((found) => has(found, members)),
+});
 
 function expectation(found: unknown, why = ''): Readonly<Record<string, unknown>> {
   const asked = (isNot: boolean): Record<string, unknown> =>
@@ -80,7 +86,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 
 /** A member that is undefined is as one that is not there. */
 function isEqual(left: unknown, right: unknown): boolean {
-  if (right instanceof Containing) return typeof left === 'string' && left.includes(right.text);
+  if (right instanceof Containing) return right.isIn(left);
   if (isDeepStrictEqual(left, right)) return true;
   if (!isRecord(left) || !isRecord(right) || Array.isArray(left) !== Array.isArray(right)) return false;
   if (left instanceof Set || right instanceof Set) return false;

@@ -87,8 +87,8 @@ export const ruleFaults: readonly ControlFault[] = [
   {
     name: 'health-check-counts-fallbacks',
     file: 'desired.ts',
-    find: 'if (hasPort && ready && address !== null',
-    replace: 'if (hasPort && address !== null',
+    find: 'if (isLocal && endpoint.ready) local.add(endpoint.text);',
+    replace: 'if (isLocal) local.add(endpoint.text);',
     rule: 'F1',
     meaning: 'endings count as healthy',
     killer: 'health-check-counts-ready-local-endpoints',
@@ -96,8 +96,8 @@ export const ruleFaults: readonly ControlFault[] = [
   {
     name: 'health-check-counts-everybody',
     file: 'desired.ts',
-    find: "node !== '' && node === config.nodeName) local.add(text);",
-    replace: "node !== '') local.add(text);",
+    find: "const isLocal = endpoint.node !== '' && endpoint.node === config.nodeName;",
+    replace: "const isLocal = endpoint.node !== '';",
     rule: 'F1',
     meaning: 'endpoints of other nodes count as local health',
     killer: 'health-check-counts-ready-local-endpoints',
@@ -315,9 +315,9 @@ export const ruleFaults: readonly ControlFault[] = [
     file: 'categorize.ts',
     find: 'if (endpoint.ready) return topologyReason(endpoint, mode, how);',
     replace: 'if (endpoint.ready && !endpoint.terminating) return topologyReason(endpoint, mode, how);',
-    rule: 'B15',
+    rule: '2.2',
     meaning: 'an endpoint that is published although it ends is not chosen',
-    killer: 'published-although-not-ready',
+    killer: 'conditions-beside-a-ready-endpoint',
   },
   {
     name: 'hints-narrow-the-local-list',

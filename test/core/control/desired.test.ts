@@ -320,3 +320,12 @@ describe('2.4 policies and topology', () => {
     expect(summary(only(compile(web([far], { externalTrafficPolicy: 'Local' })))).chosen).toEqual(['10.0.0.2 active']);
   });
 });
+
+test('F1: a health check port that cannot be read is a problem, and there is no health check', () => {
+  const spec = { type: 'LoadBalancer', externalTrafficPolicy: 'Local' };
+  const asked = (healthCheckNodePort: number): ReturnType<typeof compile> =>
+    compile(web([endpoint('10.0.0.1')], { ...spec, healthCheckNodePort }));
+  expect(asked(31_000).healthChecks).toHaveLength(1);
+  expect(asked(0)).toMatchObject({ healthChecks: [], problems: [] });
+  expect(asked(70_000)).toMatchObject({ healthChecks: [], problems: [{ field: 'spec.healthCheckNodePort' }] });
+});

@@ -121,6 +121,20 @@ describe('what a Service becomes', () => {
     ]);
   });
 
+  test('frontends of other kinds are named as not programmed, and are not', () => {
+    const all = rig();
+    const web = {
+      ...service('web', '10.96.0.1', { externalIPs: ['192.0.2.1'] }),
+      status: { loadBalancer: { ingress: [{ ip: '198.51.100.1' }] } },
+    };
+    expect(step(all, added(web), added(slice('web', [endpoint('10.0.0.1')])))).toMatchObject({ isSettled: true });
+    expect(all.store.keys().filter(({ address }) => address.d >>> 24 !== 10)).toEqual([]);
+    expect(all.store.lookup(key('10.96.0.1', 80))?.backends).toHaveLength(1);
+    const told = all.loop.problems().map(({ message }) => message);
+    for (const kind of ['ExternalIP', 'LoadBalancer'])
+      expect(told).toContain(`unsupported: port "http" TCP: ${kind} is not programmed yet`);
+  });
+
   test('A6: of two Services with one address and port the first by name owns it, the other takes over', () => {
     const all = rig();
     step(all, added(service('b', '10.96.0.1')), added(slice('b', [endpoint('10.0.0.2')])));

@@ -18,7 +18,6 @@ export type PortViews = Pick<Frontend, 'internal' | 'external' | 'excluded' | 's
 
 /** A list of endpoints, in the forms in which views share it. */
 type List = {
-  readonly isLocal: boolean;
   readonly category: Category;
   readonly backends: readonly Backend[];
   readonly topology: Pick<View, 'topology' | 'topologyReason' | 'whenEmpty'>;
@@ -70,7 +69,6 @@ function externalAddresses(service: ServiceInfo, family: Family): number {
 
 function clusterList({ cluster, topology }: Categories): List {
   return {
-    isLocal: false,
     category: cluster,
     backends: cluster.chosen,
     topology: { topology: topology.mode, topologyReason: topology.reason, whenEmpty: 'reject' },
@@ -81,7 +79,6 @@ function clusterList({ cluster, topology }: Categories): List {
 function localList({ local, hasAny }: Categories): List {
   const { mode, reason } = LOCAL_POLICY;
   return {
-    isLocal: true,
     category: local,
     backends: local.chosen,
     topology: { topology: mode, topologyReason: reason, whenEmpty: hasAny ? 'drop' : 'reject' },

@@ -17,17 +17,24 @@ export interface Audit {
 
 const SEEN_MAX = 100;
 
-/** `perStep`: how many owners; 0 for none. In turn rather than by chance: nobody is left out, and runs can be repeated. */
+/**
+ * `perStep`: how many owners; less than 1: one after some steps; 0: none. In turn rather than by chance: nobody is left
+ * out, and runs can be repeated.
+ */
 export function createAudit(perStep: number): Audit {
   let round: string[] = [];
+  let due = 0;
   const seen: Problem[] = [];
   return {
     seen,
     next: (desired, cluster, config) => {
-      if (perStep === 0) return [];
+      due += perStep;
+      const count = Math.floor(due);
+      due -= count;
+      if (count === 0) return [];
       // Also those that are kept and shouldn't be.
       if (round.length === 0) round = [...new Set([...desired.owners.keys(), ...everyOwner(cluster)])];
-      const found = round.splice(-perStep).flatMap((owner) => difference(desired, cluster, config, owner) ?? []);
+      const found = round.splice(-count).flatMap((owner) => difference(desired, cluster, config, owner) ?? []);
       seen.push(...found.slice(0, SEEN_MAX - seen.length));
       return found;
     },

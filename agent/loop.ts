@@ -31,7 +31,7 @@ export type LoopOptions = {
   readonly whyNot?: (frontend: Frontend) => string | undefined;
   /** Kinds that are watched: nothing is programmed, and nothing taken away, before each has been listed. */
   readonly kinds?: readonly ObjectKind[];
-  /** Owners that each step computes anew, in turn, to compare them with what is kept; 0: none. */
+  /** Owners that each step computes anew, in turn, to compare them with what is kept; a part of one: in some steps. */
   readonly auditPerStep?: number;
   /** Told of each failure of a step, once per step. */
   readonly onProblem: (failure: Failure) => void;
@@ -69,6 +69,9 @@ export interface Loop {
   gaps(): ReadonlyMap<ObjectKind, string>;
 }
 
+/** Ten thousand Services are audited in 160,000 steps: as often as their slices change, every few hours. */
+const AUDIT_PER_STEP = 1 / 16;
+
 const NOTHING_DONE = { owners: 0, done: 0, planned: 0, failures: [], differences: [], isSettled: false };
 
 export function createLoop(options: LoopOptions): Loop {
@@ -77,7 +80,7 @@ export function createLoop(options: LoopOptions): Loop {
   let desired: Desired = emptyDesired();
   let effective = effectiveNode(cluster.nodes, node);
   let dirty = new Set<string>();
-  const audit = createAudit(options.auditPerStep ?? 1);
+  const audit = createAudit(options.auditPerStep ?? AUDIT_PER_STEP);
   const reconciler = createReconciler(store, () => everythingWanted(desired, effective, whyNot));
 
   function event(incoming: ClusterEvent): void {

@@ -16,7 +16,7 @@ import type { Backend, Frontend } from '../service.ts';
 import { sameHash } from './names.ts';
 
 /** `views`: BACKEND_IN_* of each; none: conversations of datagrams go on there. */
-export type BackendList = { readonly backends: readonly Backend[]; readonly views: Uint8Array };
+export type BackendList = { readonly backends: readonly Backend[]; readonly views: readonly number[] };
 
 /** A backend that is published, or about to be. `record.live` is what the map holds. */
 export type BackendEntry = { readonly id: number; record: BackendRecord };
@@ -24,7 +24,7 @@ export type BackendEntry = { readonly id: number; record: BackendRecord };
 /** What the maps hold of a Service port: for each of the list its id and its entry. */
 export type HeldBackends = BackendList & { readonly ids: readonly number[]; readonly entries: readonly BackendEntry[] };
 
-export const NO_BACKENDS: BackendList = { backends: [], views: new Uint8Array() };
+export const NO_BACKENDS: BackendList = { backends: [], views: [] };
 export const NONE_HELD: HeldBackends = { ...NO_BACKENDS, ids: [], entries: [] };
 
 /** State and views, the low bits of `live`. */
@@ -45,7 +45,7 @@ export function heldFrom(found: ReadonlyMap<string, BackendEntry>): HeldBackends
   });
   const entries = sorted.map(([, entry]) => entry);
   const views = entries.map(({ record }) => record.live & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL));
-  return { backends, views: Uint8Array.from(views), ids: entries.map(({ id }) => id), entries };
+  return { backends, views, ids: entries.map(({ id }) => id), entries };
 }
 
 /** Every backend of the views of these frontends, and those that only serve on, each once. */
@@ -61,9 +61,16 @@ export function backendList(frontends: readonly Frontend[]): BackendList {
   }
   let all = NO_BACKENDS;
   for (const [backends, bits] of parts) {
-    all = mergeLists(all, { backends, views: new Uint8Array(backends.length).fill(bits) });
+    all = mergeLists(all, { backends, views: repeated(bits, backends.length) });
   }
   return all;
+}
+
+/** Not a typed array: of a hundred elements these cost more to make than to fill. */
+function repeated(value: number, length: number): number[] {
+  const list: number[] = [];
+  for (let index = 0; index < length; index += 1) list.push(value);
+  return list;
 }
 
 function mergeLists(left: BackendList, right: BackendList): BackendList {
@@ -79,7 +86,7 @@ function mergeLists(left: BackendList, right: BackendList): BackendList {
   let [one, other] = [0, 0];
   for (;;) {
     const [here, there] = [left.backends[one], right.backends[other]];
-    if (here === undefined && there === undefined) return { backends, views: Uint8Array.from(views) };
+    if (here === undefined && there === undefined) return { backends, views };
     const order = compareBackends(here, there);
     const bits = (order <= 0 ? (left.views[one] ?? 0) : 0) | (order >= 0 ? (right.views[other] ?? 0) : 0);
     if (order <= 0) one += 1;
@@ -99,7 +106,7 @@ function compareBackends(left: Backend | undefined, right: Backend | undefined):
 
 export type BackendDifference = {
   /** For each that is wanted its place among those that are held; -1: it is new, or another pod has its address now. */
-  readonly places: Int32Array;
+  readonly places: readonly number[];
   /** Places in the wanted list. */
   readonly missing: readonly number[];
   /** Places in both lists: the bits may differ. */
@@ -109,7 +116,7 @@ export type BackendDifference = {
 };
 
 export function compareLists(held: HeldBackends, wanted: BackendList): BackendDifference {
-  const places = new Int32Array(wanted.backends.length).fill(-1);
+  const places = repeated(-1, wanted.backends.length);
   const missing: number[] = [];
   const changed: { held: number; wanted: number }[] = [];
   const gone: number[] = [];

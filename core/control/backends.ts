@@ -12,6 +12,7 @@ import {
   BACKEND_TERMINATING,
   type BackendRecord,
 } from '../layout.gen.ts';
+import type { Protocol } from '../address.ts';
 import type { Backend, Frontend } from '../service.ts';
 import { sameHash } from './names.ts';
 
@@ -115,7 +116,12 @@ export type BackendDifference = {
   readonly gone: readonly number[];
 };
 
-export function compareLists(held: HeldBackends, wanted: BackendList): BackendDifference {
+/** `protocol`: of the Service port; what was adopted may say another. */
+export function compareLists(
+  held: HeldBackends,
+  wanted: BackendList,
+  protocol: Protocol | undefined,
+): BackendDifference {
   const places = repeated(-1, wanted.backends.length);
   const missing: number[] = [];
   const changed: { held: number; wanted: number }[] = [];
@@ -124,7 +130,7 @@ export function compareLists(held: HeldBackends, wanted: BackendList): BackendDi
   while (one < held.backends.length || other < wanted.backends.length) {
     const [here, there] = [held.backends[one], wanted.backends[other]];
     const order = compareBackends(here, there);
-    if (order === 0 && isKept(here, there)) {
+    if (order === 0 && (here === there || isKept(held.entries[one], there, protocol))) {
       places[other] = one;
       if (here !== there || held.views[one] !== wanted.views[other]) changed.push({ held: one, wanted: other });
     } else {
@@ -138,8 +144,9 @@ export function compareLists(held: HeldBackends, wanted: BackendList): BackendDi
 }
 
 /** Of two with the same address and port: whether the same pod has it. */
-function isKept(held: Backend | undefined, wanted: Backend | undefined): boolean {
-  return held === wanted || (held !== undefined && wanted !== undefined && sameHash(held.identity, wanted.identity));
+function isKept(held: BackendEntry | undefined, wanted: Backend | undefined, protocol: Protocol | undefined): boolean {
+  if (held === undefined || wanted === undefined) return false;
+  return sameHash(held.record.identity, wanted.identity) && held.record.protocol === protocol;
 }
 
 /** State and views that a `live` word says. */

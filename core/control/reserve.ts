@@ -52,7 +52,7 @@ export function mapFull(
  */
 export function lessOf(image: MapImage, known: PortEntry, wanted: WantedPort): WantedPort | undefined {
   const { backends, views } = backendList(wanted.frontends);
-  const { gone, missing } = compareLists(known.held, { backends, views });
+  const { gone, missing } = compareLists(known.held, { backends, views }, wanted.frontends[0]?.protocol);
   const left = idsLeft(image.backendIds);
   if (missing.length > left + gone.length) return undefined;
   const had = wanted.frontends.filter((frontend) => known.frontends.has(keyText(frontend)));
@@ -106,7 +106,7 @@ export function reserve(
   if (id === undefined) return mapFull(maps.services, wanted.name, 1, 0, image.portIds.limit - 1);
   const held = known?.held ?? NONE_HELD;
   const list = backendList(wanted.frontends);
-  const difference = compareLists(held, list);
+  const difference = compareLists(held, list, wanted.frontends[0]?.protocol);
   const ids = Array.from(difference.places, (place) => held.ids[place] ?? 0);
   const reservation: Reservation = { port: { id, hash }, list, difference, ids, blocks: [], rows: [] };
   const taken = reserveBackends(image, wanted, reservation) ?? reserveRows(image, wanted, known, reservation);

@@ -28,7 +28,6 @@ export const argued: Argued = {
     TOLD_IN_VAIN,
   'plan.ts freeFrontend: segment.freed = true; [boolean true -> false]':
     'what was freed then cools until the next barrier, which whoever finds too little room asks for: nothing is used early and nothing is lost',
-  'views.ts localList: isLocal: true, [boolean true -> false]': 'nobody reads it',
   'endpoints.ts portsOf: return slice.ports.filter((one) => one.name === name && one.protocol === protocol); [dropped return slice.ports.filter((one) => one.name === name && one.protocol === protocol); -> nothing]':
     'the index of wide slices gives the same ports for narrow ones, more slowly',
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Whatever somebody else wrote into any row of the maps, a resync brings them back to what is wanted, and leaves no rest. */
 import { expect, test } from 'vitest';
+import { port, UDP } from '../../core/address.ts';
 import {
   maps,
   type BackendRecord,
@@ -60,7 +61,14 @@ function damages(store: MemoryStore): (readonly [string, Operation])[] {
     }
   }
   for (const [id, record] of backends) {
-    const wrong: readonly Partial<BackendRecord>[] = [{ servicePort: 0 }, { servicePort: 77 }, { live: 0 }];
+    const wrong: readonly Partial<BackendRecord>[] = [
+      { servicePort: 0 },
+      { servicePort: 77 },
+      { live: 0 },
+      { protocol: UDP },
+      { port: port(9) },
+      { identity: [1, 2] },
+    ];
     for (const part of [...wrong, ...backends.map(([, { servicePort }]) => ({ servicePort }))])
       found.push([
         `backend ${id} with ${JSON.stringify(part)}`,

@@ -138,8 +138,8 @@ export const recordFaults: readonly ControlFault[] = [
   {
     name: 'other-pod-is-the-same-backend',
     file: 'backends.ts',
-    find: 'return held === wanted || (held !== undefined && wanted !== undefined && sameHash(held.identity, wanted.identity));',
-    replace: 'return held !== undefined && wanted !== undefined;',
+    find: 'return sameHash(held.record.identity, wanted.identity) && held.record.protocol === protocol;',
+    replace: 'return held.record.protocol === protocol;',
     rule: 'B2',
     meaning: 'an address that passes to another pod keeps the connections of the first one',
     killer: 'an-address-passes-to-another-pod',

@@ -9,15 +9,21 @@ const ALTERNATIVES_MAX = 256;
 
 export type Compile = (objects: readonly ClusterObject[]) => CompiledServices;
 
-/** Each claimant as if it were alone; and without source ranges, for those that count may be another claimant's. */
+/**
+ * Each claimant as if it were alone, with every choice among its doubled endpoints; and without source ranges, for those
+ * that count may be another claimant's.
+ */
 export function claimantsAlone(
   claims: readonly Claim[],
   slicesOf: (service: ServiceObject) => readonly EndpointSliceObject[],
+  protocol: string,
 ): readonly (readonly ClusterObject[])[] {
   if (claims.length < 2) return [];
-  return claims.flatMap(({ service }) => {
+  return claims.flatMap(({ service, portName }) => {
     const { loadBalancerSourceRanges: _, ...spec } = service.spec ?? {};
-    return [service, { ...service, spec }].map((one) => [one, ...slicesOf(service)]);
+    const slices = slicesOf(service);
+    const port = { name: portName, protocol };
+    return [service, { ...service, spec }].flatMap((one) => [[one, ...slices], ...endpointsOnce(one, slices, port)]);
   });
 }
 

@@ -111,10 +111,12 @@ function isOneOf(unequal: Unequal, alternatives: readonly (readonly ClusterObjec
 /** Both sides hold to the source ranges of one claimant each. */
 function areRangesOfClaimants(unequal: UnequalRanges): boolean {
   const { question, settings, compile, claims, proxyRanges, tandemRanges } = unequal;
-  const alone = claimantsAlone(claims.of(question.frontend), claims.slicesOf).map((objects) => {
-    const { rows } = readExpectation(compile(objects), settings.clusterCIDRs);
-    return expectedRanges(rows.get(keyText(question.frontend)));
-  });
+  const alone = claimantsAlone(claims.of(question.frontend), claims.slicesOf, question.frontend.protocol).map(
+    (objects) => {
+      const { rows } = readExpectation(compile(objects), settings.clusterCIDRs);
+      return expectedRanges(rows.get(keyText(question.frontend)));
+    },
+  );
   const isAmong = (ranges: UnequalRanges['proxyRanges']): boolean =>
     alone.some((one) => rangesText(one ?? []) === rangesText(ranges ?? []));
   const withoutOwn = alone.some((one) => one !== null && proxyRanges !== null && isWithin(proxyRanges, one));
@@ -187,7 +189,10 @@ export const deliberate: readonly Deliberate[] = [
     why: 'two Services claim one address and port: tandem has one owner by rule, with kube-proxy the last one wins',
     shareMax: 0.02,
     explains: (unequal) =>
-      isOneOf(unequal, claimantsAlone(claimsAt(unequal), unequal.claims.slicesOf)) || isBothInOne(unequal),
+      isOneOf(
+        unequal,
+        claimantsAlone(claimsAt(unequal), unequal.claims.slicesOf, unequal.question.frontend.protocol),
+      ) || isBothInOne(unequal),
     explainsRanges: (unequal) => claimsAt(unequal).length > 1 && areRangesOfClaimants(unequal),
   },
   {

@@ -176,6 +176,11 @@ function longestZeroRun(value: Address): { start: number; length: number } {
   return best;
 }
 
+/** The text of an address as it stands before a port: `10.0.0.1` or `[fd00::1]`. */
+export function hostText(text: string): string {
+  return text.includes(':') ? `[${text}]` : text;
+}
+
 /** `10.0.0.1:80` or `[fd00::1]:80`. */
 export function endpointText(value: Address, number: number): string {
   return isIPv4(value) ? `${addressText(value)}:${number}` : `[${addressText(value)}]:${number}`;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Maps as the control plane sees them: specs with codecs, and a store whose answers are values. */
-import type { Result } from './result.ts';
+import { assert, type Result } from './result.ts';
 
 /** How a value lies in memory. Sizes and offsets in bytes. */
 export type Codec<T> = {
@@ -27,12 +27,19 @@ export type MapSpec<K, V> = {
  *
  * - `set`: a whole entry. In a mmapable array the row must be unreachable for packets, except for its last word
  *   (`backends.live`), which is stored last and atomically.
+ * - `rows`: consecutive rows of a mmapable array from `key` on, as their 32-bit words; packets can reach none of them.
  * - `word`: one aligned 32-bit store at a byte offset of the value (mmapable arrays only): publishes or withdraws.
  * - `delete`: an entry of a hash; absence is not an error.
  * - `barrier`: no program still reads what was reachable before this step.
  */
 export type Operation =
   | { readonly op: 'set'; readonly map: MapSpec<unknown, unknown>; readonly key: unknown; readonly value: unknown }
+  | {
+      readonly op: 'rows';
+      readonly map: MapSpec<unknown, unknown>;
+      readonly key: unknown;
+      readonly words: readonly number[];
+    }
   | {
       readonly op: 'word';
       readonly map: MapSpec<unknown, unknown>;
@@ -46,6 +53,28 @@ export type Operation =
 /** A set operation with the types of its map. */
 export function setOperation<K, V>(map: MapSpec<K, V>, key: K, value: V): Operation {
   return { op: 'set', map: map as MapSpec<unknown, unknown>, key, value };
+}
+
+/** A rows operation with the types of its map; `words`: whole rows. */
+export function rowsOperation<V>(map: MapSpec<number, V>, key: number, words: readonly number[]): Operation {
+  assert((words.length * 4) % map.value.size === 0, `whole rows of ${map.name}: ${words.length} words`);
+  return { op: 'rows', map: map as MapSpec<unknown, unknown>, key, words };
+}
+
+type RowsOperation = Extract<Operation, { op: 'rows' }>;
+
+/** How many rows. */
+export function rowsOf({ map, words }: RowsOperation): number {
+  return (words.length * 4) / map.value.size;
+}
+
+/** What it writes, row by row. */
+export function rowsAsSets(operation: RowsOperation): Operation[] {
+  const { map, key, words } = operation;
+  const view = new DataView(Uint32Array.from(words).buffer);
+  return Array.from({ length: rowsOf(operation) }, (_, row) =>
+    setOperation(map, Number(key) + row, map.value.decode(view, row * map.value.size)),
+  );
 }
 
 /** A word operation with the types of its map; `offset` in bytes from the start of the value. */

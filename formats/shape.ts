@@ -4,6 +4,7 @@ import * as z from 'zod';
 
 import { parseAddress, parsePrefix, type Address, type Prefix } from '../core/address.ts';
 import { fail, failureText, ok, type Failure, type Result } from '../core/result.ts';
+import { editDistance } from './distance.ts';
 
 /** An address in text. */
 export const addressShape: z.ZodType<Address, string> = z.string().transform((text, context) => {
@@ -66,18 +67,4 @@ function pathText(path: readonly PropertyKey[]): string {
 export function nearest(word: string, words: readonly string[]): string | undefined {
   const distances = words.map((other) => ({ other, distance: editDistance(word.toLowerCase(), other.toLowerCase()) }));
   return distances.sort((left, right) => left.distance - right.distance)[0]?.other;
-}
-
-/** Levenshtein: letters to insert, delete or change. */
-function editDistance(left: string, right: string): number {
-  let row = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (let from = 1; from <= left.length; from += 1) {
-    const next = [from];
-    for (let to = 1; to <= right.length; to += 1) {
-      const change = (row[to - 1] ?? 0) + (left[from - 1] === right[to - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[to] ?? 0) + 1, (next[to - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[right.length] ?? 0;
 }

@@ -2,7 +2,7 @@
 /** MapStore over the maps of a loaded object: what the control plane writes is what the programs read. */
 import { BACKEND_LIVE_AT } from '../core/layout.gen.ts';
 import { assert, fail, ok, type Result } from '../core/result.ts';
-import type { MapSpec, MapStore, Operation } from '../core/store.ts';
+import { rowsOf, type MapSpec, type MapStore, type Operation } from '../core/store.ts';
 import { barrier } from './barrier.ts';
 import { BATCH_MAX, mapFull, openMap, type KernelMap, type MappedArray } from './map.ts';
 import type { LoadedObject } from './object.ts';
@@ -67,6 +67,8 @@ export class KernelStore implements MapStore {
         return this.set(operation);
       case 'word':
         return this.storeWord(operation);
+      case 'rows':
+        return this.storeRows(operation);
       case 'delete': {
         const map = this.map(operation.map);
         return map.ok ? map.value.delete(operation.key) : map;
@@ -121,6 +123,19 @@ export class KernelStore implements MapStore {
     }
     const last = publishingAt ?? spec.value.size - 4;
     Atomics.store(words, (offset + last) / 4, this.scratch.getInt32(last, true));
+  }
+
+  private storeRows(operation: Extract<Operation, { op: 'rows' }>): Result<void> {
+    const { map: spec, key, words } = operation;
+    const map = this.map(spec);
+    if (!map.ok) return map;
+    const first = this.rowOf(spec, key);
+    const last = this.row(spec, map.value, first + rowsOf(operation) - 1);
+    if (!last.ok) return last;
+    const { mapped } = last.value;
+    assert(mapped.strideBytes === spec.value.size, `${spec.name}: rows without gaps`);
+    this.viewsOf(mapped).words.set(words, (first * mapped.strideBytes) / 4);
+    return ok(undefined);
   }
 
   private storeWord({ map: spec, key, offset, word }: Extract<Operation, { op: 'word' }>): Result<void> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One connection as somebody on call wants it: a verdict with its evidence, and ten questions with their answers. */
-import { endpointText } from '../core/address.ts';
+import { endpointText, hostText } from '../core/address.ts';
 import type { CompiledFrontend, DocumentConfig } from '../core/control/tell/document.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import { compareInstants, instantText, nanosecondsBetween, type Instant } from '../formats/instant.ts';
@@ -154,10 +154,6 @@ function mapLines({ connection, frontend }: Facts): string[] {
 function whyNoRow({ notJudged, service }: Connection): string {
   const isUnserved = UNSERVED.has(notJudged ?? '') && service !== NO_SERVICE;
   return isUnserved ? `this build programs no ${notJudged}` : 'nothing is served there';
-}
-
-function hostText(address: string): string {
-  return address.includes(':') ? `[${address}]` : address;
 }
 
 function hookLines({ connection, decided, setting }: Facts): string[] {

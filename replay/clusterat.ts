@@ -2,6 +2,7 @@
 /** A Service at one moment of a recording: its objects as last heard of, and what the maps hold of it. */
 import { addressText, protocolText } from '../core/address.ts';
 import { applyEvent, emptyCluster, type ClusterState } from '../core/control/cluster.ts';
+import { SERVICE_NAME_LABEL } from '../core/control/slices.ts';
 import { compileServices, type CompiledFrontend, type DocumentConfig } from '../core/control/tell/document.ts';
 import { whyNotProgrammed } from '../core/control/wanted.ts';
 import { objectsOf, type ClusterEvent, type ClusterObject } from '../core/objects.ts';
@@ -9,8 +10,6 @@ import { triggerTime } from '../formats/eventline.ts';
 import type { TimedEvent } from '../formats/events.ts';
 import { compareInstants, nanosecondsBetween, type Instant } from '../formats/instant.ts';
 import type { Tuple } from './headers.ts';
-
-const SERVICE_NAME = 'kubernetes.io/service-name';
 
 /** An object of a Service as it was last heard of. */
 export type Heard = {
@@ -27,7 +26,7 @@ export function isAbout(event: ClusterEvent, service: string): boolean {
 
 function isOf({ kind, metadata }: ClusterObject, service: string): boolean {
   if (kind !== 'Service' && kind !== 'EndpointSlice') return false;
-  const name = kind === 'Service' ? metadata?.name : metadata?.labels?.[SERVICE_NAME];
+  const name = kind === 'Service' ? metadata?.name : metadata?.labels?.[SERVICE_NAME_LABEL];
   return `${metadata?.namespace ?? ''}/${name ?? ''}` === service;
 }
 

@@ -16,7 +16,7 @@ import {
   type FrontendKeyRecord,
   type SourceRangeKeyRecord,
 } from '../core/layout.gen.ts';
-import type { MapStore, Operation } from '../core/store.ts';
+import { rowsAsSets, type MapStore, type Operation } from '../core/store.ts';
 import type { Rows } from './install.ts';
 
 /** `before` and `after` each write; what they return is what is wrong, undefined: nothing. */
@@ -131,6 +131,13 @@ export function createWriteOrder(maps: Rows, store: MapStore): WriteOrder {
     }
     if (operation.map.name === 'source_ranges')
       return whyNotThisSet(maps, reach, operation.key as SourceRangeKeyRecord);
+    if (operation.op === 'rows') {
+      for (const row of rowsAsSets(operation)) {
+        const early = before(row);
+        if (early !== undefined) return early;
+      }
+      return undefined;
+    }
     const key = Number(operation.key);
     if (operation.op === 'set') return whyNotNow(operation.map.name, key, reach, !isDead(live(key)));
     if (operation.op !== 'word' || operation.map.name !== 'backends' || !isDead(operation.word)) return undefined;

@@ -2,7 +2,7 @@
 /** A MapStore that fails, or ends its agent, at a posed write, and has every write watched. */
 import { LAYOUT_HASH } from '../core/layout.gen.ts';
 import { fail, ok, type Result } from '../core/result.ts';
-import type { MapStore, Operation } from '../core/store.ts';
+import { rowsOf, type MapStore, type Operation } from '../core/store.ts';
 import type { Invariant } from './checkers.ts';
 import type { WriteOrder } from './order.ts';
 
@@ -85,6 +85,7 @@ export function createSimStore({ inner, order, onBroken, onWrite }: StoreOptions
     const late = order().after(operation);
     if (late !== undefined) onBroken('frontends-resolve', late);
     if (operation.op === 'set') counts.sets += 1;
+    else if (operation.op === 'rows') counts.sets += rowsOf(operation);
     else if (operation.op === 'word') counts.words += 1;
     else if (operation.op === 'delete') counts.deletes += 1;
     onWrite();

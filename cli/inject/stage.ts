@@ -10,6 +10,7 @@ import {
   type Address,
   type Prefix,
 } from '../../core/address.ts';
+import { SERVICE_NAME_LABEL } from '../../core/control/slices.ts';
 import { objectsOf, type EndpointSliceObject } from '../../core/objects.ts';
 import { fail, ok, type Result } from '../../core/result.ts';
 import type { TimedEvent } from '../../formats/events.ts';
@@ -91,7 +92,7 @@ function endpointsOf(events: readonly TimedEvent[], services: ReadonlySet<string
 }
 
 function serviceOf({ metadata }: EndpointSliceObject): string {
-  return `${metadata?.namespace ?? ''}/${metadata?.labels?.['kubernetes.io/service-name'] ?? ''}`;
+  return `${metadata?.namespace ?? ''}/${metadata?.labels?.[SERVICE_NAME_LABEL] ?? ''}`;
 }
 
 function noteEndpoints({ endpoints }: EndpointSliceObject, found: Map<string, Endpoint>): void {

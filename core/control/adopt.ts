@@ -1,66 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The maps of an earlier run, or of a failed batch, to the image that says what they hold and what is free in them. */
-import { BACKEND_ACTIVE, BACKEND_STATE, BACKEND_TERMINATING, FRONTEND_WHOLE_ADDRESS, maps } from '../layout.gen.ts';
-import type {
-  BackendRecord,
-  FrontendKeyRecord,
-  NodeAddressKeyRecord,
-  ServiceRecord,
-  SlotPairRecord,
-  SourceRangeKeyRecord,
-  ViewRecord,
-} from '../layout.gen.ts';
+import { BACKEND_ACTIVE, BACKEND_STATE, BACKEND_TERMINATING, FRONTEND_WHOLE_ADDRESS } from '../layout.gen.ts';
+import type { BackendRecord, FrontendKeyRecord, ServiceRecord, ViewRecord } from '../layout.gen.ts';
 import { addressText, endpointText } from '../address.ts';
 import { ok, type Result } from '../result.ts';
 import type { MapStore } from '../store.ts';
 import { addKnown, readClassifier } from './classifier.ts';
 import { heldFrom, NONE_HELD, type BackendEntry } from './backends.ts';
+import { readContents, type MapContents } from './contents.ts';
 import { emptyImage, retire, type Block, type MapImage, type PortEntry } from './image.ts';
 import { frontendText, hashHex } from './names.ts';
 import { compareRanges, rangeOfKey, rangesText, type RangeSet } from './ranges.ts';
 import { claimBlock, returnId, type IdPool } from './space.ts';
 
-type Held = {
-  readonly frontends: readonly (readonly [FrontendKeyRecord, number])[];
-  readonly services: ReadonlyMap<number, ServiceRecord>;
-  readonly slots: ReadonlyMap<number, SlotPairRecord>;
-  readonly backends: ReadonlyMap<number, BackendRecord>;
-  /** By set. */
-  readonly ranges: ReadonlyMap<number, readonly SourceRangeKeyRecord[]>;
-  /** Those that a row was found to name. */
+type Held = MapContents & {
+  /** Sets of ranges that a row was found to name. */
   readonly named: Map<number, RangeSet>;
-  readonly nodeAddresses: readonly (readonly [NodeAddressKeyRecord, number])[];
   /** Backends of each Service port by `address:port`. */
   readonly found: Map<PortEntry, Map<string, BackendEntry>>;
 };
-
-function readMaps(store: MapStore): Result<Held> {
-  const frontends = store.entries(maps.frontends);
-  if (!frontends.ok) return frontends;
-  const services = store.entries(maps.services);
-  if (!services.ok) return services;
-  const slots = store.entries(maps.slots);
-  if (!slots.ok) return slots;
-  const backends = store.entries(maps.backends);
-  if (!backends.ok) return backends;
-  const ranges = store.entries(maps.sourceRanges);
-  if (!ranges.ok) return ranges;
-  const nodeAddresses = store.entries(maps.nodeAddresses);
-  if (!nodeAddresses.ok) return nodeAddresses;
-  return ok({
-    ranges: Map.groupBy(
-      ranges.value.map(([key]) => key),
-      ({ set }) => set,
-    ),
-    named: new Map(),
-    nodeAddresses: nodeAddresses.value,
-    found: new Map(),
-    frontends: frontends.value,
-    services: new Map(services.value),
-    slots: new Map(slots.value),
-    backends: new Map(backends.value),
-  });
-}
 
 /**
  * Rebuilds the image from what the maps hold. Whatever doesn't fit together is kept as not to be trusted: it is
@@ -69,18 +27,19 @@ function readMaps(store: MapStore): Result<Held> {
 export function adopt(store: MapStore): Result<MapImage> {
   const classifier = readClassifier(store);
   if (!classifier.ok) return classifier;
-  const held = readMaps(store);
-  if (!held.ok) return held;
+  const contents = readContents(store);
+  if (!contents.ok) return contents;
+  const held: Held = { ...contents.value, named: new Map(), found: new Map() };
   const image: MapImage = { ...emptyImage(store), classifier: classifier.value };
   const owners = new Map<number, PortEntry>();
-  for (const [key, row] of held.value.frontends) adoptFrontend(image, owners, held.value, key, row);
-  adoptBackends(image, owners, held.value);
-  adoptRanges(image, held.value);
-  for (const [{ address }, flags] of held.value.nodeAddresses)
+  for (const [key, row] of held.frontends) adoptFrontend(image, owners, held, key, row);
+  adoptBackends(image, owners, held);
+  adoptRanges(image, held);
+  for (const [{ address }, flags] of held.nodeAddresses)
     image.nodeAddresses.set(addressText(address), { address, flags });
-  fillPool(image.rows, new Set(held.value.frontends.map(([, row]) => row)));
+  fillPool(image.rows, new Set(held.frontends.map(([, row]) => row)));
   fillPool(image.portIds, new Set(owners.keys()));
-  const isEmpty = held.value.frontends.length === 0 && held.value.backends.size === 0 && held.value.services.size === 0;
+  const isEmpty = held.frontends.length === 0 && held.backends.size === 0 && held.services.size === 0;
   image.needsBarrier = !isEmpty;
   return ok(image);
 }

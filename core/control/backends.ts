@@ -14,7 +14,7 @@ import {
 } from '../layout.gen.ts';
 import type { Protocol } from '../address.ts';
 import type { Backend, Frontend } from '../service.ts';
-import { sameHash } from './names.ts';
+import { compareTexts, sameHash } from './names.ts';
 
 /** `views`: BACKEND_IN_* of each; none: conversations of datagrams go on there. */
 export type BackendList = { readonly backends: readonly Backend[]; readonly views: readonly number[] };
@@ -102,7 +102,7 @@ function compareBackends(left: Backend | undefined, right: Backend | undefined):
   if (left === right) return 0;
   if (left === undefined) return 1;
   if (right === undefined) return -1;
-  return left.text < right.text ? -1 : left.text > right.text ? 1 : 0;
+  return compareTexts(left.text, right.text);
 }
 
 export type BackendDifference = {

@@ -9,18 +9,17 @@ import {
   BACKEND_STATE,
   BACKEND_TERMINATING,
   frontendKindNames,
-  maps,
   NODE_ADDRESS_LOCAL,
   NODE_ADDRESS_NODE_PORT,
   NODE_ADDRESS_PRIMARY,
   type BackendRecord,
   type ServiceRecord,
-  type SlotPairRecord,
   type SourceRangeKeyRecord,
   type ViewRecord,
 } from '../layout.gen.ts';
 import { ok, type Result } from '../result.ts';
 import type { MapStore } from '../store.ts';
+import { readContents, type MapContents } from './contents.ts';
 import { frontendText, hashHex } from './names.ts';
 import { compareRanges, rangeOfKey } from './ranges.ts';
 
@@ -29,67 +28,39 @@ const STATE_NAMES: readonly string[] = ['free', 'active', 'terminating', 'reused
 /** More slots than any map has; a row that says so is broken, and must not keep us for ever. */
 const SLOTS_MAX = 1 << 24;
 
-type Rows = {
-  readonly slots: ReadonlyMap<number, SlotPairRecord>;
-  readonly backends: ReadonlyMap<number, BackendRecord>;
-  /** Texts of the ranges of each set. */
-  readonly ranges: ReadonlyMap<number, readonly string[]>;
-};
-
 /**
  * One line per frontend, sorted: its kind, flags and views with the backends they resolve to; one per backend that only
  * serves on. The classifier is left out (a superset is as good), and so is what no frontend reaches. What doesn't fit
  * together reads `broken`.
  */
 export function canonical(store: MapStore): Result<string> {
-  const frontends = store.entries(maps.frontends);
-  if (!frontends.ok) return frontends;
-  const services = store.entries(maps.services);
-  if (!services.ok) return services;
-  const slots = store.entries(maps.slots);
-  if (!slots.ok) return slots;
-  const backends = store.entries(maps.backends);
-  if (!backends.ok) return backends;
-  const ranges = store.entries(maps.sourceRanges);
-  if (!ranges.ok) return ranges;
-  const nodeAddresses = store.entries(maps.nodeAddresses);
-  if (!nodeAddresses.ok) return nodeAddresses;
-  const rows: Rows = {
-    slots: new Map(slots.value),
-    backends: new Map(backends.value),
-    ranges: rangesBySet(ranges.value.map(([key]) => key)),
-  };
-  const records = new Map(services.value);
-  const lines = frontends.value.map(([key, row]) => {
+  const read = readContents(store);
+  if (!read.ok) return read;
+  const contents = read.value;
+  const lines = contents.frontends.map(([key, row]) => {
     const text = frontendText(key.address, key.port, key.protocol);
-    const record = records.get(row);
+    const record = contents.services.get(row);
     const isOwn =
       record !== undefined && text === frontendText(record.key.address, record.key.port, record.key.protocol);
-    return isOwn ? `${text} ${recordText(rows, record)}` : `${text} broken row`;
+    return isOwn ? `${text} ${recordText(contents, record)}` : `${text} broken row`;
   });
   return ok(
     [
       ...lines,
       ...servingLines(
-        rows,
-        frontends.value.map(([, row]) => records.get(row)),
+        contents,
+        contents.frontends.map(([, row]) => contents.services.get(row)),
       ),
-      ...nodeAddresses.value.map(([{ address }, flags]) => `node ${addressText(address)}${flagsText(flags)}`),
+      ...contents.nodeAddresses.map(([{ address }, flags]) => `node ${addressText(address)}${flagsText(flags)}`),
     ]
       .toSorted()
       .join('\n'),
   );
 }
 
-function rangesBySet(keys: readonly SourceRangeKeyRecord[]): Map<number, readonly string[]> {
-  const texts = new Map<number, string[]>();
-  for (const key of keys.toSorted((left, right) => compareRanges(rangeOfKey(left), rangeOfKey(right)))) {
-    const text = prefixText(rangeOfKey(key));
-    const same = texts.get(key.set);
-    if (same === undefined) texts.set(key.set, [text]);
-    else same.push(text);
-  }
-  return texts;
+function setText(keys: readonly SourceRangeKeyRecord[]): string {
+  const ranges = keys.map(rangeOfKey).toSorted(compareRanges);
+  return `[${ranges.map(prefixText).join(' ')}]`;
 }
 
 const NODE_FLAGS: readonly (readonly [flag: number, name: string])[] = [
@@ -103,14 +74,14 @@ function flagsText(flags: number): string {
 }
 
 /** Backends that are in no view and live all the same: conversations of datagrams go on there. A line for each owner. */
-function servingLines(rows: Rows, records: readonly (ServiceRecord | undefined)[]): string[] {
+function servingLines(contents: MapContents, records: readonly (ServiceRecord | undefined)[]): string[] {
   const owners = new Map<number, Map<string, ServiceRecord>>();
   for (const record of records) {
     if (record === undefined) continue;
     const names = owners.get(record.servicePort) ?? new Map<string, ServiceRecord>();
     owners.set(record.servicePort, names.set(hashHex(record.nameHash), record));
   }
-  return [...rows.backends.values()].flatMap((backend) => {
+  return [...contents.backends.values()].flatMap((backend) => {
     const state = backend.live & BACKEND_STATE;
     const isServing = state === BACKEND_ACTIVE || state === BACKEND_TERMINATING;
     const isInView = (backend.live & (BACKEND_IN_INTERNAL | BACKEND_IN_EXTERNAL)) !== 0;
@@ -120,21 +91,25 @@ function servingLines(rows: Rows, records: readonly (ServiceRecord | undefined)[
   });
 }
 
-function recordText(rows: Rows, record: ServiceRecord): string {
-  const [internal, external] = record.views.map((view) => viewText(rows, record, view));
+function recordText(contents: MapContents, record: ServiceRecord): string {
+  const [internal, external] = record.views.map((view) => viewText(contents, record, view));
   const kind = frontendKindNames[record.kind] ?? String(record.kind);
   const head = `${kind} ${hashHex(record.nameHash)} flags=${record.flags} affinity=${record.affinitySeconds}`;
-  const ranges = record.sourceRanges === 0 ? '-' : `[${(rows.ranges.get(record.sourceRanges) ?? []).join(' ')}]`;
+  const ranges = record.sourceRanges === 0 ? '-' : setText(contents.ranges.get(record.sourceRanges) ?? []);
   return `${head} ranges=${ranges} internal=${internal} external=${external}`;
 }
 
-function viewText(rows: Rows, record: ServiceRecord, { firstSlot, count, tableSize, algorithm }: ViewRecord): string {
+function viewText(
+  contents: MapContents,
+  record: ServiceRecord,
+  { firstSlot, count, tableSize, algorithm }: ViewRecord,
+): string {
   if (count === 0) return '[]';
   if (tableSize > SLOTS_MAX) return '[broken view]';
   const backends: string[] = [];
   for (let slot = firstSlot; slot < firstSlot + tableSize; slot += 1) {
-    const id = rows.slots.get(slot >> 1)?.backends[(slot & 1) === 0 ? 0 : 1] ?? 0;
-    backends.push(backendText(record, rows.backends.get(id)));
+    const id = contents.slots.get(slot >> 1)?.backends[(slot & 1) === 0 ? 0 : 1] ?? 0;
+    backends.push(backendText(record, contents.backends.get(id)));
   }
   const name = algorithm === 0 ? '' : ` ${algorithmNames[algorithm] ?? algorithm}`;
   return `[${backends.join(', ')}]${name}`;

@@ -4,7 +4,7 @@ import { addressText, type Address } from '../address.ts';
 import type { Frontend, FrontendKind, NodeConfig, Problem } from '../service.ts';
 import type { ClusterState } from './cluster.ts';
 import { desiredOf, NOTHING_DESIRED, type OwnerDesired } from './desired.ts';
-import { keyText, servicePortText, serviceText } from './names.ts';
+import { compareTexts, keyText, servicePortText, serviceText } from './names.ts';
 
 /** The sum over all owners. One owner: updateDesired changes it in place. */
 export type Desired = {
@@ -76,10 +76,6 @@ function compareClaims(left: Frontend, right: Frontend): number {
     compareTexts(ownerText(left), ownerText(right)) ||
     compareTexts(left.servicePort.portName, right.servicePort.portName)
   );
-}
-
-function compareTexts(left: string, right: string): number {
-  return left < right ? -1 : left > right ? 1 : 0;
 }
 
 function ownerText({ servicePort: { namespace, name } }: Frontend): string {

@@ -7,6 +7,7 @@ import type { ServiceInfo, ServicePortInfo } from './decode.ts';
 import { gatherEndpoints } from './endpoints.ts';
 import { FAMILIES, familyOf, isWholeFamily, prefixFamily } from './families.ts';
 import { desiredPod } from './hostports.ts';
+import { compareTexts } from './names.ts';
 import { addressesForNodePorts } from './nodes.ts';
 import { podOfOwner } from './pods.ts';
 import { distinctRanges } from './ranges.ts';
@@ -74,7 +75,7 @@ function tooManyProblems({ key, ports }: ServiceInfo, served: number): Problem[]
 /** Slices in an order that doesn't depend on arrival; those labelled headless don't count (services A3). */
 function slicesOf(cluster: ClusterState, key: string): readonly SliceInfo[] {
   const slices = [...(cluster.slicesOf.get(key)?.values() ?? [])].filter((slice) => !slice.headless);
-  return slices.length < 2 ? slices : slices.toSorted((left, right) => (left.key < right.key ? -1 : 1));
+  return slices.length < 2 ? slices : slices.toSorted((left, right) => compareTexts(left.key, right.key));
 }
 
 /** The addresses of a Service in one family, each once, by kind; those of a kind before are left out. */

@@ -168,10 +168,12 @@ function planPorts(
   let prepared: PlannedPort[] = [];
   const names = new Map<string, string>();
   for (const port of wanted) {
-    const hash = hashHex(nameHash(port.name));
-    const other = names.get(hash);
-    const planned = other === undefined ? prepare(image, port) : sameHashFailure(port.name, other);
-    names.set(hash, port.name);
+    const hash = nameHash(port.name);
+    const hex = hashHex(hash);
+    const other = names.get(hex);
+    const planned =
+      other === undefined ? prepare(image, port, hash, image.ports.get(hex)) : sameHashFailure(port.name, other);
+    names.set(hex, port.name);
     if (planned.ok && planned.value !== undefined) prepared.push(planned.value);
     if (planned.ok) continue;
     failures.push(planned.error);

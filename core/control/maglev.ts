@@ -7,6 +7,7 @@
 import { addressText, protocolText, type Protocol } from '../address.ts';
 import { assert } from '../result.ts';
 import type { Backend } from '../service.ts';
+import { compareTexts } from './names.ts';
 
 /** Sizes of tables: primes. */
 export const MAGLEV_SIZES: readonly number[] = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071];
@@ -35,8 +36,9 @@ export function maglevName(address: string, port: number, protocol: string): str
 /** For each slot the index of its backend; `backends` in any order, at least one, no two of one name. */
 export function maglevTable(backends: readonly MaglevBackend[], size: number, seed: number = MAGLEV_SEED): Uint32Array {
   assert(backends.length > 0 && size > 1, 'a table has slots and somebody to fill them');
-  const order = backends.map((_, index) => index).sort((left, right) => compareNames(backends[left], backends[right]));
-  const walks = order.map((index) => walkOf(backends[index]?.name ?? '', size, seed));
+  const names = backends.map(({ name }) => name);
+  const order = [...names.keys()].sort((left, right) => compareTexts(names[left] ?? '', names[right] ?? ''));
+  const walks = order.map((index) => walkOf(names[index] ?? '', size, seed));
   const sum = backends.reduce((total, { weight }) => total + weight, 0);
   const isWeighted = Math.floor(sum / backends.length) > 1;
   const weights = order.map((index) => backends[index]?.weight ?? 0);
@@ -74,11 +76,6 @@ export function tableOf(backends: readonly Backend[], protocol: Protocol): reado
   const table = [...maglevTable(named, maglevSize(backends.length))];
   tables.set(backends, table);
   return table;
-}
-
-function compareNames(left: MaglevBackend | undefined, right: MaglevBackend | undefined): number {
-  const [before, after] = [left?.name ?? '', right?.name ?? ''];
-  return before < after ? -1 : before > after ? 1 : 0;
 }
 
 /** The order in which a backend would take all slots: from `next` on, every `step`-th. */

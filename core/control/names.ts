@@ -8,6 +8,11 @@ export type Hash = readonly [number, number];
 
 const NO_HASH: Hash = [0, 0];
 
+/** Order by UTF-16 code units, the same everywhere. */
+export function compareTexts(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
 /** `namespace/name`. */
 export function serviceText(namespace: string, name: string): string {
   return `${namespace}/${name}`;

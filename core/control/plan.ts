@@ -12,7 +12,7 @@ import {
 } from '../layout.gen.ts';
 import { assert, fail, ok, type Result } from '../result.ts';
 import type { Backend } from '../service.ts';
-import { deleteOperation, setOperation, wordOperation, type Operation } from '../store.ts';
+import { deleteOperation, rowsOperation, setOperation, wordOperation, type Operation } from '../store.ts';
 import { bitsOf, liveBits, NONE_HELD, type BackendEntry, type HeldBackends } from './backends.ts';
 import { addKnown } from './classifier.ts';
 import {
@@ -27,7 +27,7 @@ import {
   type MapImage,
   type PortEntry,
 } from './image.ts';
-import { frontendText, hashHex, isOtherPod, keyText, nameHash, type Hash } from './names.ts';
+import { frontendText, hashHex, isOtherPod, keyText, type Hash } from './names.ts';
 import type { WantedNodeAddress } from './nodes.ts';
 import { fillRanges, leaveRanges } from './ranges.ts';
 import { keysLeft, lessOf, mapFull, pairsOf, reserve, rowsMax, takeRow, type Reservation } from './reserve.ts';
@@ -86,10 +86,16 @@ export type PlannedPort = {
   readonly reservation: Reservation;
 };
 
-/** Takes the room for what is wanted of one Service port; undefined: there is nothing to do. A failure takes none. */
-export function preparePort(image: MapImage, wanted: WantedPort): Result<PlannedPort | undefined> {
-  const hash = nameHash(wanted.name);
-  const known = image.ports.get(hashHex(hash));
+/**
+ * Takes the room for what is wanted of one Service port; undefined: there is nothing to do. A failure takes none.
+ * `hash`: of its name; `known`: the port as it is.
+ */
+export function preparePort(
+  image: MapImage,
+  wanted: WantedPort,
+  hash: Hash,
+  known: PortEntry | undefined,
+): Result<PlannedPort | undefined> {
   if (known !== undefined && known.name !== '' && known.name !== wanted.name) {
     return sameHashFailure(wanted.name, known.name);
   }
@@ -102,10 +108,14 @@ export function preparePort(image: MapImage, wanted: WantedPort): Result<Planned
  * Where a Service port doesn't fit beside its old self, but would alone: what of it fits, and what ends makes room for
  * the rest. If it wouldn't fit even then, it stays as it is.
  */
-export function prepareLess(image: MapImage, wanted: WantedPort): Result<PlannedPort | undefined> {
-  const known = image.ports.get(hashHex(nameHash(wanted.name)));
+export function prepareLess(
+  image: MapImage,
+  wanted: WantedPort,
+  hash: Hash,
+  known: PortEntry | undefined,
+): Result<PlannedPort | undefined> {
   const less = known === undefined ? undefined : lessOf(image, known, wanted);
-  return less === undefined ? ok(undefined) : preparePort(image, less);
+  return less === undefined ? ok(undefined) : preparePort(image, less, hash, known);
 }
 
 /** Frontends that the port has and no longer wants. */
@@ -149,7 +159,7 @@ function publishBackends(
   }
   for (const place of difference.gone) endHeld(segment, held, place);
   const protocol = frontends[0]?.protocol;
-  const entries = Array.from(difference.places, (place, wanted) => {
+  const entries = difference.places.map((place, wanted) => {
     const [known, backend, id = 0] = [held.entries[place], backends[wanted], ids[wanted]];
     if (known !== undefined) return known;
     assert(backend !== undefined && protocol !== undefined, 'who wants a backend wants a frontend');
@@ -238,10 +248,8 @@ export function withdrawEnded(image: MapImage, segment: Segment): void {
 function publishBlocks(segment: Segment, port: PortEntry, blocks: readonly Block[]): void {
   for (const block of blocks) {
     port.blocks.add(block);
-    for (let index = 0; index < block.ids.length; index += 2) {
-      const pair = { backends: [block.ids[index] ?? 0, block.ids[index + 1] ?? 0] as const };
-      segment.prepare.push(setOperation(maps.slots, block.pair + (index >> 1), pair));
-    }
+    const words = block.ids.length % 2 === 0 ? block.ids : [...block.ids, 0];
+    segment.prepare.push(rowsOperation(maps.slots, block.pair, words));
   }
 }
 

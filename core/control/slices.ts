@@ -21,7 +21,8 @@ import {
 import { podIdentity, serviceText, type Hash } from './names.ts';
 
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
-const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
+/** On an EndpointSlice: the Service that it belongs to. */
+export const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
 
 export type EndpointInfo = {
   /** null: not an address of the slice's family. */

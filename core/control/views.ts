@@ -11,6 +11,7 @@ import {
 import type { ServiceInfo, ServicePortInfo } from './decode.ts';
 import { gatherEndpoints, type Unusable } from './endpoints.ts';
 import { familyOf, prefixFamily } from './families.ts';
+import { compareTexts } from './names.ts';
 import type { Candidate, SliceInfo } from './slices.ts';
 
 /** What differs between the kinds of a port's frontends. */
@@ -149,6 +150,5 @@ function exclusionText({ address, port, view: name, reason }: Exclusion): string
 }
 
 function compareExclusions(left: Exclusion, right: Exclusion): number {
-  const [before, after] = [exclusionText(left), exclusionText(right)];
-  return before < after ? -1 : before > after ? 1 : 0;
+  return compareTexts(exclusionText(left), exclusionText(right));
 }

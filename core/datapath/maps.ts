@@ -24,7 +24,7 @@ import {
   SOURCE_RANGE_KEY_SIZE,
   type ConfigRecord,
 } from '../layout.gen.ts';
-import type { MapSpec, MapStore, Operation } from '../store.ts';
+import { rowsOf, type MapSpec, type MapStore, type Operation } from '../store.ts';
 import { swap32 } from './words.ts';
 import { createTable, tableDelete, tableFind, tableSet, type WordTable } from './table.ts';
 
@@ -275,16 +275,18 @@ function applyOperation(
   const table = tableOf(maps, map.name);
   if (table !== undefined) {
     if (operation.op === 'delete') tableDelete(table, wordsOf(map.key, key));
-    else if (operation.op === 'word') return fail('usage', `map ${map.name}`, 'single words are stored in arrays only');
+    else if (operation.op !== 'set') return fail('usage', `map ${map.name}`, 'words are stored in arrays only');
     else if (!tableSet(table, wordsOf(map.key, key), wordsOf(map.value, operation.value)))
       return full(map, table.capacity, key);
     return ok(undefined);
   }
   const array = arrayOf(maps, map.name);
   if (array === undefined) return unknownMap(map.name);
-  if (Number(key) >= capacity(map)) return full(map, capacity(map), key);
+  const last = operation.op === 'rows' ? Number(key) + rowsOf(operation) - 1 : Number(key);
+  if (last >= capacity(map)) return full(map, capacity(map), last);
   const at = Number(key) * map.value.size;
   if (operation.op === 'set') map.value.encode(viewOf(array), at, operation.value);
+  else if (operation.op === 'rows') array.set(operation.words, at / 4);
   else if (operation.op === 'word') array[(at + operation.offset) / 4] = operation.word;
   else array.fill(0, at / 4, (at + map.value.size) / 4);
   return ok(undefined);

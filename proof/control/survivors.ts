@@ -2,26 +2,17 @@
 /** Mechanical mutants of the control plane that no test finds, each with the reason why none can. */
 import type { Argued } from './fates.ts';
 
-const BEFORE_ALONE =
-  "V8's sort asks only whether the one comes before the other; between 0 and 1 it sees no difference";
-const NEVER_EQUAL = 'never equal: each is there once, by this very text';
 const TOLD_IN_VAIN =
   'the backend is then told as changed where it is not, and whoever changes it compares the word of the map and writes nothing';
 
 /** Key of a mutant (proof/control/draw.ts) -> why it survives. One whose line changes must be argued anew. */
 export const argued: Argued = {
-  'maglev.ts compareNames: return before < after ? -1 : before > after ? 1 : 0; [branches 1 : 0 -> 0 : 1]':
-    BEFORE_ALONE,
-  'maglev.ts compareNames: return before < after ? -1 : before > after ? 1 : 0; [relational < -> <=]': NEVER_EQUAL,
-  'views.ts compareExclusions: return before < after ? -1 : before > after ? 1 : 0; [number 1 -> 0] #2': BEFORE_ALONE,
   'maglev.ts lane: for (let at = Math.min(to, bytes.length) - 1; at >= from; at -= 1) value = (value << 8n) | BigInt(bytes[at] ?? 0); [method min -> max]':
     'bytes beyond the eighth stand above bit 64 and are wrapped away by the product; those beyond the end are zero',
   'claims.ts countAddress: const frontends = (desired.addresses.get(text)?.frontends ?? 0) + change; [arithmetic + -> -]':
     'counts down and up instead of up and down: zero is reached where it was, and nobody reads another number',
   'slices.ts readSlice: isPlain: endpoints.every(({ address, text }, index) => address !== null && text !== endpoints[index - 1]?.text), [arithmetic - -> +]':
     'each is compared with the one behind it instead of the one before: the same pairs',
-  'desired.ts slicesOf: return slices.length < 2 ? slices : slices.toSorted((left, right) => (left.key < right.key ? -1 : 1)); [relational < -> <=] #2':
-    NEVER_EQUAL,
   'adopt.ts adoptBlocks: } else isTrusted = false; [boolean false -> true]':
     'the block is not among those of its port, so that the row is written again with another one (test/agent/damage.test.ts has each such row)',
   "backends.ts heldFrom: const state = (live & BACKEND_STATE) === BACKEND_ACTIVE ? 'active' : 'terminating'; [bit & -> |]":

@@ -65,7 +65,8 @@ test(
 function touched(keys: readonly FrontendKeyRecord[], operation: Operation): readonly FrontendKeyRecord[] {
   if (operation.op === 'barrier') return [];
   const { name } = operation.map;
-  if (name === 'classifier' || (operation.op === 'set' && ['services', 'slots', 'backends'].includes(name))) return [];
+  const isWhole = operation.op === 'set' || operation.op === 'rows';
+  if (name === 'classifier' || (isWhole && ['services', 'slots', 'backends'].includes(name))) return [];
   if (name !== 'frontends') return keys;
   const { address } = operation.key as FrontendKeyRecord;
   return keys.filter((key) => addressEquals(key.address, address));

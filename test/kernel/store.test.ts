@@ -13,7 +13,7 @@ import {
   type FrontendKeyRecord,
 } from '../../core/layout.gen.ts';
 import { failureText } from '../../core/result.ts';
-import { deleteOperation, setOperation, wordOperation } from '../../core/store.ts';
+import { deleteOperation, rowsOperation, setOperation, wordOperation } from '../../core/store.ts';
 import { barrierByMap } from '../../kernel/barrier.ts';
 import { loadObject, type LoadedObject } from '../../kernel/object.ts';
 import { KernelStore } from '../../kernel/store.ts';
@@ -133,6 +133,16 @@ describe('a mapped array', () => {
       error: { kind: 'limit', object: 'map-full', message: 'backends (64) while adding row 64' },
     });
     expect(unwrap(store.get(maps.backends, 64))).toBeUndefined();
+  });
+
+  test('takes rows at once, and none where the last has no room', () => {
+    const last = store.capacity(maps.slots) - 1;
+    unwrap(store.apply(rowsOperation(maps.slots, last - 1, [1, 2, 3, 4])));
+    const slots = unwrap(store.map(maps.slots));
+    expect([last - 1, last].map((row) => unwrap(slots.get(row)))).toEqual([{ backends: [1, 2] }, { backends: [3, 4] }]);
+    expect(store.apply(rowsOperation(maps.slots, last, [5, 6, 7, 8]))).toMatchObject({ error: { kind: 'limit' } });
+    expect(unwrap(slots.get(last))).toEqual({ backends: [3, 4] });
+    expect(() => rowsOperation(maps.slots, 0, [1])).toThrow('whole rows of slots');
   });
 
   test('refuses a word that is not one as a broken promise', () => {

@@ -12,7 +12,7 @@ import type {
   WhenEmpty,
 } from '../../service.ts';
 import { compareFrontends, compareProblems, type CompiledHealthCheck, type CompiledTopology } from './document.ts';
-import { isOtherPod, keyText, servicePortText, serviceText } from '../names.ts';
+import { compareTexts, isOtherPod, keyText, servicePortText, serviceText } from '../names.ts';
 
 /** An outcome of the compiler, or the part of it that something touched. */
 export type Situation = {
@@ -284,10 +284,6 @@ function endpointChange(before: Place | undefined, after: Place | undefined): En
 
 function compareEndpointChanges(left: EndpointChange, right: EndpointChange): number {
   return compareTexts(left.address, right.address) || (left.port ?? 0) - (right.port ?? 0);
-}
-
-function compareTexts(left: string, right: string): number {
-  return left < right ? -1 : left > right ? 1 : 0;
 }
 
 /** In the order of addresses. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The compiled Services as a document (kind CompiledServices) and as a table: who can reach what, and why not. */
-import { addressText, compareAddresses, prefixText, protocolText, type Prefix } from '../../address.ts';
+import { addressText, compareAddresses, hostText, prefixText, protocolText, type Prefix } from '../../address.ts';
 import type {
   BackendState,
   ExclusionReason,
@@ -19,7 +19,7 @@ import type {
 import { allFrontends, desiredProblems, emptyDesired, updateDesired, type Desired } from '../claims.ts';
 import { clusterProblems, everyOwner, type ClusterState } from '../cluster.ts';
 import { familyOf } from '../families.ts';
-import { servicePortText, serviceText } from '../names.ts';
+import { compareTexts, servicePortText, serviceText } from '../names.ts';
 import { nodeNameProblem } from './nodename.ts';
 import { effectiveNode } from '../nodes.ts';
 
@@ -120,10 +120,6 @@ export function compileServices(cluster: ClusterState, config: DocumentConfig): 
   };
 }
 
-function compareText(left: string, right: string): number {
-  return left < right ? -1 : left > right ? 1 : 0;
-}
-
 function serviceOf({ servicePort }: Frontend): string {
   return serviceText(servicePort.namespace, servicePort.name);
 }
@@ -131,9 +127,9 @@ function serviceOf({ servicePort }: Frontend): string {
 /** Rows of the document in their order. */
 export function compareFrontends(left: Frontend, right: Frontend): number {
   return (
-    compareText(serviceOf(left), serviceOf(right)) ||
-    compareText(left.servicePort.portName, right.servicePort.portName) ||
-    compareText(left.kind, right.kind) ||
+    compareTexts(serviceOf(left), serviceOf(right)) ||
+    compareTexts(left.servicePort.portName, right.servicePort.portName) ||
+    compareTexts(left.kind, right.kind) ||
     compareAddresses(left.address, right.address) ||
     left.port - right.port ||
     left.protocol - right.protocol
@@ -183,7 +179,7 @@ export function healthChecks({ owners }: Desired): CompiledHealthCheck[] {
   const checks = [...owners].flatMap(([service, { healthCheck }]) =>
     healthCheck === null ? [] : [{ service, ...healthCheck }],
   );
-  return checks.sort((left, right) => compareText(left.service, right.service));
+  return checks.sort((left, right) => compareTexts(left.service, right.service));
 }
 
 export function compiledView(view: View | null): CompiledView | null {
@@ -219,9 +215,9 @@ export function gapProblems({ gaps }: ClusterState): Problem[] {
 /** In the order of the document. */
 export function compareProblems(left: Problem, right: Problem): number {
   return (
-    compareText(left.object, right.object) ||
-    compareText(left.field, right.field) ||
-    compareText(left.message, right.message)
+    compareTexts(left.object, right.object) ||
+    compareTexts(left.field, right.field) ||
+    compareTexts(left.message, right.message)
   );
 }
 
@@ -263,10 +259,6 @@ export function compiledTable({
 
 function isIgnored({ reason }: CompiledTopology): boolean {
   return reason !== 'followed';
-}
-
-function hostText(address: string): string {
-  return address.includes(':') ? `[${address}]` : address;
 }
 
 /** One Service with a thousand endpoints would make every line as long as its own. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the compiler's terms mean, in words for people: one place, so that all commands say the same. */
+import { hostText } from '../../address.ts';
 import type { ExclusionReason, Masquerade, TopologyReason, ViewName, WhenEmpty } from '../../service.ts';
 
 /** Why an endpoint is left out, in a few words. */
@@ -45,11 +46,6 @@ export const MASQUERADE_WORDS: { readonly [masquerade in Masquerade]: string } =
   'off-cluster': "a pod's own address, for other clients this node's",
   always: "this node's address",
 };
-
-/** An address as it stands before a port. */
-export function hostText(address: string): string {
-  return address.includes(':') ? `[${address}]` : address;
-}
 
 /** `10.0.0.1:80`; the address alone where no port is known. */
 export function placeText(address: string, port: number | null): string {

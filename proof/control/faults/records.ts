@@ -80,7 +80,7 @@ export const recordFaults: readonly ControlFault[] = [
   {
     name: 'maglev-by-arrival',
     file: 'maglev.ts',
-    find: '.sort((left, right) => compareNames(backends[left], backends[right]));',
+    find: ".sort((left, right) => compareTexts(names[left] ?? '', names[right] ?? ''));",
     replace: ';',
     rule: 'B3',
     meaning: 'a Maglev table depends on the order in which backends were heard',

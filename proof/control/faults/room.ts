@@ -75,8 +75,9 @@ export const roomFaults: readonly ControlFault[] = [
   {
     name: 'second-slot-of-a-pair',
     file: 'plan.ts',
-    find: 'backends: [block.ids[index] ?? 0, block.ids[index + 1] ?? 0] as const',
-    replace: 'backends: [block.ids[index] ?? 0, block.ids[index] ?? 0] as const',
+    find: 'const words = block.ids.length % 2 === 0 ? block.ids : [...block.ids, 0];',
+    replace:
+      'const words = block.ids.map((_, index) => block.ids[index & ~1] ?? 0); if (words.length % 2 === 1) words.push(0);',
     rule: 'B3',
     meaning: 'every second slot repeats the one before',
     killer: 'algorithm-by-annotation',
@@ -162,7 +163,7 @@ export const roomFaults: readonly ControlFault[] = [
   {
     name: 'ids-are-adopted-as-free',
     file: 'adopt.ts',
-    find: 'fillPool(image.rows, new Set(held.value.frontends.map(([, row]) => row)));',
+    find: 'fillPool(image.rows, new Set(held.frontends.map(([, row]) => row)));',
     replace: 'fillPool(image.rows, new Set());',
     rule: 'law',
     meaning: 'after a restart rows in use are given out again',

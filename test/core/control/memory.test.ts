@@ -72,7 +72,7 @@ test.each<readonly [string, number, (steps: Operation[]) => readonly Operation[]
   ['a set of ranges grows', 1, (steps) => last(steps, 'set source_ranges'), 'only while nothing'],
   ['a set of ranges ends before the barrier', 1, (steps) => first(steps, 'delete source_ranges'), 'only while nothing'],
   ['backends come after the rows', 1, (steps) => last(steps, 'set backends'), 'there is one'],
-  ['slots come after the rows', 1, (steps) => last(steps, 'set slots'), 'there is one'],
+  ['slots come after the rows', 1, (steps) => last(steps, 'rows slots'), 'there is one'],
   ['rows come after they were named', 1, (steps) => last(steps, 'set services'), 'the row is its own'],
   ['a backend ends first', 1, (steps) => first(steps, 'word backends'), 'ends only when nothing names it'],
   [

@@ -19,7 +19,7 @@ import {
   type ViewRecord,
 } from '../../../core/layout.gen.ts';
 import { assert, fail, ok, type Result } from '../../../core/result.ts';
-import type { MapSpec, MapStore, Operation } from '../../../core/store.ts';
+import { rowsAsSets, type MapSpec, type MapStore, type Operation } from '../../../core/store.ts';
 import { addressText, endpointText, prefixContains, prefixText, type Address } from '../../../core/address.ts';
 import { frontendText, hashHex } from '../../../core/control/names.ts';
 import { compareRanges, rangeOfKey } from '../../../core/control/ranges.ts';
@@ -249,6 +249,9 @@ export class MemoryStore implements MapStore {
         if (operation.map.name === 'source_ranges') this.#checkRange(operation.key as SourceRangeKeyRecord);
         this.#noteFreed(operation.map.name, operation.key);
         this.#table(operation.map).delete(this.#text(operation.map, operation.key));
+        return;
+      case 'rows':
+        for (const row of rowsAsSets(operation)) this.#carryOut(row);
         return;
       case 'word':
         return this.#word(operation);

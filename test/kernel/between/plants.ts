@@ -6,10 +6,9 @@ import {
   BACKEND_TERMINATING,
   maps,
   type BackendRecord,
-  type SlotPairRecord,
 } from '../../../core/layout.gen.ts';
 import type { Result } from '../../../core/result.ts';
-import { setOperation, type MapStore, type Operation } from '../../../core/store.ts';
+import { rowsOperation, setOperation, type MapStore, type Operation } from '../../../core/store.ts';
 import { withoutBarriers } from '../../../proof/side.ts';
 
 export const plantNames = ['none', 'no-barrier', 'publish-first', 'reuse-at-once'] as const;
@@ -82,15 +81,13 @@ class Ids {
       const row = this.rows.get(Number(operation.key));
       return row === undefined ? [] : [{ ...operation, key: row }];
     }
-    if (operation.op !== 'set') return [operation];
-    if (operation.map.name === 'backends') {
-      const row = this.free.shift() ?? this.next++;
-      this.rows.set(Number(operation.key), row);
-      return [setOperation(maps.backends, row, operation.value as BackendRecord)];
+    if (operation.op === 'rows') {
+      const words = operation.words.map((id) => this.rows.get(id) ?? 0);
+      return [rowsOperation(maps.slots, Number(operation.key), words)];
     }
-    if (operation.map.name !== 'slots') return [operation];
-    const [first, second] = (operation.value as SlotPairRecord).backends;
-    const backends = [this.rows.get(first) ?? 0, this.rows.get(second) ?? 0] as const;
-    return [setOperation(maps.slots, Number(operation.key), { backends })];
+    if (operation.op !== 'set' || operation.map.name !== 'backends') return [operation];
+    const row = this.free.shift() ?? this.next++;
+    this.rows.set(Number(operation.key), row);
+    return [setOperation(maps.backends, row, operation.value as BackendRecord)];
   }
 }

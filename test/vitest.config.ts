@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `unit` and `command` run in parallel as any user, `api`, `proxy`, `kernel`, `lab` and `proof` one file at a time. */
+/**
+ * `unit` and `command` run as any user, `kernel` and `proof` as root, two files at a time; `api`, `proxy` and `lab`, which
+ * start processes that wait for each other, one at a time.
+ */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const rooted = [
-  { name: 'api', folders: ['test/api/**'] },
-  { name: 'proxy', folders: ['test/proxy/**'] },
-  { name: 'kernel', folders: ['test/kernel/**', 'test/twin/**'] },
-  { name: 'lab', folders: ['test/lab/**'] },
-  { name: 'proof', folders: ['test/proof/**'] },
+  { name: 'api', folders: ['test/api/**'], workers: 1 },
+  { name: 'proxy', folders: ['test/proxy/**'], workers: 1 },
+  { name: 'kernel', folders: ['test/kernel/**', 'test/twin/**'], workers: 2 },
+  { name: 'lab', folders: ['test/lab/**'], workers: 1 },
+  { name: 'proof', folders: ['test/proof/**'], workers: 2 },
 ];
 
 /** Commands as people run them, a process each, and inputs with any byte damaged: longer than all else without root. */
@@ -32,15 +35,16 @@ const config: ViteUserConfig = defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: [...rooted.flatMap(({ folders }) => folders), ...commands],
           testTimeout: 20_000,
+          maxWorkers: 2,
         },
       },
-      { test: { name: 'command', root: '.', include: commands, testTimeout: 60_000 } },
-      ...rooted.map(({ name, folders }) => ({
+      { test: { name: 'command', root: '.', include: commands, testTimeout: 60_000, maxWorkers: 2 } },
+      ...rooted.map(({ name, folders, workers }) => ({
         test: {
           name,
           root: '.',
           include: folders.map((folder) => `${folder}/*.test.ts`),
-          fileParallelism: false,
+          maxWorkers: workers,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `unit` and `command` run as any user, `kernel` and `proof` as root, two files at a time; `api`, `proxy` and `lab`, which
- * start processes that wait for each other, one at a time.
+ * `unit` and `command` run as any user, `kernel`, `lab` and `proof` as root, two files at a time; `api` and `proxy`, which
+ * have a cluster of their own for each file, one at a time.
  */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
@@ -9,7 +9,7 @@ const rooted = [
   { name: 'api', folders: ['test/api/**'], workers: 1 },
   { name: 'proxy', folders: ['test/proxy/**'], workers: 1 },
   { name: 'kernel', folders: ['test/kernel/**', 'test/twin/**'], workers: 2 },
-  { name: 'lab', folders: ['test/lab/**'], workers: 1 },
+  { name: 'lab', folders: ['test/lab/**'], workers: 2 },
   { name: 'proof', folders: ['test/proof/**'], workers: 2 },
 ];
 

@@ -80,7 +80,7 @@ function sliceOf(index: number, { endpoints, ports }: Shape, round = 0): Endpoin
 }
 
 /** Objects as they come of JSON, page by page: what is said twice is two strings. `parseMs`: the floor of it all. */
-function parsedLists(shape: Shape): { readonly lists: readonly ClusterEvent[]; readonly parseMs: number } {
+function parsedLists(shape: Shape): { readonly lists: ClusterEvent[]; readonly parseMs: number } {
   let parseMs = 0;
   const parsed = <T>(object: T): T => {
     const text = JSON.stringify(object);
@@ -91,7 +91,7 @@ function parsedLists(shape: Shape): { readonly lists: readonly ClusterEvent[]; r
   };
   const services = Array.from({ length: shape.services }, (_, index) => parsed(serviceOf(index, shape.ports)));
   const slices = Array.from({ length: shape.slices }, (_, index) => parsed(sliceOf(index, shape)));
-  const lists: readonly ClusterEvent[] = [
+  const lists: ClusterEvent[] = [
     { type: 'LISTED', kind: 'Service', items: services },
     { type: 'LISTED', kind: 'EndpointSlice', items: slices },
   ];
@@ -116,7 +116,8 @@ export function runCompile(shape: Shape, events: number): CompileRun {
   const store = sinkStore();
   const loop = createLoop({ store, node: { ...PLAIN_NODE, nodeName: 'node-1' }, onProblem: refuse });
   const beganMs = performance.now();
-  for (const event of lists) loop.event(event);
+  // As a watch does: what was heard is not kept.
+  for (let event = lists.shift(); event !== undefined; event = lists.shift()) loop.event(event);
   const { isSettled } = loop.step();
   const computeMs = performance.now() - beganMs;
   assert(isSettled, 'all of it fits');

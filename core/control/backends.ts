@@ -67,11 +67,15 @@ export function backendList(frontends: readonly Frontend[]): BackendList {
   return all;
 }
 
-/** Not a typed array: of a hundred elements these cost more to make than to fill. */
-function repeated(value: number, length: number): number[] {
-  const list: number[] = [];
-  for (let index = 0; index < length; index += 1) list.push(value);
-  return list;
+let lastRepeated: readonly number[] = [];
+
+/**
+ * One list for ports that follow each other with as many backends. Not a typed array: of a hundred elements these cost
+ * more to make than to fill.
+ */
+function repeated(value: number, length: number): readonly number[] {
+  if (lastRepeated.length !== length || lastRepeated[0] !== value) lastRepeated = Array.from({ length }, () => value);
+  return lastRepeated;
 }
 
 function mergeLists(left: BackendList, right: BackendList): BackendList {
@@ -106,8 +110,8 @@ function compareBackends(left: Backend | undefined, right: Backend | undefined):
 }
 
 export type BackendDifference = {
-  /** For each that is wanted its place among those that are held; -1: it is new, or another pod has its address now. */
-  readonly places: readonly number[];
+  /** Of each that is wanted what is held of it; undefined: it is new, or another pod has its address now. */
+  readonly kept: readonly (BackendEntry | undefined)[];
   /** Places in the wanted list. */
   readonly missing: readonly number[];
   /** Places in both lists: the bits may differ. */
@@ -122,25 +126,27 @@ export function compareLists(
   wanted: BackendList,
   protocol: Protocol | undefined,
 ): BackendDifference {
-  const places = repeated(-1, wanted.backends.length);
+  const kept: (BackendEntry | undefined)[] = [];
   const missing: number[] = [];
   const changed: { held: number; wanted: number }[] = [];
   const gone: number[] = [];
-  let [one, other] = [0, 0];
+  let one = 0;
+  let other = 0;
   while (one < held.backends.length || other < wanted.backends.length) {
-    const [here, there] = [held.backends[one], wanted.backends[other]];
-    const order = compareBackends(here, there);
+    const here = held.backends[one];
+    const there = wanted.backends[other];
+    const order = here === there ? 0 : compareBackends(here, there);
     if (order === 0 && (here === there || isKept(held.entries[one], there, protocol))) {
-      places[other] = one;
+      kept.push(held.entries[one]);
       if (here !== there || held.views[one] !== wanted.views[other]) changed.push({ held: one, wanted: other });
     } else {
       if (order <= 0) gone.push(one);
-      if (order >= 0) missing.push(other);
+      if (order >= 0) missing.push(kept.push(undefined) - 1);
     }
     if (order <= 0) one += 1;
     if (order >= 0) other += 1;
   }
-  return { places, missing, changed, gone };
+  return { kept, missing, changed, gone };
 }
 
 /** Of two with the same address and port: whether the same pod has it. */

@@ -159,14 +159,19 @@ function publishBackends(
   }
   for (const place of difference.gone) endHeld(segment, held, place);
   const protocol = frontends[0]?.protocol;
-  const entries = difference.places.map((place, wanted) => {
-    const [known, backend, id = 0] = [held.entries[place], backends[wanted], ids[wanted]];
-    if (known !== undefined) return known;
+  const entries = difference.kept.slice();
+  for (const wanted of difference.missing) {
+    const [backend, id = 0] = [backends[wanted], ids[wanted]];
     assert(backend !== undefined && protocol !== undefined, 'who wants a backend wants a frontend');
     const bits = liveBits(backend, views[wanted] ?? 0);
-    return createBackend(image, segment, port, id, { backend, protocol, bits });
-  });
+    entries[wanted] = createBackend(image, segment, port, id, { backend, protocol, bits });
+  }
+  assert(isComplete(entries), 'what is not kept is missing');
   port.held = { backends, views, ids, entries };
+}
+
+function isComplete(entries: (BackendEntry | undefined)[]): entries is BackendEntry[] {
+  return !entries.includes(undefined);
 }
 
 function endHeld(segment: Segment, { entries }: HeldBackends, place: number): void {

@@ -107,7 +107,7 @@ export function reserve(
   const held = known?.held ?? NONE_HELD;
   const list = backendList(wanted.frontends);
   const difference = compareLists(held, list, wanted.frontends[0]?.protocol);
-  const ids = difference.places.map((place) => held.ids[place] ?? 0);
+  const ids = difference.kept.map((entry) => entry?.id ?? 0);
   const reservation: Reservation = { port: { id, hash }, list, difference, ids, blocks: [], rows: [] };
   const taken = reserveBackends(image, wanted, reservation) ?? reserveRows(image, wanted, known, reservation);
   if (taken === undefined) return ok(reservation);

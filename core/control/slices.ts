@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** EndpointSlices as they come over the wire, checked field by field; what a version says as the last one is kept. */
-import { addressText, endpointText, parseAddress, type Address, type Port, type Protocol } from '../address.ts';
+import { addressText, hostText, parseAddress, type Address, type Port, type Protocol } from '../address.ts';
 import type { EndpointSliceObject } from '../objects.ts';
 import { assert } from '../result.ts';
 import type { Backend, Family, Problem } from '../service.ts';
@@ -90,18 +90,23 @@ export function candidateOf(endpoint: EndpointInfo, { place, port }: SlicePortIn
   if (known !== undefined && known.port === port) return known;
   const { address, identity: who, node, ready, zone } = endpoint;
   assert(address !== null, `${endpoint.text} is chosen, so it is an address`);
-  const text = endpointText(address, port);
+  const text = `${hostText(endpoint.text)}:${port}`;
   const state = ready ? 'active' : 'terminating';
   const made: Candidate = { address, port, state, node, zone, identity: who, text, endpoint };
-  // No larger than it has to be: there are a hundred thousand of them.
-  const { candidates } = endpoint;
-  // Ports come in order: those of wide slices are pushed, as copying for each would cost the square of their number.
-  if (candidates.length >= COPIED_PORTS_MAX && place <= candidates.length) candidates[place] = made;
-  else
-    endpoint.candidates = Array.from({ length: Math.max(candidates.length, place + 1) }, (_, at) =>
-      at === place ? made : candidates[at],
-    );
+  keepCandidate(endpoint, place, made);
   return made;
+}
+
+/** Lists are no larger than they have to be: there are a hundred thousand of them. */
+function keepCandidate(endpoint: EndpointInfo, place: number, made: Candidate): void {
+  const { candidates } = endpoint;
+  // Those of wide slices are pushed, as copying for each would cost the square of their number.
+  if (candidates.length >= COPIED_PORTS_MAX && place <= candidates.length) candidates[place] = made;
+  else if (place === candidates.length) endpoint.candidates = candidates.concat(made);
+  else {
+    const length = Math.max(candidates.length, place + 1);
+    endpoint.candidates = Array.from({ length }, (_, at) => (at === place ? made : candidates[at]));
+  }
 }
 
 const COPIED_PORTS_MAX = 8;
@@ -153,17 +158,16 @@ function readEndpoint(
   const usable = parsed?.ok === true && familyOf(parsed.value) === family ? parsed.value : null;
   if (usable === null && family !== null)
     report(findings, `endpoints[${at}].addresses[0]`, `not an ${family} address: ${shown(first)}`);
-  return endpointOf(fields, usable, usable === null ? (typeof first === 'string' ? first : shown(first)) : undefined);
+  return endpointOf(fields, usable, typeof first === 'string' ? first : shown(first));
 }
 
-function endpointOf(fields: Fields, address: Address | null, given: string | undefined): EndpointInfo {
+function endpointOf(fields: Fields, address: Address | null, given: string): EndpointInfo {
   const conditions = fieldsOf(fields['conditions']);
   const hints = fieldsOf(fields['hints']);
   const pod = textOf(fieldsOf(fields['targetRef'])['uid']);
-  const text = address === null ? (given ?? '') : addressText(address);
   return {
     address,
-    text,
+    text: address === null ? given : addressText(address),
     ready: conditions['ready'] !== false,
     serving: conditions['serving'] !== false,
     terminating: conditions['terminating'] === true,

@@ -39,8 +39,10 @@ export type EndpointInfo = {
   /** Uid of the pod that has the address, and its hash; empty and zero: not said. */
   readonly pod: string;
   readonly identity: Hash;
-  /** By place of the port in the slice: made once, so that the lists of all views and versions share them. */
-  candidates: (Candidate | undefined)[];
+  /** With the slice's first port: made once, so that the lists of all views and versions share it. */
+  first: Candidate | undefined;
+  /** With the ports behind it, in their order. */
+  others: (Candidate | undefined)[];
 };
 
 /** An endpoint with a port that it has, as views show it. */
@@ -73,6 +75,7 @@ export type SliceInfo = {
 };
 
 const NO_NAMES: readonly string[] = [];
+/** Of all whose slice has one port. */
 const NO_CANDIDATES: Candidate[] = [];
 
 /** The order of `10.0.0.1:80` and `10.0.0.10:80`, of `[fd00::1]:80` and `[fd00::10]:80`, whatever the port. */
@@ -86,30 +89,21 @@ function compareHosts(left: string, right: string): number {
 
 /** The same endpoint and port give the same object; `place`: of the port in its slice. */
 export function candidateOf(endpoint: EndpointInfo, { place, port }: SlicePortInfo): Candidate {
-  const known = endpoint.candidates[place];
+  const known = place === 0 ? endpoint.first : endpoint.others[place - 1];
   if (known !== undefined && known.port === port) return known;
   const { address, identity: who, node, ready, zone } = endpoint;
   assert(address !== null, `${endpoint.text} is chosen, so it is an address`);
   const text = `${hostText(endpoint.text)}:${port}`;
   const state = ready ? 'active' : 'terminating';
   const made: Candidate = { address, port, state, node, zone, identity: who, text, endpoint };
-  keepCandidate(endpoint, place, made);
+  if (place === 0) endpoint.first = made;
+  else {
+    if (endpoint.others === NO_CANDIDATES) endpoint.others = [];
+    while (endpoint.others.length < place) endpoint.others.push(undefined);
+    endpoint.others[place - 1] = made;
+  }
   return made;
 }
-
-/** Lists are no larger than they have to be: there are a hundred thousand of them. */
-function keepCandidate(endpoint: EndpointInfo, place: number, made: Candidate): void {
-  const { candidates } = endpoint;
-  // Those of wide slices are pushed, as copying for each would cost the square of their number.
-  if (candidates.length >= COPIED_PORTS_MAX && place <= candidates.length) candidates[place] = made;
-  else if (place === candidates.length) endpoint.candidates = candidates.concat(made);
-  else {
-    const length = Math.max(candidates.length, place + 1);
-    endpoint.candidates = Array.from({ length }, (_, at) => (at === place ? made : candidates[at]));
-  }
-}
-
-const COPIED_PORTS_MAX = 8;
 
 /** Ports without a name or number are skipped (services 2.3); an empty name is a name. */
 function slicePorts(findings: Findings, value: unknown): SlicePortInfo[] {
@@ -177,7 +171,8 @@ function endpointOf(fields: Fields, address: Address | null, given: string): End
     nodeHints: hintNames(hints['forNodes']),
     pod,
     identity: podIdentity(pod),
-    candidates: NO_CANDIDATES,
+    first: undefined,
+    others: NO_CANDIDATES,
   };
 }
 

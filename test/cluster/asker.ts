@@ -62,21 +62,10 @@ function endOf(error: Error): string {
   return code === 'ECONNREFUSED' ? 'refused' : code;
 }
 
-/** A port that is drawn before the destination is known may have a connection to it that ended a moment ago. */
-const TAKEN = 'EADDRNOTAVAIL';
-const DRAWS = 5;
-
-async function callOnce(one: Call): Promise<CallResult> {
-  let result: CallResult = { ended: TAKEN };
-  for (let draw = 0; draw < DRAWS && 'ended' in result && result.ended === TAKEN; draw += 1)
-    result = await (one.protocol === 'tcp' ? callTcp(one) : callUdp(one));
-  return result;
-}
-
 async function call(one: Call): Promise<Called> {
   const results: CallResult[] = [];
   for (let time = 0; time < one.times; time += 1) {
-    const result = await callOnce(one);
+    const result = await (one.protocol === 'tcp' ? callTcp(one) : callUdp(one));
     results.push(result);
     // What is dropped once is dropped again: the rules have no memory of that.
     if ('ended' in result) break;

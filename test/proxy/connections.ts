@@ -98,7 +98,9 @@ async function startBackends(network: ClusterNetwork, asked: readonly Asked[]): 
       listeners.set(`${name} ${protocol}`, { address: addressIn(name), port, protocol });
     }
   }
-  giveAddresses(network, [...listeners.values()]);
+  // An endpoint that no answer leads to asks as well.
+  const asking = asked.flatMap(({ question: { client, source } }) => (client === 'backend' ? [source] : []));
+  giveAddresses(network, [...[...listeners.values()].map(({ address }) => address), ...asking]);
   const running: ChildProcess[] = [];
   for (const place of ['node', 'pods', 'far'] as const) {
     const here = [...listeners.values()].filter(({ address }) => placeOf(address) === place);
@@ -116,11 +118,10 @@ function program(name: string): string {
 }
 
 /** Clients and backends get theirs; the node has its own. Given again, it stays. */
-function giveAddresses(network: ClusterNetwork, listeners: readonly Listener[]): void {
+function giveAddresses(network: ClusterNetwork, backends: readonly string[]): void {
   const lines = (addresses: Iterable<string>): readonly string[] =>
     [...new Set(addresses)].map((address) => `addr replace ${address}/${address.includes(':') ? 128 : 32} dev eth0`);
-  const of = (place: Place): readonly string[] =>
-    listeners.map(({ address }) => address).filter((address) => placeOf(address) === place);
+  const of = (place: Place): readonly string[] => backends.filter((address) => placeOf(address) === place);
   batch(network, 'client', lines(ownPods.clients));
   batch(network, 'world', lines([...world.clients, ...foreignPods.clients]));
   batch(network, 'pods', lines(of('pods')));

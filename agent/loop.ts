@@ -141,7 +141,7 @@ export function createLoop(options: LoopOptions): Loop {
     ...unsupportedProblems(allFrontends(desired), whyNot),
     ...audit.seen,
   ];
-  const socketHooks = (): readonly SocketHook[] => wantedSocketHooks(allFrontends(desired));
+  const socketHooks = (): readonly SocketHook[] => wantedSocketHooks(allFrontends(desired), whyNot);
   return { event, step, resync, problems, socketHooks, gaps: () => cluster.gaps };
 }
 

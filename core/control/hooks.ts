@@ -2,7 +2,6 @@
 /** Which socket programs a node needs for the frontends it serves: each that is attached costs every call of its kind. */
 import { isIPv4, UDP } from '../address.ts';
 import type { Frontend } from '../service.ts';
-import { whyNotProgrammed } from './wanted.ts';
 
 export type SocketHook =
   | 'connect4'
@@ -29,11 +28,14 @@ export const socketHooks: readonly SocketHook[] = [
 /**
  * Those wanted now, in the order of attaching. sendmsg and recvmsg run for every datagram of the node that is sent with
  * an address or asked for its sender: only while a UDP frontend exists. An AF_INET6 socket that sends to a v4-mapped
- * address passes sendmsg4, and its answer recvmsg6.
+ * address passes sendmsg4, and its answer recvmsg6. `whyNot`: what the programs don't serve.
  */
-export function wantedSocketHooks(frontends: readonly Frontend[]): readonly SocketHook[] {
+export function wantedSocketHooks(
+  frontends: readonly Frontend[],
+  whyNot: (frontend: Frontend) => string | undefined,
+): readonly SocketHook[] {
   const datagrams = frontends.filter(
-    (frontend) => frontend.protocol === UDP && frontend.internal !== null && whyNotProgrammed(frontend) === undefined,
+    (frontend) => frontend.protocol === UDP && frontend.internal !== null && whyNot(frontend) === undefined,
   );
   const hasFour = datagrams.some(({ address }) => isIPv4(address));
   const hasSix = datagrams.some(({ address }) => !isIPv4(address));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a new connection of a client meets at a frontend: the vocabulary in which kube-proxy's rules and the document are compared. */
+import { hostText } from '../../core/address.ts';
 
 /**
  * Who asks: a pod of this node that is nobody's backend, a process of this node, a pod of another node, somebody outside
@@ -29,11 +30,11 @@ export type Answer =
   | { readonly kind: 'senseless'; readonly why: string };
 
 export function frontendText({ address, port, protocol }: FrontendKey): string {
-  return `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`;
+  return `${backendText(address, port)}/${protocol}`;
 }
 
 export function backendText(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  return `${hostText(address)}:${port}`;
 }
 
 const PROBABILITY_ERROR = 1e-9;

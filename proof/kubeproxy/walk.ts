@@ -63,7 +63,7 @@ type Walk = {
   readonly remembered: string[];
 };
 
-/** Of a chain as a whole; `done` is the rest of the hook's chain unasked. */
+/** What has become of the packet behind a statement, a rule or a chain. */
 type Passage = 'on' | 'return' | 'accept' | 'drop' | 'reject';
 
 const WALKS_MAX = 4096;

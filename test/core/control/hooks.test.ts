@@ -2,15 +2,16 @@
 /** Datagram programs are attached only while a frontend of UDP exists, for its family and the sockets that can reach it. */
 import { expect, test } from 'vitest';
 import { createLoop } from '../../../agent/loop.ts';
+import { UDP } from '../../../core/address.ts';
 import { socketHooks } from '../../../core/control/hooks.ts';
 import { createDatapath, configOf } from '../../../core/datapath/datapath.ts';
 import { added, deleted, NODE, service } from './objects.ts';
 
 const connects = ['getpeername4', 'getpeername6', 'connect4', 'connect6'];
 
-function loop(): ReturnType<typeof createLoop> {
+function loop(options: Pick<Parameters<typeof createLoop>[0], 'whyNot'> = {}): ReturnType<typeof createLoop> {
   const { store } = createDatapath(configOf());
-  const made = createLoop({ store, node: NODE, onProblem: () => undefined });
+  const made = createLoop({ store, node: NODE, onProblem: () => undefined, ...options });
   made.event({ type: 'LISTED', kind: 'Service', items: [] });
   made.event({ type: 'LISTED', kind: 'EndpointSlice', items: [] });
   return made;
@@ -44,6 +45,13 @@ test('IPv4 takes the answers of AF_INET6 sockets too, IPv6 needs none of IPv4, a
   node.step();
   expect(node.socketHooks()).toEqual(socketHooks.filter((hook) => !/^(send|recv)msg4$/.test(hook)));
   node.event(deleted(service('six', 'fd00::2')));
+  node.step();
+  expect(node.socketHooks()).toEqual(connects);
+});
+
+test('what the programs of another build would not serve attaches nothing', () => {
+  const node = loop({ whyNot: ({ protocol }) => (protocol === UDP ? 'no datagrams here' : undefined) });
+  node.event(udp('four', '10.96.0.2'));
   node.step();
   expect(node.socketHooks()).toEqual(connects);
 });

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { Failure } from '../core/result.ts';
+import { editDistance } from '../formats/distance.ts';
 import { commands, type CommandOptions, type CommandRun, type CommandSpec, type OptionSpec } from './commands.ts';
 import { exitCode, printNote, reportFailure } from './output.ts';
 
@@ -114,20 +115,6 @@ function nearest(word: string): string {
     .toSorted((a, b) => a.distance - b.distance);
   const best = ranked[0];
   return best !== undefined && best.distance <= 2 ? ` (Did you mean ${best.name}?)` : '; ./tandem --help lists them';
-}
-
-/** Insertions, deletions and substitutions between two words. */
-function editDistance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= from.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= to.length; j += 1) {
-      const substitution = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
-      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[to.length] ?? 0;
 }
 
 function readVersion(): string {

@@ -13,6 +13,7 @@ import {
   type BackendRecord,
 } from '../layout.gen.ts';
 import type { Protocol } from '../address.ts';
+import { assert } from '../result.ts';
 import type { Backend, Frontend } from '../service.ts';
 import { compareTexts, sameHash } from './names.ts';
 
@@ -53,7 +54,7 @@ export function heldFrom(found: ReadonlyMap<string, BackendEntry>): HeldBackends
 export function backendList(frontends: readonly Frontend[]): BackendList {
   const parts = new Map<readonly Backend[], number>();
   const add = (backends: readonly Backend[] | undefined, bit: number): void => {
-    if (backends !== undefined && backends.length > 0) parts.set(backends, (parts.get(backends) ?? 0) | bit);
+    if (backends !== undefined) parts.set(backends, (parts.get(backends) ?? 0) | bit);
   };
   for (const { internal, external, serving } of frontends) {
     add(internal?.backends, BACKEND_IN_INTERNAL);
@@ -151,7 +152,7 @@ export function compareLists(
 
 /** Of two with the same address and port: whether the same pod has it. */
 function isKept(held: BackendEntry | undefined, wanted: Backend | undefined, protocol: Protocol | undefined): boolean {
-  if (held === undefined || wanted === undefined) return false;
+  assert(held !== undefined && wanted !== undefined, 'what has an address and port is there');
   return sameHash(held.record.identity, wanted.identity) && held.record.protocol === protocol;
 }
 

@@ -17,6 +17,8 @@ export const argued: Argued = {
     'the block is not among those of its port, so that the row is written again with another one (test/agent/damage.test.ts has each such row)',
   "backends.ts heldFrom: const state = (live & BACKEND_STATE) === BACKEND_ACTIVE ? 'active' : 'terminating'; [bit & -> |]":
     TOLD_IN_VAIN,
+  'backends.ts compareBackends: if (left === undefined) return 1; [number 1 -> 2]':
+    'whoever compares asks for the sign alone',
   'plan.ts freeFrontend: segment.freed = true; [boolean true -> false]':
     'what was freed then cools until the next barrier, which whoever finds too little room asks for: nothing is used early and nothing is lost',
   'endpoints.ts portsOf: return slice.ports.filter((one) => one.name === name && one.protocol === protocol); [dropped return slice.ports.filter((one) => one.name === name && one.protocol === protocol); -> nothing]':

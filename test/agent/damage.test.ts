@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Whatever somebody else wrote into any row of the maps, a resync brings them back to what is wanted, and leaves no rest. */
 import { expect, test } from 'vitest';
-import { port, UDP } from '../../core/address.ts';
+import { addressText, port, UDP } from '../../core/address.ts';
 import {
   maps,
   type BackendRecord,
@@ -95,6 +95,24 @@ function damages(store: MemoryStore): (readonly [string, Operation])[] {
   return found;
 }
 
+/** The slots of the Service on 10.96.0.2 one further than they are, and its row with them: blocks begin at even slots. */
+function shifted(store: MemoryStore): readonly Operation[] {
+  const { services } = rowsOf(store);
+  const [row, record] =
+    services.find(([, { key }]) => addressText(key.address) === '10.96.0.2') ?? expect.unreachable();
+  const [{ firstSlot, tableSize }, external] = record.views;
+  const pair = store.get(maps.slots, firstSlot >> 1);
+  if (!pair.ok || pair.value === undefined) throw new Error('the Service has slots');
+  const [first, second] = pair.value.backends;
+  expect([firstSlot % 2, tableSize]).toEqual([0, 2]);
+  const view = { ...record.views[0], firstSlot: firstSlot + 1 };
+  return [
+    setOperation(maps.slots, firstSlot >> 1, { backends: [0, first] }),
+    setOperation(maps.slots, (firstSlot >> 1) + 1, { backends: [second, 0] }),
+    setOperation(maps.services, row, { ...record, views: [view, external] }),
+  ];
+}
+
 test('any row that is wrong in one way is repaired, and the maps can be changed as before', { timeout: 60_000 }, () => {
   const make = (): { readonly store: MemoryStore; readonly loop: ReturnType<typeof start> } => {
     const store = new MemoryStore();
@@ -104,11 +122,12 @@ test('any row that is wrong in one way is repaired, and the maps can be changed 
     return { store, loop };
   };
   const good = text(make().store);
-  const wrong = damages(make().store);
+  const wrong: (readonly [string, readonly Operation[]])[] = damages(make().store).map(([name, one]) => [name, [one]]);
+  wrong.push(['a block at an odd slot', shifted(make().store)]);
   expect(wrong.length).toBeGreaterThan(100);
-  for (const [name, operation] of wrong) {
+  for (const [name, operations] of wrong) {
     const { store, loop } = make();
-    store.damage(operation);
+    for (const operation of operations) store.damage(operation);
     expect(loop.resync().isSettled, name).toBe(true);
     expect(text(store), name).toBe(good);
     expect([store.strayBackends(), store.strayRanges()], name).toEqual([[], []]);

@@ -72,7 +72,8 @@ export class Judge {
     const flags = [`--max-old-space-size=${MEMORY_MIB}`, '--disable-warning=ExperimentalWarning'];
     const child = spawn(process.execPath, [...flags, JUDGE, this.folder, String(seed), only, ...files], {
       stdio: ['ignore', 'pipe', 'ignore'],
-      env: { ...process.env, NODE_COMPILE_CACHE: join(this.folder, 'cache') },
+      // Short forms, also for who runs the long ones: a mutant has seconds.
+      env: { ...process.env, NODE_COMPILE_CACHE: join(this.folder, 'cache'), TANDEM_TEST_FULL: '' },
     });
     this.child = child;
     let test = '';

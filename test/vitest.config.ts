@@ -4,6 +4,10 @@
  * have a cluster of their own for each file, one at a time.
  */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
+import { isFull } from './full.ts';
+
+/** Against tests that hang; long forms take ten times as long. */
+const scale = isFull ? 10 : 1;
 
 const rooted = [
   { name: 'api', folders: ['test/api/**'], workers: 1 },
@@ -34,19 +38,19 @@ const config: ViteUserConfig = defineConfig({
           root: '.',
           include: ['test/**/*.test.ts'],
           exclude: [...rooted.flatMap(({ folders }) => folders), ...commands],
-          testTimeout: 20_000,
+          testTimeout: 20_000 * scale,
           maxWorkers: 2,
         },
       },
-      { test: { name: 'command', root: '.', include: commands, testTimeout: 60_000, maxWorkers: 2 } },
+      { test: { name: 'command', root: '.', include: commands, testTimeout: 60_000 * scale, maxWorkers: 2 } },
       ...rooted.map(({ name, folders, workers }) => ({
         test: {
           name,
           root: '.',
           include: folders.map((folder) => `${folder}/*.test.ts`),
           maxWorkers: workers,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 60_000 * scale,
+          hookTimeout: 60_000 * scale,
         },
       })),
     ],

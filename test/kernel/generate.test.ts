@@ -87,18 +87,18 @@ describe('the generator keeps', () => {
 });
 
 describe('the build', () => {
-  test('gives the committed object and layout', { timeout: 60_000 }, () => {
+  test('gives the committed object and layout', () => {
     expect(checkBuild()).toEqual({ ok: true, value: [] });
   });
 
-  test('does not depend on where the sources lie', { timeout: 60_000 }, () => {
+  test('does not depend on where the sources lie', () => {
     cpSync(join(root, 'bpf'), join(folder, 'elsewhere'), { recursive: true });
     const source = join(folder, 'elsewhere/tandem.bpf.c');
     const object = buildObject({ defines: [], output: join(folder, 'elsewhere.o'), source });
     expect(object.ok && Buffer.compare(object.value, readFileSync(join(root, 'bpf/tandem.bpf.o')))).toBe(0);
   });
 
-  test('gives the same layout with a newer clang, and programs that load', { timeout: 60_000 }, () => {
+  test('gives the same layout with a newer clang, and programs that load', () => {
     const object = buildObject({ defines: [], output: join(folder, 'newer.o'), clang: 'clang-19' });
     if (!object.ok) throw new Error(failureText(object.error));
     const layout = generateLayout(object.value, 'newer.o');

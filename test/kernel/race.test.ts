@@ -169,11 +169,11 @@ const widened = [
 describe('two CPUs that make the same flows', () => {
   const once = { entries: 2 * FLOWS * ROUNDS, doubles: 0, mixed: 0 };
 
-  test('make each of them once, and whole', { timeout: 60_000 }, async () => {
+  test('make each of them once, and whole', async () => {
     expect(await raced(readFileSync(join(root, 'bpf/tandem.bpf.o')), ROUNDS)).toEqual(once);
   });
 
-  test('make each of them once with a wide window between looking and publishing', { timeout: 60_000 }, async () => {
+  test('make each of them once with a wide window between looking and publishing', async () => {
     expect(await raced(buildWith('wide', [widened]), ROUNDS)).toEqual(once);
   });
 
@@ -193,7 +193,7 @@ describe('two CPUs that make the same flows', () => {
     ],
   ];
 
-  test.each(planted)('make some twice when %s (planted fault)', { timeout: 60_000 }, async (_, replacements) => {
+  test.each(planted)('make some twice when %s (planted fault)', async (_, replacements) => {
     const object = buildWith(`planted-${planted.findIndex(([, one]) => one === replacements)}`, [
       widened,
       ...replacements,

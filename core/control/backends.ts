@@ -127,7 +127,8 @@ export function compareLists(
   wanted: BackendList,
   protocol: Protocol | undefined,
 ): BackendDifference {
-  const kept: (BackendEntry | undefined)[] = [];
+  // As long as it will be: grown one by one, it would be copied again and again.
+  const kept: (BackendEntry | undefined)[] = held.entries.slice(0, wanted.backends.length);
   const missing: number[] = [];
   const changed: { held: number; wanted: number }[] = [];
   const gone: number[] = [];
@@ -138,11 +139,14 @@ export function compareLists(
     const there = wanted.backends[other];
     const order = here === there ? 0 : compareBackends(here, there);
     if (order === 0 && (here === there || isKept(held.entries[one], there, protocol))) {
-      kept.push(held.entries[one]);
+      kept[other] = held.entries[one];
       if (here !== there || held.views[one] !== wanted.views[other]) changed.push({ held: one, wanted: other });
     } else {
       if (order <= 0) gone.push(one);
-      if (order >= 0) missing.push(kept.push(undefined) - 1);
+      if (order >= 0) {
+        kept[other] = undefined;
+        missing.push(other);
+      }
     }
     if (order <= 0) one += 1;
     if (order >= 0) other += 1;
@@ -167,6 +171,8 @@ export function idsOf(some: readonly Backend[], list: BackendList, ids: readonly
   let at = 0;
   return some.map((backend) => {
     while (at < list.backends.length && compareBackends(list.backends[at], backend) !== 0) at += 1;
-    return ids[at] ?? 0;
+    const id = ids[at];
+    assert(id !== undefined, `${backend.text} is in the list`);
+    return id;
   });
 }

@@ -21,9 +21,11 @@ export function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }
 
+const NO_ITEMS: readonly unknown[] = [];
+
 /** A list; anything else is empty. */
 export function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
+  return Array.isArray(value) ? value : NO_ITEMS;
 }
 
 /** Collects what is wrong with one object. */

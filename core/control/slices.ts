@@ -195,7 +195,8 @@ function saysTheSame(fields: Fields, before: EndpointInfo): boolean {
 /** Those of the version before whose address can be used, by its text. */
 function lookupIn(before: SliceInfo | undefined, family: Family | null): (text: string) => EndpointInfo | undefined {
   if (before === undefined || before.family !== family) return () => undefined;
-  const byText = new Map(before.endpoints.map((endpoint) => [endpoint.text, endpoint]));
+  const byText = new Map<string, EndpointInfo>();
+  for (const endpoint of before.endpoints) byText.set(endpoint.text, endpoint);
   return (text) => {
     const found = byText.get(text);
     return found === undefined || found.address === null ? undefined : found;
@@ -231,10 +232,10 @@ function readSlice(object: EndpointSliceObject, before: SliceInfo | undefined): 
     report(findings, 'addressType', `not one of IPv4, IPv6, FQDN: ${shown(type)}`);
   const lookup = lookupIn(before, family);
   const endpoints: EndpointInfo[] = [];
-  for (const [index, item] of listField(findings, 'endpoints', object.endpoints).entries()) {
+  listField(findings, 'endpoints', object.endpoints).forEach((item, index) => {
     const endpoint = readEndpoint(findings, index, family, item, lookup);
     if (endpoint !== undefined) endpoints.push(endpoint);
-  }
+  });
   endpoints.sort((left, right) => compareHosts(left.text, right.text));
   return {
     key,

@@ -19,6 +19,8 @@ export const argued: Argued = {
     TOLD_IN_VAIN,
   'backends.ts compareBackends: if (left === undefined) return 1; [number 1 -> 2]':
     'whoever compares asks for the sign alone',
+  'backends.ts mergeLists: const backend = order <= 0 ? here : there; [relational <= -> <]':
+    'of equal ones both are the same object: an endpoint makes its backend for a port once',
   'plan.ts freeFrontend: segment.freed = true; [boolean true -> false]':
     'what was freed then cools until the next barrier, which whoever finds too little room asks for: nothing is used early and nothing is lost',
   'endpoints.ts portsOf: return slice.ports.filter((one) => one.name === name && one.protocol === protocol); [dropped return slice.ports.filter((one) => one.name === name && one.protocol === protocol); -> nothing]':

@@ -362,7 +362,8 @@ export class MemoryStore implements MapStore {
       const isBlock = (firstSlot & 1) === 0;
       assert(isBlock || this.#isDamaged, 'blocks start at even slots');
       // What somebody else wrote names no block, whose slots ever it reaches.
-      for (let slot = firstSlot; isBlock && slot < firstSlot + tableSize; slot += 2) pairs.push(slot >> 1);
+      const end = isBlock ? firstSlot + tableSize : firstSlot;
+      for (let slot = firstSlot; slot < end; slot += 2) pairs.push(slot >> 1);
     }
     return pairs;
   }

@@ -13,8 +13,8 @@ import { exitCode, printJson, printText, startProgress } from './output.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const ROUNDS = 7;
-/** As the launcher starts commands of the control plane, and sources without types. */
-const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=8', '--heap-growing-percent=120'];
+/** As the launcher starts commands of the control plane. */
+export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=8', '--heap-growing-percent=120'];
 
 type Case = {
   readonly name: string;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** One loaded map behind its codecs: single entries and batches by system call, mmapable arrays as memory. */
+import { hostText } from '../core/address.ts';
 import type { MapSpec } from '../core/store.ts';
 import { assert, fail, ok, type Result } from '../core/result.ts';
 import { libbpf, type Libbpf } from './libbpf.ts';
@@ -81,7 +82,7 @@ export class KernelMap<K, V> {
   keyText(key: K): string {
     const text = this.spec.key.text(key);
     const parts = /^address=(\S+) port=(\d+) protocol=(\S+)$/.exec(text);
-    return parts === null ? text : `${parts[1]?.includes(':') ? `[${parts[1]}]` : parts[1]}:${parts[2]}/${parts[3]}`;
+    return parts === null ? text : `${hostText(parts[1] ?? '')}:${parts[2]}/${parts[3]}`;
   }
 
   get(key: K): Result<V | undefined> {

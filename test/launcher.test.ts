@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { NODE_FLAGS } from '../cli/benchcompile.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 let folder = '';
@@ -104,6 +105,13 @@ describe('the launcher on a prepared machine', () => {
     expect(start(['replay']).code).toBe(4);
     expect(start(['bench']).code).toBe(0);
     expect(runs()).toBe(2);
+  });
+
+  test('commands of the control plane are started as the bench starts what it measures', () => {
+    program('node', 'case $1 in --version) echo v24.1.0; exit ;; esac; echo "started $*"');
+    expect(start(['bench']).code).toBe(0);
+    for (const name of ['compile', 'service'])
+      expect(start([name]).output).toMatch(new RegExp(`^started ${NODE_FLAGS.join(' ')} \\S+main\\.ts ${name}\\n$`));
   });
 
   test('two starts at once install once', () => {

@@ -128,7 +128,7 @@ function planAll(image: MapImage, change: WantedChange, prepare: typeof prepareP
   for (const key of image.orphanRanges) segment.prepare.push(deleteOperation(maps.sourceRanges, key));
   image.rangesHeld -= image.orphanRanges.length;
   image.orphanRanges = [];
-  const { failures, ports } = planPorts(image, segment, change.ports, prepare);
+  const { failures, names, ports } = planPorts(image, segment, change.ports, prepare);
   const hosts = new Set(ports.flatMap(({ frontends }) => frontends.map(({ address }) => addressText(address))));
   // What is removed leaves after what is added has come: it makes no room for it yet.
   const ordered = change.addresses.toSorted((left, right) => Number(right.isOwned) - Number(left.isOwned));
@@ -143,21 +143,25 @@ function planAll(image: MapImage, change: WantedChange, prepare: typeof prepareP
     if (!planned.ok) failures.push(planned.error);
     return !planned.ok;
   });
-  if (change.isComplete) planTheRest(image, segment, change);
+  if (change.isComplete) planTheRest(image, segment, change, names);
   const operations = finish(image, segment);
   return { operations, failures, deferred, remaining: { ports, addresses, isComplete: false } };
 }
 
 /**
  * Publishes all Service ports for which there is room. Those that would leave a frontend to one for which there is none
- * wait with it: in between nobody would answer there. `ports`: those that wait.
+ * wait with it: in between nobody would answer there. `names`: of all by their hash; `ports`: those that wait.
  */
 function planPorts(
   image: MapImage,
   segment: Segment,
   wanted: readonly WantedPort[],
   prepare: typeof preparePort,
-): { readonly failures: Failure[]; readonly ports: readonly WantedPort[] } {
+): {
+  readonly failures: Failure[];
+  readonly names: ReadonlyMap<string, string>;
+  readonly ports: readonly WantedPort[];
+} {
   const failures: Failure[] = [];
   const short = new Set<string>();
   const waiting = new Set<WantedPort>();
@@ -188,13 +192,17 @@ function planPorts(
     prepared = prepared.filter(({ wanted: port }) => !waiting.has(port));
   }
   for (const planned of prepared) publishPort(image, segment, planned);
-  return { failures, ports: wanted.filter((port) => waiting.has(port)) };
+  return { failures, names, ports: wanted.filter((port) => waiting.has(port)) };
 }
 
 /** Takes out what the change doesn't name, and what can't be trusted and wasn't written again. */
-function planTheRest(image: MapImage, segment: Segment, change: WantedChange): void {
-  const hashes = new Set(change.ports.map(({ name }) => hashHex(nameHash(name))));
-  for (const [hash, port] of image.ports) if (!hashes.has(hash)) planNothing(segment, port);
+function planTheRest(
+  image: MapImage,
+  segment: Segment,
+  change: WantedChange,
+  names: ReadonlyMap<string, string>,
+): void {
+  for (const [hash, port] of image.ports) if (!names.has(hash)) planNothing(segment, port);
   const addresses = new Set(change.addresses.map(({ address }) => addressText(address)));
   for (const [text, entry] of image.frontends) {
     if (entry.port !== undefined) continue;

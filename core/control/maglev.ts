@@ -4,7 +4,7 @@
  * changing hands when a backend comes or goes. Bit for bit the tables of Cilium's `pkg/maglev` for equal names, weights
  * and seed.
  */
-import { addressText, protocolText, type Protocol } from '../address.ts';
+import { addressText, hostText, protocolText, type Protocol } from '../address.ts';
 import { assert } from '../result.ts';
 import type { Backend } from '../service.ts';
 import { compareTexts } from './names.ts';
@@ -29,8 +29,7 @@ export function maglevSize(backends: number): number {
 
 /** The name by which Cilium knows a backend of this cluster, `address` as people write it. */
 export function maglevName(address: string, port: number, protocol: string): string {
-  const host = address.includes(':') ? `[${address}]` : address;
-  return `[${host}:${port}/${protocol},State:active]`;
+  return `[${hostText(address)}:${port}/${protocol},State:active]`;
 }
 
 /** For each slot the index of its backend; `backends` in any order, at least one, no two of one name. */

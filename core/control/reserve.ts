@@ -51,14 +51,14 @@ export function mapFull(
  * ended: undefined if it never would. A view without backends for so long is silent, its clients try again.
  */
 export function lessOf(image: MapImage, known: PortEntry, wanted: WantedPort): WantedPort | undefined {
-  const { backends, views } = backendList(wanted.frontends);
-  const { gone, missing } = compareLists(known.held, { backends, views }, wanted.frontends[0]?.protocol);
+  const list = backendList(wanted.frontends);
+  const { gone, missing } = compareLists(known.held, list, wanted.frontends[0]?.protocol);
   const left = idsLeft(image.backendIds);
   if (missing.length > left + gone.length) return undefined;
   const had = wanted.frontends.filter((frontend) => known.frontends.has(keyText(frontend)));
   const givenUp = known.frontends.size - had.length;
   if (wanted.frontends.length - had.length > keysLeft(image) + givenUp) return undefined;
-  const later = new Set(missing.slice(left).map((place) => backends[place]?.text ?? ''));
+  const later = new Set(missing.slice(left).map((place) => list.backends[place]?.text ?? ''));
   const frontends = had.map((frontend) => ({
     ...frontend,
     internal: lessView(frontend.internal, later),

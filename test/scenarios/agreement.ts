@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a dump must say where a document says so: two ways from the same objects, written apart, tell the same. */
+import { hostText } from '../../core/address.ts';
 import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/tell/document.ts';
 
 const KINDS: Readonly<Record<CompiledFrontend['kind'], string>> = {
@@ -40,10 +41,6 @@ function masqueradeText(name: string, view: CompiledView | null): string {
 function viewText(view: CompiledView | null): string {
   const listed = (view?.backends ?? []).map(({ address, port, state }) => `${hostText(address)}:${port} ${state}`);
   return `[${listed.toSorted().join(', ')}]`;
-}
-
-function hostText(address: string): string {
-  return address.includes(':') ? `[${address}]` : address;
 }
 
 /** The same of a readable dump; lines about anything else than frontends of Services and pods are left out. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Compiled Services as lines that a person can write from the rules and compare by eye. */
+import { hostText } from '../../core/address.ts';
 import type { CompiledFrontend, CompiledServices, CompiledView } from '../../core/control/tell/document.ts';
 import type { ViewName } from '../../core/service.ts';
 
@@ -69,8 +70,4 @@ function whoText({ backends, masquerade, topology, whenEmpty }: CompiledView): s
   );
   const hints = topology === 'none' ? '' : `; by ${topology}`;
   return `${listed.join(', ')}${hints}; masquerade ${masquerade}`;
-}
-
-function hostText(address: string): string {
-  return address.includes(':') ? `[${address}]` : address;
 }

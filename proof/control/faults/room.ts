@@ -143,7 +143,7 @@ export const roomFaults: readonly ControlFault[] = [
   {
     name: 'rest-is-not-taken-out',
     file: 'entries.ts',
-    find: 'if (change.isComplete) planTheRest(image, segment, change);',
+    find: 'if (change.isComplete) planTheRest(image, segment, change, names);',
     replace: '',
     rule: 'law',
     meaning: 'after a restart what nobody wants any more stays',

@@ -361,7 +361,7 @@ export class MemoryStore implements MapStore {
     for (const { firstSlot, tableSize } of this.#value(maps.services, row)?.views ?? []) {
       const isBlock = (firstSlot & 1) === 0;
       assert(isBlock || this.#isDamaged, 'blocks start at even slots');
-      // What somebody else wrote names no block, whose slots ever it reaches.
+      // What somebody else wrote names no block, whoever has the slots that it reaches.
       const end = isBlock ? firstSlot + tableSize : firstSlot;
       for (let slot = firstSlot; slot < end; slot += 2) pairs.push(slot >> 1);
     }

@@ -64,6 +64,7 @@ describe('a backend', () => {
     const made = [third, first, second].map((port) => candidateOf(one, port));
     expect([third, first, second].map((port) => candidateOf(one, port) === made.shift())).toEqual([true, true, true]);
     expect(candidateOf(one, second).text).toBe('10.0.0.1:81');
+    expect([one.first, ...one.others]).toHaveLength(3);
   });
 
   test('of each of many ports is made once as well', () => {
